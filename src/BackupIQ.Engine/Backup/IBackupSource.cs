@@ -1,0 +1,117 @@
+using BackupIQ.Engine.Trees;
+
+namespace BackupIQ.Engine.Backup;
+
+/// <summary>
+/// Something that can be backed up as a tree of entries. <see cref="Walk"/> is called once and consumed by one thread;
+/// <see cref="Describe"/> is called by that thread while the entry is the walk's current one; <see cref="Open"/> by any thread, for any
+/// entry, until the source is disposed.
+/// </summary>
+public interface IBackupSource : IDisposable
+{
+    /// <summary>What the snapshot's <c>kind</c> will say: <c>files</c>, <c>command</c>, …</summary>
+    string Kind { get; }
+
+    /// <summary>The paths as the snapshot will name them (absolute, for files), as bytes.</summary>
+    IReadOnlyList<byte[]> Paths { get; }
+
+    /// <summary>
+    /// All entries depth first, a folder before its content, siblings sorted by the unsigned bytes of their names, each name once.
+    /// The walk starts inside the virtual root: its first event enters the first top folder. What cannot be read is an event of its
+    /// own and never an exception; an exception ends the backup.
+    /// </summary>
+    IEnumerable<SourceEvent> Walk(CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Everything that is kept of the entry. Separate from the walk because an entry that did not change needs none of it.
+    /// </summary>
+    /// <exception cref="SourceItemException">It vanished or may not be read.</exception>
+    NodeMetadata Describe(SourceEntry entry);
+
+    /// <summary>Opens a file's content. The caller disposes it.</summary>
+    /// <exception cref="SourceItemException">It vanished, may not be read or is no longer a file.</exception>
+    ISourceFile Open(SourceEntry entry);
+}
+
+/// <summary>A file that is being read. Not thread-safe, but for <see cref="Read"/>, which any number of threads may call.</summary>
+public interface ISourceFile : IDisposable
+{
+    /// <summary>The file's state now, from the open file (fstat).</summary>
+    SourceStat Stat();
+
+    /// <summary>Reads at <paramref name="offset"/> until <paramref name="destination"/> is full or the file ends; returns the bytes read.</summary>
+    /// <exception cref="SourceItemException">The read failed.</exception>
+    int Read(Span<byte> destination, long offset);
+
+    /// <summary>
+    /// The next run of data at or after <paramref name="offset"/>; false when only a hole follows. A source without holes answers with
+    /// all that is left.
+    /// </summary>
+    bool NextData(long offset, long length, out long dataOffset, out long dataLength);
+}
+
+/// <summary>What the file system says of an entry: enough to tell whether it changed.</summary>
+public readonly record struct SourceStat
+{
+    public NodeType Type { get; init; }
+
+    /// <summary>The low 12 bits of st_mode.</summary>
+    public uint Mode { get; init; }
+
+    public uint UserId { get; init; }
+
+    public uint GroupId { get; init; }
+
+    public ulong Size { get; init; }
+
+    public FileTime Modified { get; init; }
+
+    public FileTime Changed { get; init; }
+
+    public ulong Inode { get; init; }
+
+    public ulong Device { get; init; }
+
+    public uint LinkCount { get; init; }
+
+    public uint DeviceMajor { get; init; }
+
+    public uint DeviceMinor { get; init; }
+
+    /// <summary>512-byte blocks in use; fewer than the size needs means that the file may have holes.</summary>
+    public ulong Blocks { get; init; }
+}
+
+/// <summary>One entry of a walk. <see cref="State"/> is the source's own.</summary>
+public sealed class SourceEntry
+{
+    /// <summary>The entry's name, bytes, without folder.</summary>
+    public required byte[] Name { get; init; }
+
+    public required SourceStat Stat { get; init; }
+
+    /// <summary>The folder's entry, or null directly under the virtual root.</summary>
+    public SourceEntry? Parent { get; init; }
+
+    /// <summary>What the source needs to find the entry again, such as its open folder.</summary>
+    public object? State { get; init; }
+}
+
+/// <summary>What a walk meets.</summary>
+public enum SourceEventKind
+{
+    /// <summary>A folder begins; its entries follow.</summary>
+    Enter,
+
+    /// <summary>An entry that is not a folder.</summary>
+    Leaf,
+
+    /// <summary>The folder entered last is complete.</summary>
+    Leave,
+
+    /// <summary>Something could not be read and is left out; <see cref="SourceEvent.Error"/> says what. It does not end the walk.</summary>
+    Error,
+}
+
+/// <summary>A step of a walk: an entry, or what went wrong.</summary>
+public readonly record struct SourceEvent(SourceEventKind Kind, SourceEntry? Entry, SourceItemException? Error);

@@ -1,0 +1,58 @@
+namespace BackupIQ.Storage;
+
+/// <summary>What came of a put.</summary>
+public enum PutOutcome
+{
+    /// <summary>The object is there with these bytes, put now or by an earlier try of the same put.</summary>
+    Stored,
+
+    /// <summary>Another object has that key; nothing was changed.</summary>
+    AlreadyThere,
+}
+
+/// <summary>What a storage can do. What is not declared is not used.</summary>
+public sealed record StorageCapabilities
+{
+    /// <summary>A put on a taken key is refused by the storage itself, even when two clients put at once.</summary>
+    public required bool ConditionalPut { get; init; }
+
+    /// <summary>How long after a put returned a listing may still miss the object. Zero for storage that lists what it holds.</summary>
+    public TimeSpan ListingLag { get; init; }
+
+    /// <summary>Whether <see cref="StoredObject.StoredAt"/> comes from the storage's own clock.</summary>
+    public bool HasStoreClock { get; init; }
+
+    /// <summary>Reads cost no more than a local disk's: plain <c>check</c> may then read whole packs.</summary>
+    public bool IsLocal { get; init; }
+}
+
+/// <summary>An object as listings and stats tell of it.</summary>
+/// <param name="Key">Its key.</param>
+/// <param name="Size">Bytes.</param>
+/// <param name="StoredAt">When it was stored, by the storage's clock where it has one.</param>
+public readonly record struct StoredObject(StorageKey Key, long Size, DateTimeOffset StoredAt);
+
+/// <summary>Space on a storage in bytes; null is unknown.</summary>
+public sealed record StorageSpace(long? Total, long? Used, long? Free);
+
+/// <summary>What is to be put: bytes in memory or a closed local file.</summary>
+public readonly struct StorageContent
+{
+    private StorageContent(ReadOnlyMemory<byte> bytes, string? file)
+    {
+        Bytes = bytes;
+        File = file;
+    }
+
+    /// <summary>The bytes, when <see cref="File"/> is null.</summary>
+    public ReadOnlyMemory<byte> Bytes { get; }
+
+    /// <summary>The path of the file whose bytes these are, or null.</summary>
+    public string? File { get; }
+
+    /// <summary>Bytes in memory; they must not change until the put returned.</summary>
+    public static StorageContent FromBytes(ReadOnlyMemory<byte> bytes) => new(bytes, null);
+
+    /// <summary>A closed file; the storage takes it over (see <see cref="IStorageBackend.PutAsync"/>) and makes it durable.</summary>
+    public static StorageContent FromFile(string path) => new(default, path);
+}
