@@ -1,0 +1,93 @@
+using BackupIQ.Repository;
+
+namespace BackupIQ.Engine.Trees;
+
+/// <summary>Reads metadata chunks by id: the repository's reader, or a fake in tests. Bytes stay valid until the next call.</summary>
+internal delegate ReadOnlyMemory<byte> ReadMetadata(ChunkId id);
+
+/// <summary>
+/// Reads the directories of a snapshot. Nodes come sorted by the unsigned bytes of their names, each name once; a tree that breaks this
+/// is refused as corrupt. Not thread-safe.
+/// </summary>
+public sealed class TreeReader
+{
+    private readonly ReadMetadata _read;
+
+    internal TreeReader(ReadMetadata read) => _read = read;
+
+    /// <summary>The nodes of one directory, read page by page.</summary>
+    /// <exception cref="CorruptDataException">A page is missing, damaged or malformed.</exception>
+    public IEnumerable<Node> ReadDirectory(ChunkId tree)
+    {
+        byte[]? previous = null;
+        foreach (ChunkId page in PagesOf(tree))
+        {
+            foreach (Node node in ReadPage(page))
+            {
+                if (previous is not null && previous.AsSpan().SequenceCompareTo(node.Metadata.Name) >= 0)
+                {
+                    throw TlvReader.Malformed("its entries are not in order");
+                }
+
+                previous = node.Metadata.Name;
+                yield return node;
+            }
+        }
+    }
+
+    /// <summary>The pages of a directory that hold nodes: itself, or those that it lists.</summary>
+    public IReadOnlyList<ChunkId> PagesOf(ChunkId tree)
+    {
+        TlvReader reader = new(_read(tree).Span);
+        if (TreePage.ReadHead(ref reader, out int count) == TreePage.Nodes)
+        {
+            return [tree];
+        }
+
+        List<ChunkId> pages = new(Math.Min(count, 4096));
+        for (int i = 0; i < count; i++)
+        {
+            reader.ReadBlock();
+            pages.Add(reader.ReadChunkId());
+            reader.ReadVarint();
+        }
+
+        return pages;
+    }
+
+    /// <summary>All metadata chunks that a file's content needs beside its data: those of an indirect chunk list.</summary>
+    public FileContent Resolve(FileContent content)
+    {
+        if (content.Kind != ContentKind.Indirect)
+        {
+            return content;
+        }
+
+        List<ChunkReference> chunks = [];
+        foreach (ChunkReference list in content.Chunks)
+        {
+            TlvReader reader = new(_read(list.Id).Span);
+            chunks.AddRange(NodeFormat.ReadChunks(ref reader));
+        }
+
+        ContentKind kind = content.Extents.Count > 0 ? ContentKind.Extents : ContentKind.Chunks;
+        return new FileContent { Kind = kind, Profile = content.Profile, Extents = content.Extents, Chunks = chunks };
+    }
+
+    private List<Node> ReadPage(ChunkId page)
+    {
+        TlvReader reader = new(_read(page).Span);
+        if (TreePage.ReadHead(ref reader, out int count) != TreePage.Nodes)
+        {
+            throw TlvReader.Malformed("a list of pages stands where a page should");
+        }
+
+        List<Node> nodes = new(Math.Min(count, 8192));
+        for (int i = 0; i < count; i++)
+        {
+            nodes.Add(NodeFormat.Read(reader.ReadBlock()));
+        }
+
+        return nodes;
+    }
+}
