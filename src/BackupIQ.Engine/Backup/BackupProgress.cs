@@ -5,6 +5,7 @@ namespace BackupIQ.Engine.Backup;
 /// <summary>Counters of a running backup: written by its workers, read by anybody at any time.</summary>
 public sealed class BackupProgress
 {
+    private readonly Lock _callbacks = new();
     private long _filesDone;
     private long _bytesDone;
     private long _filesTotal;
@@ -64,7 +65,7 @@ public sealed class BackupProgress
         Interlocked.Increment(ref _failures);
         if (OnItemError is { } handler)
         {
-            lock (this)
+            lock (_callbacks)
             {
                 handler(error);
             }

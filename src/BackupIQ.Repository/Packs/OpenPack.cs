@@ -1,0 +1,109 @@
+using System.Collections.Concurrent;
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Crypto;
+using BackupIQ.Repository.Format;
+using BackupIQ.Repository.Hashing;
+using Microsoft.Win32.SafeHandles;
+
+namespace BackupIQ.Repository.Packs;
+
+/// <summary>
+/// A pack that is being written: a file, hashed as it grows, never held in memory. Frames are sealed by their writers, side by side, under
+/// the pack's salt and a counter that <see cref="NextCounter"/> hands out; only the append is one at a time.
+/// </summary>
+internal sealed class OpenPack : IDisposable
+{
+    private readonly RepositoryKeys _keys;
+    private readonly ConcurrentBag<FrameCipher> _ciphers = [];
+    private readonly Blake3Hasher _hasher = new();
+    private readonly SafeFileHandle _file;
+    private readonly SaltRow _salt;
+    private uint _nextCounter;
+
+    public OpenPack(RepositoryKeys keys, PackKind kind, SessionId session, ushort worker, string path, long startedAt)
+    {
+        _keys = keys;
+        _salt = SaltRow.New(keys);
+        Path = path;
+        StartedAt = startedAt;
+        Head = new PackHead(kind, session, worker, [_salt]);
+        Contents = new PackContents(kind, session, worker);
+        _file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete);
+        byte[] head = new byte[Head.Size];
+        Head.Write(head);
+        Write(head);
+    }
+
+    public string Path { get; }
+
+    /// <summary>Monotonic milliseconds when it was begun.</summary>
+    public long StartedAt { get; }
+
+    public PackHead Head { get; }
+
+    public PackContents Contents { get; }
+
+    /// <summary>Bytes written so far.</summary>
+    public long Length { get; private set; }
+
+    /// <summary>Frames that have a counter and are not appended yet. Guarded by the sink.</summary>
+    public int Outstanding { get; set; }
+
+    /// <summary>No more counters are handed out. Guarded by the sink.</summary>
+    public bool IsClosing { get; set; }
+
+    public uint NextCounter() => _nextCounter++;
+
+    /// <summary>Borrows a cipher for one sealing; give it back with <see cref="Return"/>.</summary>
+    public FrameCipher Borrow() =>
+        _ciphers.TryTake(out FrameCipher? cipher) ? cipher : _keys.CreateCipher(_salt, FrameSeal.PurposeOf(Head.Kind));
+
+    public void Return(FrameCipher cipher) => _ciphers.Add(cipher);
+
+    /// <summary>Appends a sealed frame and lists it. One at a time.</summary>
+    public void Append(ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, List<ChunkEntry> chunks)
+    {
+        Contents.Frames.Add(frame with { Offset = checked((uint)Length) });
+        Contents.Chunks.AddRange(chunks);
+        Write(sealedFrame);
+    }
+
+    /// <summary>Writes the contents table twice and the trailer, closes the file, and returns the pack's name.</summary>
+    public PackId Finish()
+    {
+        byte[] plain = new byte[Contents.Size];
+        Contents.Write(plain);
+        byte[] table = new byte[plain.Length + FrameCipher.TagSize];
+        Span<byte> associated = stackalloc byte[FrameSeal.AssociatedDataSize];
+        FrameSeal.WriteContentsData(associated, _keys.Repository, Head.Kind, (uint)plain.Length);
+        FrameCipher cipher = Borrow();
+        cipher.Seal(FrameSeal.ContentsCounter, plain, associated, table);
+        Return(cipher);
+        uint first = checked((uint)Length);
+        Write(table);
+        Write(table);
+        byte[] trailer = new byte[PackTrailer.Size];
+        new PackTrailer(first, (uint)table.Length, (ulong)Length + PackTrailer.Size).Write(trailer);
+        Write(trailer);
+        Span<byte> digest = stackalloc byte[PackId.Size];
+        _hasher.Finish(digest);
+        _file.Dispose();
+        return PackId.Read(digest);
+    }
+
+    public void Dispose()
+    {
+        _file.Dispose();
+        while (_ciphers.TryTake(out FrameCipher? cipher))
+        {
+            cipher.Dispose();
+        }
+    }
+
+    private void Write(ReadOnlySpan<byte> bytes)
+    {
+        RandomAccess.Write(_file, bytes, Length);
+        _hasher.Update(bytes);
+        Length += bytes.Length;
+    }
+}

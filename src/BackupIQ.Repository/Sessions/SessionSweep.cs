@@ -1,0 +1,80 @@
+using System.Diagnostics;
+using System.Text.Json;
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Format;
+
+namespace BackupIQ.Repository.Sessions;
+
+/// <summary>
+/// Removes what dead sessions left in the spool: files that carry a session's name whose process is gone. A file of a living session, or
+/// of one that cannot be judged, stays until it is a day old.
+/// </summary>
+internal static class SessionSweep
+{
+    private static readonly TimeSpan Unjudged = TimeSpan.FromDays(1);
+
+    /// <summary>The kernel's id of this boot, or nothing where there is none.</summary>
+    public static string BootId()
+    {
+        const string Path = "/proc/sys/kernel/random/boot_id";
+        return File.Exists(Path) ? File.ReadAllText(Path).Trim() : "";
+    }
+
+    public static async Task RunAsync(
+        BackupRepository repository, string spool, string hostname, TimeProvider time, CancellationToken cancellationToken)
+    {
+        Dictionary<SessionId, bool> dead = [];
+        foreach (string path in Directory.EnumerateFiles(spool))
+        {
+            string name = Path.GetFileName(path);
+            if (name.Length < 2 * SessionId.Size || !SessionId.TryParse(name.AsSpan(0, 2 * SessionId.Size), out SessionId session))
+            {
+                continue;
+            }
+
+            if (!dead.TryGetValue(session, out bool isDead))
+            {
+                isDead = await IsDeadAsync(repository, session, hostname, cancellationToken);
+                dead.Add(session, isDead);
+            }
+
+            if (isDead || time.GetUtcNow() - File.GetLastWriteTimeUtc(path) > Unjudged)
+            {
+                File.Delete(path);
+            }
+        }
+    }
+
+    private static async Task<bool> IsDeadAsync(
+        BackupRepository repository, SessionId session, string hostname, CancellationToken cancellationToken)
+    {
+        try
+        {
+            byte[] json = await repository.ReadObjectAsync(ObjectKind.SessionOpen, RepositoryLayout.SessionOpen(session), cancellationToken);
+            SessionDocument? document = JsonSerializer.Deserialize(json, SessionJson.Default.SessionDocument);
+            if (document is null || document.Hostname != hostname)
+            {
+                return false;
+            }
+
+            return document.BootId != BootId() || !IsRunning(document.ProcessId);
+        }
+        catch (Exception e) when (e is BackupIQException or JsonException)
+        {
+            return false;
+        }
+    }
+
+    private static bool IsRunning(int processId)
+    {
+        try
+        {
+            using Process process = Process.GetProcessById(processId);
+            return !process.HasExited;
+        }
+        catch (ArgumentException)
+        {
+            return false;
+        }
+    }
+}

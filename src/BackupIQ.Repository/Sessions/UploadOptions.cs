@@ -1,0 +1,34 @@
+namespace BackupIQ.Repository.Sessions;
+
+/// <summary>How a session writes.</summary>
+public sealed record UploadOptions
+{
+    /// <summary>What the session does, for people: <c>backup</c>.</summary>
+    public string Purpose { get; init; } = "backup";
+
+    public required string Hostname { get; init; }
+
+    public string Username { get; init; } = "";
+
+    public string ProgramVersion { get; init; } = "";
+
+    /// <summary>As the command line takes it.</summary>
+    public string Compression { get; init; } = "auto";
+
+    /// <summary>Packs on their way to the storage at once. 2: one is made durable while the next fills up.</summary>
+    public int Connections { get; init; } = 2;
+
+    /// <summary>Bytes of a data pack. 32 MiB: few objects, and little lost when a run is killed.</summary>
+    public long PackSize { get; init; } = 32L << 20;
+
+    /// <summary>
+    /// Bytes of packs after which an index segment is written at the latest. Null: after each pack where requests cost nothing, else 256 MiB.
+    /// </summary>
+    public long? IndexEvery { get; init; }
+
+    /// <summary>Bytes per second to the storage; 0 is no limit.</summary>
+    public long UploadLimit { get; init; }
+
+    /// <summary>Store nothing: chunks are claimed and counted, frames are dropped.</summary>
+    public bool DryRun { get; init; }
+}

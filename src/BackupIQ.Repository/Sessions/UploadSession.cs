@@ -1,0 +1,349 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Compression;
+using BackupIQ.Repository.Crypto;
+using BackupIQ.Repository.Format;
+using BackupIQ.Repository.Index;
+using BackupIQ.Repository.Packs;
+using BackupIQ.Storage;
+
+namespace BackupIQ.Repository.Sessions;
+
+/// <summary>
+/// A writer's session (docs/format.md, Sessions): announces itself, then looks at index and marks, stores chunks, and commits by putting a
+/// snapshot under its own id. Packs are durable before the index segment that names them, and that before the snapshot. Any number of
+/// sessions of any number of machines may be open in one repository; none waits for another. Disposed without a commit it leaves packs
+/// and index segments that the next backup reuses.
+/// </summary>
+public sealed class UploadSession : IAsyncDisposable
+{
+    // A lease is judged by observers after 15 minutes without a new beat; four beats fit in, so a slow store does not cost a session.
+    private static readonly TimeSpan BeatEvery = TimeSpan.FromMinutes(3);
+
+    private readonly BackupRepository _repository;
+    private readonly UploadOptions _options;
+    private readonly TimeProvider _time;
+    private readonly CompressionSetting _compression;
+    private readonly HashSet<UInt128> _pending = [];
+    private readonly Lock _pendingGate = new();
+    private readonly SemaphoreSlim _indexGate = new(1);
+    private readonly ConcurrentBag<(PackId Id, PackKind Kind)> _storedPacks = [];
+    private readonly List<PackContents> _unindexed = [];
+    private IndexSegmentBuilder _segment = new();
+    private readonly string _spool;
+    private readonly bool _ownsSpool;
+    private ITimer? _beats;
+    private long _unindexedBytes;
+    private int _segmentSequence;
+    private int _beatSequence;
+    private int _partialSequence;
+    private long _dataBlobs;
+    private long _treeBlobs;
+    private long _dataAdded;
+    private long _objectBytes;
+
+    private UploadSession(BackupRepository repository, UploadOptions options, TimeProvider time)
+    {
+        _repository = repository;
+        _options = options;
+        _time = time;
+        _compression = CompressionSetting.Parse(options.Compression);
+        _ownsSpool = repository.Storage.SpoolFolder is null && !options.DryRun;
+        _spool = repository.Storage.SpoolFolder ?? (options.DryRun ? "" : Directory.CreateTempSubdirectory("backupiq-spool-").FullName);
+        Id = SessionId.New();
+        Index = null!;
+        Packs = new PackSink(
+            repository.Keys, Id, _spool, options.Connections, TargetSize, new RateLimit(options.UploadLimit, time), time, PackStoredAsync);
+    }
+
+    /// <summary>The session's id, and the id of the snapshot that it commits.</summary>
+    public SessionId Id { get; private set; }
+
+    /// <summary>The index as it was when the session opened, with what this session stored since.</summary>
+    public ChunkIndex Index { get; private set; }
+
+    /// <summary>What was found damaged while the index was loaded; the chunks concerned are stored again.</summary>
+    public IReadOnlyList<string> Findings { get; private set; } = [];
+
+    /// <summary>New chunks of file content.</summary>
+    public long DataBlobs => Interlocked.Read(ref _dataBlobs);
+
+    /// <summary>New chunks of metadata.</summary>
+    public long TreeBlobs => Interlocked.Read(ref _treeBlobs);
+
+    /// <summary>Plain bytes of new chunks.</summary>
+    public long DataAdded => Interlocked.Read(ref _dataAdded);
+
+    /// <summary>Bytes appended to packs.</summary>
+    public long BytesPacked => Packs.BytesWritten;
+
+    /// <summary>Bytes of everything that this session put: packs, index segments, its own objects.</summary>
+    public long BytesPut => Packs.BytesWritten + Interlocked.Read(ref _objectBytes);
+
+    /// <summary>The packs that this session made durable.</summary>
+    public IReadOnlyCollection<(PackId Id, PackKind Kind)> StoredPacks => _storedPacks;
+
+    /// <summary>Whether nothing is really stored.</summary>
+    public bool IsDryRun => _options.DryRun;
+
+    internal PackSink Packs { get; }
+
+    internal RepositoryKeys Keys => _repository.Keys;
+
+    /// <summary>Announces a session, then loads index and marks, in this order.</summary>
+    /// <exception cref="StorageException">The storage cannot be written or read.</exception>
+    public static async Task<UploadSession> OpenAsync(
+        BackupRepository repository, UploadOptions options, string? cacheFolder, TimeProvider time, CancellationToken cancellationToken)
+    {
+        UploadSession session = new(repository, options, time);
+        try
+        {
+            if (!options.DryRun)
+            {
+                await session.AnnounceAsync(cancellationToken);
+                await SessionSweep.RunAsync(repository, session._spool, options.Hostname, time, cancellationToken);
+            }
+
+            IndexLoad load = await IndexLoader.LoadAsync(repository, cacheFolder, cancellationToken);
+            session.Index = load.Index;
+            session.Findings = load.Findings;
+            return session;
+        }
+        catch
+        {
+            await session.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>A worker's own way to store chunks of one kind.</summary>
+    public FrameWriter CreateWriter(PackKind kind) => new(this, kind, _compression);
+
+    /// <summary>
+    /// Whether the chunk stands in a pack that a new snapshot may rely on, or is on its way into one by this session.
+    /// </summary>
+    public bool Has(PackKind kind, in ChunkId id)
+    {
+        lock (_pendingGate)
+        {
+            if (_pending.Contains(id.High))
+            {
+                return true;
+            }
+        }
+
+        return Index.IsPresent(kind, id);
+    }
+
+    /// <summary>True when the caller must store the chunk: nobody has it and nobody else of this session is about to store it.</summary>
+    internal bool Claim(PackKind kind, in ChunkId id, int length)
+    {
+        if (Index.IsPresent(kind, id))
+        {
+            return false;
+        }
+
+        lock (_pendingGate)
+        {
+            // Asked again under the lock: the segment with it may have been added between the two questions.
+            if (!_pending.Add(id.High) || Index.IsPresent(kind, id))
+            {
+                return false;
+            }
+        }
+
+        Interlocked.Increment(ref kind == PackKind.Data ? ref _dataBlobs : ref _treeBlobs);
+        Interlocked.Add(ref _dataAdded, length);
+        return true;
+    }
+
+    /// <summary>
+    /// Makes everything durable that was appended: packs, then the index segment that names them. The writers must have flushed.
+    /// </summary>
+    public async Task FlushAsync(CancellationToken cancellationToken)
+    {
+        if (_options.DryRun)
+        {
+            return;
+        }
+
+        await Packs.FlushAsync();
+        await _indexGate.WaitAsync(cancellationToken);
+        try
+        {
+            await PutSegmentAsync();
+        }
+        finally
+        {
+            _indexGate.Release();
+        }
+    }
+
+    /// <summary>Puts a partial snapshot: what is complete so far, for the run that takes up after an interruption. Flushes first.</summary>
+    public async Task PutPartialAsync(ReadOnlyMemory<byte> document, CancellationToken cancellationToken)
+    {
+        await FlushAsync(cancellationToken);
+        StorageKey key = RepositoryLayout.Partial(Id, _partialSequence++);
+        await PutAsync(ObjectKind.PartialSnapshot, key, document, cancellationToken);
+    }
+
+    /// <summary>
+    /// Commits: flushes, then puts the snapshot under this session's id, if nobody has fenced it. After that the snapshot counts.
+    /// </summary>
+    /// <exception cref="BackupIQException">With <c>SessionFenced</c>: a collector took this session for dead. Nothing was committed.</exception>
+    public async Task CommitAsync(ReadOnlyMemory<byte> document, CancellationToken cancellationToken)
+    {
+        await FlushAsync(cancellationToken);
+        StorageKey key = RepositoryLayout.Snapshot(Id);
+        PutOutcome outcome = await PutAsync(ObjectKind.Snapshot, key, document, cancellationToken);
+        if (outcome == PutOutcome.AlreadyThere)
+        {
+            throw Fenced();
+        }
+
+        if (!_repository.Storage.Capabilities.ConditionalPut)
+        {
+            // Without conditional put a fence is an object of its own: look for it after the snapshot is there, then confirm.
+            await Task.Delay(2 * _repository.Storage.Capabilities.ListingLag, _time, cancellationToken);
+            if (await _repository.Storage.StatAsync(RepositoryLayout.Fence(Id), cancellationToken) is not null)
+            {
+                throw Fenced();
+            }
+
+            await PutAsync(ObjectKind.Annotation, RepositoryLayout.Confirmation(Id), ReadOnlyMemory<byte>.Empty, cancellationToken);
+        }
+    }
+
+    /// <summary>Says that the session is over, so that no collector waits for it. A session that commits has no need of more.</summary>
+    public async Task EndAsync(CancellationToken cancellationToken)
+    {
+        StopBeats();
+        if (!_options.DryRun)
+        {
+            await PutAsync(ObjectKind.SessionEnd, RepositoryLayout.SessionEnd(Id), ReadOnlyMemory<byte>.Empty, cancellationToken);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        StopBeats();
+        await Packs.DisposeAsync();
+        Index?.Dispose();
+        _indexGate.Dispose();
+        if (_ownsSpool)
+        {
+            Directory.Delete(_spool, recursive: true);
+        }
+    }
+
+    private static BackupIQException Fenced() =>
+        new(ErrorCodes.SessionFenced, "This run was silent for so long that maintenance took it for dead, so its snapshot does not count.");
+
+    private async Task AnnounceAsync(CancellationToken cancellationToken)
+    {
+        SessionDocument document = new()
+        {
+            Purpose = _options.Purpose,
+            Hostname = _options.Hostname,
+            Username = _options.Username,
+            ProcessId = Environment.ProcessId,
+            BootId = SessionSweep.BootId(),
+            Opened = _time.GetUtcNow(),
+            ProgramVersion = _options.ProgramVersion,
+        };
+        byte[] json = JsonSerializer.SerializeToUtf8Bytes(document, SessionJson.Default.SessionDocument);
+        await PutAsync(ObjectKind.SessionOpen, RepositoryLayout.SessionOpen(Id), json, cancellationToken);
+        if (_repository.Storage.Capabilities.ListingLag > TimeSpan.Zero)
+        {
+            await Task.Delay(2 * _repository.Storage.Capabilities.ListingLag, _time, cancellationToken);
+        }
+
+        _beats = _time.CreateTimer(_ => Beat(), null, BeatEvery, BeatEvery);
+    }
+
+    // async void is what a timer wants; a beat that fails is not fatal: the session may be fenced then, and its commit finds out.
+    private void Beat() => _ = BeatAsync();
+
+    private async Task BeatAsync()
+    {
+        try
+        {
+            int number = Interlocked.Increment(ref _beatSequence);
+            await PutAsync(ObjectKind.SessionBeat, RepositoryLayout.SessionBeat(Id, number), ReadOnlyMemory<byte>.Empty, CancellationToken.None);
+        }
+        catch (StorageException)
+        {
+            // The next beat tries again; if none gets through the session is fenced and its commit refused.
+        }
+    }
+
+    private void StopBeats()
+    {
+        _beats?.Dispose();
+        _beats = null;
+    }
+
+    private long TargetSize(PackKind kind) => kind == PackKind.Data ? _options.PackSize : Math.Min(_options.PackSize, 16L << 20);
+
+    // Runs on a closing task of the sink: the pack is finished, now it becomes durable, then known.
+    private async Task PackStoredAsync(OpenPack pack, PackId id)
+    {
+        StorageKey key = RepositoryLayout.Pack(pack.Head.Kind, id);
+        await _repository.Storage.PutAsync(key, StorageContent.FromFile(pack.Path), CancellationToken.None);
+        _storedPacks.Add((id, pack.Head.Kind));
+        await _indexGate.WaitAsync();
+        try
+        {
+            _segment.AddPack(id, (ulong)pack.Length, pack.Head.Salts, pack.Contents);
+            _unindexed.Add(pack.Contents);
+            _unindexedBytes += pack.Length;
+            long every = _options.IndexEvery ?? (_repository.Storage.Capabilities.IsLocal ? 0 : 256L << 20);
+            if (_unindexedBytes >= every)
+            {
+                await PutSegmentAsync();
+            }
+        }
+        finally
+        {
+            _indexGate.Release();
+        }
+    }
+
+    private async Task PutSegmentAsync()
+    {
+        if (_segment.IsEmpty)
+        {
+            return;
+        }
+
+        int sequence = _segmentSequence++;
+        byte[] plain = _segment.Build(Id, 0, (ulong)sequence);
+        StorageKey key = RepositoryLayout.Index(Id, 0, sequence);
+        await PutAsync(ObjectKind.Index, key, plain, CancellationToken.None);
+        Index.Add([key.Value], plain);
+        lock (_pendingGate)
+        {
+            foreach (PackContents contents in _unindexed)
+            {
+                foreach (ChunkEntry chunk in contents.Chunks)
+                {
+                    _pending.Remove(chunk.Id.High);
+                }
+            }
+        }
+
+        _unindexed.Clear();
+        _unindexedBytes = 0;
+        _segment = new IndexSegmentBuilder();
+    }
+
+    private async Task<PutOutcome> PutAsync(ObjectKind kind, StorageKey key, ReadOnlyMemory<byte> plain, CancellationToken cancellationToken)
+    {
+        byte[] bytes = SealedObject.Seal(Keys, kind, key, plain.Span);
+        PutOutcome outcome = await _repository.Storage.PutAsync(key, StorageContent.FromBytes(bytes), cancellationToken);
+        Interlocked.Add(ref _objectBytes, bytes.Length);
+        return outcome;
+    }
+}
