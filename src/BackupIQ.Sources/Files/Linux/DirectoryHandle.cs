@@ -72,6 +72,9 @@ internal sealed class OpenFolders : IDisposable
     /// </summary>
     internal const int DefaultLimit = 256;
 
+    /// <summary>PATH_MAX is 4096 with the terminating zero.</summary>
+    private const int LongestPath = 4000;
+
     private readonly Lock _lock = new();
     private readonly int _limit;
 
@@ -97,7 +100,7 @@ internal sealed class OpenFolders : IDisposable
     /// <summary>Opens a folder by its path, following symbolic links on the way; 0 or a negated error number.</summary>
     internal int OpenTop(ReadOnlySpan<byte> path, out DirectoryHandle? folder)
     {
-        int descriptor = OpenFolder(AtFlags.WorkingFolder, path, follow: true);
+        int descriptor = OpenPath(path);
         return Adopt(descriptor, null, path.ToArray(), out folder);
     }
 
@@ -181,6 +184,39 @@ internal sealed class OpenFolders : IDisposable
         }
     }
 
+    /// <summary>Opens a path of any length: what is longer than the kernel takes at once, piece by piece.</summary>
+    private static int OpenPath(ReadOnlySpan<byte> path)
+    {
+        int parent = AtFlags.WorkingFolder;
+        while (path.Length > LongestPath)
+        {
+            int cut = path[..LongestPath].LastIndexOf((byte)'/');
+            int next = cut <= 0
+                ? -Errno.NameTooLong
+                : Syscalls.OpenAt(parent, path[..cut], OpenFlags.PathOnly | OpenFlags.Directory);
+            if (parent >= 0)
+            {
+                _ = Syscalls.Close(parent);
+            }
+
+            if (next < 0)
+            {
+                return next;
+            }
+
+            parent = next;
+            path = path[cut..].TrimStart((byte)'/');
+        }
+
+        int descriptor = OpenFolder(parent, path.IsEmpty ? "."u8 : path, follow: true);
+        if (parent >= 0)
+        {
+            _ = Syscalls.Close(parent);
+        }
+
+        return descriptor;
+    }
+
     private static int OpenFolder(int parent, ReadOnlySpan<byte> name, bool follow)
     {
         int flags = OpenFlags.Directory | OpenFlags.NonBlocking | (follow ? 0 : OpenFlags.NoFollow);
@@ -243,8 +279,7 @@ internal sealed class OpenFolders : IDisposable
         for (int i = closed.Count - 1; i >= 0; i--)
         {
             DirectoryHandle next = closed[i];
-            int parent = next.Parent?.Open?.Descriptor ?? AtFlags.WorkingFolder;
-            int descriptor = OpenFolder(parent, next.Name, follow: next.Parent is null);
+            int descriptor = next.Parent is null ? OpenPath(next.Name) : OpenFolder(next.Parent.Open!.Descriptor, next.Name, follow: false);
             if (descriptor < 0)
             {
                 return descriptor;
