@@ -27,7 +27,7 @@ public sealed class CommandSourceTests
         file.Read(buffer, 0).ShouldBe(3);
         file.Read(buffer.AsSpan(1), 3).ShouldBe(1);
         file.Read(buffer, 4).ShouldBe(0);
-        Encoding.UTF8.GetString(buffer).ShouldBe("ac ");
+        Encoding.UTF8.GetString(buffer).ShouldBe("acb");
         file.Stat().Size.ShouldBe(4u);
         NodeMetadata node = source.Describe(events[1].Entry!);
         node.Size.ShouldBe(4u);

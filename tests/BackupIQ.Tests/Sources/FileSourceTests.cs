@@ -323,7 +323,16 @@ public sealed class FileSourceTests : IDisposable
         });
 
         // Folders that lead to a given path are kept whatever is excluded; what is below is judged by its own whole path.
-        paths.ShouldBe(["a", "a/1", "a/b", "x", "x/y", "x/y/5"]);
+        paths.ShouldBe(["a", "a/1", "a/b", "a/b/c", "x", "x/y", "x/y/5"]);
+    }
+
+    [Fact]
+    public void APathWithinAGivenPathTakesNothingAway()
+    {
+        Directory.CreateDirectory(At("a/b"));
+        File.WriteAllText(At("a/b/1"), "1");
+        File.WriteAllText(At("a/b/2"), "2");
+        Paths(new FileSourceOptions { Paths = [U(At("a/b/2")), _scratch.PathBytes] }).ShouldBe(["a", "a/b", "a/b/1", "a/b/2"]);
     }
 
     [Fact]
