@@ -1,4 +1,5 @@
 using BackupIQ.Primitives;
+using BackupIQ.Repository.Packs;
 using BackupIQ.Storage;
 
 namespace BackupIQ.Repository.Format;
@@ -60,14 +61,23 @@ public static class RepositoryLayout
     /// <summary>A key slot; its id is 32 hex digits.</summary>
     public static StorageKey KeySlot(string slotId) => new(KeyPrefix + slotId);
 
-    /// <summary>A data pack by the BLAKE3 of its bytes, as 64 hex digits.</summary>
-    public static StorageKey DataPack(PackId pack) => Pack(DataPackPrefix, pack);
+    /// <summary>A pack by the BLAKE3 of its bytes; data and metadata stand apart, so that metadata may lie in a hotter tier.</summary>
+    public static StorageKey Pack(PackKind kind, PackId pack)
+    {
+        string id = pack.ToString();
+        return new StorageKey($"{PackPrefix(kind)}{id.AsSpan(0, 2)}/{id}");
+    }
 
-    /// <summary>A metadata pack by the BLAKE3 of its bytes, as 64 hex digits.</summary>
-    public static StorageKey MetadataPack(PackId pack) => Pack(MetadataPackPrefix, pack);
+    /// <summary>The prefix under which packs of a kind stand.</summary>
+    public static string PackPrefix(PackKind kind) => kind switch
+    {
+        PackKind.Data => DataPackPrefix,
+        PackKind.Metadata => MetadataPackPrefix,
+        _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "Unknown kind of pack."),
+    };
 
     /// <summary>An index segment by the session, worker and running number that wrote it.</summary>
-    public static StorageKey IndexSegment(SessionId session, int worker, int sequence) =>
+    public static StorageKey Index(SessionId session, int worker, int sequence) =>
         new($"{IndexPrefix}{session}.{NotNegative(worker)}.{NotNegative(sequence)}");
 
     /// <summary>What opens a session.</summary>
@@ -86,8 +96,14 @@ public static class RepositoryLayout
     /// <summary>A session's snapshot, or the fence that keeps it from committing: the same name, so that only one of them can be there.</summary>
     public static StorageKey Snapshot(SessionId session) => new($"{SnapshotPrefix}{session}");
 
+    /// <summary>A session's fence where puts are not conditional and it cannot stand in the snapshot's own place.</summary>
+    public static StorageKey Fence(SessionId session) => new($"{SessionPrefix}{session}.fence");
+
+    /// <summary>The annotation by which a snapshot counts for readers where puts are not conditional.</summary>
+    public static StorageKey Confirmation(SessionId snapshot) => new($"{Annotations(snapshot)}confirmed");
+
     /// <summary>A session's <paramref name="number"/>th partial snapshot.</summary>
-    public static StorageKey PartialSnapshot(SessionId session, int number) =>
+    public static StorageKey Partial(SessionId session, int number) =>
         new($"{PartialSnapshotPrefix}{session}.{NotNegative(number)}");
 
     /// <summary>All that is said about one snapshot.</summary>
@@ -98,12 +114,6 @@ public static class RepositoryLayout
 
     /// <summary>A collector's mark.</summary>
     public static StorageKey Mark(string markId) => new(MarkPrefix + markId);
-
-    private static StorageKey Pack(string prefix, PackId pack)
-    {
-        string id = pack.ToString();
-        return new StorageKey($"{prefix}{id.AsSpan(0, 2)}/{id}");
-    }
 
     private static int NotNegative(int value)
     {
