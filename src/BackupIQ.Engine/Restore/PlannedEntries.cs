@@ -175,7 +175,7 @@ internal struct PlannedChunk
     /// <summary>Index in <see cref="RestoreWindow.Files"/>.</summary>
     public int File;
 
-    /// <summary>Index in <see cref="RestoreWindow.Frames"/>.</summary>
+    /// <summary>The number of its frame in the window.</summary>
     public int Frame;
 
     /// <summary>The next chunk of the same frame, or -1.</summary>

@@ -131,7 +131,7 @@ internal sealed class RestorePipeline : IDisposable
                 await _stop.CancelAsync();
                 throw;
             }
-        })));
+        }, _stop.Token)));
     }
 
     private async ValueTask FetchAsync(RestoreWorker worker, RestoreWindow window, ReadGroup group)

@@ -1,5 +1,4 @@
 using BackupIQ.Engine.Trees;
-using BackupIQ.Primitives;
 
 namespace BackupIQ.Engine.Restore;
 
