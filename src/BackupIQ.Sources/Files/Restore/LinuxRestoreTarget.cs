@@ -1,6 +1,5 @@
 using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Trees;
-using BackupIQ.Primitives;
 using BackupIQ.Sources.Files.Linux;
 
 namespace BackupIQ.Sources.Files.Restore;
