@@ -36,6 +36,12 @@ public interface IBackupSource : IDisposable
 /// <summary>A file that is being read. Not thread-safe, but for <see cref="Read"/>, which any number of threads may call.</summary>
 public interface ISourceFile : IDisposable
 {
+    /// <summary>
+    /// Whether it can be read only once and from the start, each <see cref="Read"/> where the last one ended, by one thread: the output
+    /// of a command. Anything else throws <see cref="InvalidOperationException"/>.
+    /// </summary>
+    bool IsSequential { get; }
+
     /// <summary>The file's state now, from the open file (fstat).</summary>
     SourceStat Stat();
 

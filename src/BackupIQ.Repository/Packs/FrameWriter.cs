@@ -127,6 +127,11 @@ public sealed unsafe class FrameWriter : IDisposable
 
     private void Seal(ReadOnlySpan<byte> plain, List<ChunkEntry> chunks, ContentHint hint)
     {
+        if (_session.IsDryRun)
+        {
+            return;
+        }
+
         Grow(FrameCompressor.MaxCompressedSize(plain.Length) + FrameCipher.TagSize);
         Span<byte> stored = new(_stored, _storedCapacity);
         FrameCompression result = _compressor.Compress(plain, stored[..^FrameCipher.TagSize], hint);

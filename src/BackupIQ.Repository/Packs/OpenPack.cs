@@ -52,6 +52,9 @@ internal sealed class OpenPack : IDisposable
     /// <summary>No more counters are handed out. Guarded by the sink.</summary>
     public bool IsClosing { get; set; }
 
+    /// <summary>Completes when the pack is durable and known, or has failed (the sink then says why).</summary>
+    public TaskCompletionSource Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     public uint NextCounter() => _nextCounter++;
 
     /// <summary>Borrows a cipher for one sealing; give it back with <see cref="Return"/>.</summary>

@@ -26,7 +26,8 @@ internal sealed class PackSink(
     private readonly Lock _gate = new();
     private readonly SemaphoreSlim _slots = new(connections);
     private readonly OpenPack?[] _open = new OpenPack?[3];
-    private readonly List<Task> _closing = [];
+    private readonly List<OpenPack> _closing = [];
+    private readonly List<Task> _storing = [];
     private readonly CancellationTokenSource _failed = new();
     private volatile Exception? _failure;
     private int _sequence;
@@ -53,7 +54,6 @@ internal sealed class PackSink(
     public void Append(OpenPack pack, ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, List<ChunkEntry> chunks)
     {
         upload.Take(sealedFrame.Length);
-        bool last;
         try
         {
             lock (pack)
@@ -70,63 +70,41 @@ internal sealed class PackSink(
         }
 
         Interlocked.Add(ref _bytesWritten, sealedFrame.Length);
-        lock (_gate)
-        {
-            if (!pack.IsClosing && IsFull(pack))
-            {
-                pack.IsClosing = true;
-                _open[(int)pack.Head.Kind] = null;
-            }
-
-            last = --pack.Outstanding == 0 && pack.IsClosing;
-        }
-
-        if (last)
-        {
-            Close(pack);
-        }
+        Release(pack);
     }
 
     /// <summary>Gives a reservation back without a frame: the counter stays unused.</summary>
-    public void Abandon(OpenPack pack)
-    {
-        lock (_gate)
-        {
-            pack.Outstanding--;
-        }
-    }
+    public void Abandon(OpenPack pack) => Release(pack);
 
     /// <summary>
-    /// Closes what is open and waits until every pack is durable. The writers must have flushed, and none may append meanwhile.
+    /// Closes what is open and waits until every pack begun so far is durable. Writers may go on meanwhile: they get new packs.
     /// </summary>
     public async Task FlushAsync()
     {
         ThrowIfFailed();
-        for (int kind = 1; kind < _open.Length; kind++)
+        Task[] waits;
+        List<OpenPack> idle = [];
+        lock (_gate)
         {
-            OpenPack? pack;
-            lock (_gate)
+            for (int kind = 1; kind < _open.Length; kind++)
             {
-                pack = _open[kind];
-                _open[kind] = null;
-                if (pack is not null)
+                if (_open[kind] is { } pack)
                 {
+                    _open[kind] = null;
                     pack.IsClosing = true;
-                    if (pack.Outstanding > 0)
+                    _closing.Add(pack);
+                    if (pack.Outstanding == 0)
                     {
-                        // A worker still seals into it; its append will close it.
-                        pack = null;
+                        idle.Add(pack);
                     }
                 }
             }
 
-            if (pack is not null)
-            {
-                Close(pack);
-            }
+            waits = [.. _closing.Select(static p => p.Done.Task)];
         }
 
-        await Closing();
+        idle.ForEach(Close);
+        await Task.WhenAll(waits);
         ThrowIfFailed();
     }
 
@@ -135,14 +113,17 @@ internal sealed class PackSink(
     {
         _failure ??= new OperationCanceledException("The session has ended.");
         await _failed.CancelAsync();
-        await Closing();
-        foreach (OpenPack? pack in _open)
+        Task[] running;
+        lock (_gate)
         {
-            if (pack is not null)
-            {
-                pack.Dispose();
-                File.Delete(pack.Path);
-            }
+            running = [.. _storing];
+        }
+
+        await Task.WhenAll(running);
+        foreach (OpenPack pack in _open.OfType<OpenPack>().Concat(_closing.Where(static p => !p.Done.Task.IsCompleted)))
+        {
+            pack.Dispose();
+            File.Delete(pack.Path);
         }
 
         _slots.Dispose();
@@ -181,6 +162,28 @@ internal sealed class PackSink(
             (pack.Length >= target / 4 && Now() - pack.StartedAt > MaxAge.TotalMilliseconds);
     }
 
+    private void Release(OpenPack pack)
+    {
+        bool close;
+        lock (_gate)
+        {
+            if (!pack.IsClosing && IsFull(pack))
+            {
+                pack.IsClosing = true;
+                _open[(int)pack.Head.Kind] = null;
+                _closing.Add(pack);
+            }
+
+            close = --pack.Outstanding == 0 && pack.IsClosing;
+        }
+
+        if (close)
+        {
+            Close(pack);
+        }
+    }
+
+    // Blocks while too many packs are under way: that is what holds the readers back when the storage is slower than they are.
     private void Close(OpenPack pack)
     {
         try
@@ -191,14 +194,14 @@ internal sealed class PackSink(
         {
             pack.Dispose();
             File.Delete(pack.Path);
+            pack.Done.TrySetResult();
             return;
         }
 
-        Task task = Task.Run(() => StoreAsync(pack), CancellationToken.None);
         lock (_gate)
         {
-            _closing.RemoveAll(static t => t.IsCompleted);
-            _closing.Add(task);
+            _storing.RemoveAll(static t => t.IsCompleted);
+            _storing.Add(Task.Run(() => StoreAsync(pack), CancellationToken.None));
         }
     }
 
@@ -218,15 +221,13 @@ internal sealed class PackSink(
         finally
         {
             pack.Dispose();
-            _slots.Release();
-        }
-    }
+            lock (_gate)
+            {
+                _closing.Remove(pack);
+            }
 
-    private Task Closing()
-    {
-        lock (_gate)
-        {
-            return Task.WhenAll(_closing);
+            _slots.Release();
+            pack.Done.TrySetResult();
         }
     }
 

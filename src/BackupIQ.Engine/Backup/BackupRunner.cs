@@ -1,0 +1,189 @@
+using BackupIQ.Engine.Snapshots;
+using BackupIQ.Engine.Trees;
+using BackupIQ.Primitives;
+using BackupIQ.Repository;
+using BackupIQ.Repository.Sessions;
+
+namespace BackupIQ.Engine.Backup;
+
+/// <summary>Backs a source up: session → compare → read and store → commit. The whole backup on one screen.</summary>
+public sealed class BackupRunner(BackupRepository repository, TimeProvider time, string? cacheFolder)
+{
+    /// <summary>A fenced run begins again with what it had as its parent; more than twice means that something else is wrong.</summary>
+    private const int MaxAttempts = 3;
+
+    /// <summary>
+    /// Runs a backup of <paramref name="source"/>. The snapshot exists whole when this returns, or not at all.
+    /// </summary>
+    /// <exception cref="OperationCanceledException">It was cancelled; what was complete is stored as a partial snapshot and reused.</exception>
+    /// <exception cref="BackupIQException">It failed; nothing was committed, and what was stored is reused by the next run.</exception>
+    public async Task<BackupResult> RunAsync(
+        IBackupSource source, BackupOptions options, BackupProgress progress, CancellationToken cancellationToken)
+    {
+        Snapshot? hint = null;
+        for (int attempt = 1; ; attempt++)
+        {
+            Attempt run = new(repository, source, options, progress, time, cacheFolder);
+            try
+            {
+                return await run.RunAsync(hint, cancellationToken);
+            }
+            catch (BackupIQException e) when (e.Code == ErrorCodes.SessionFenced && attempt < MaxAttempts && run.Draft is not null)
+            {
+                // Another session, everything looked up again: the tree of the lost run is a hint like any parent.
+                hint = run.Draft;
+                progress.OnNotice?.Invoke("Maintenance took this run for dead and fenced it off; it begins again with what is stored.");
+            }
+        }
+    }
+
+    private sealed class Attempt(
+        BackupRepository repository, IBackupSource source, BackupOptions options, BackupProgress progress, TimeProvider time, string? cacheFolder)
+    {
+        private readonly DateTimeOffset _started = time.GetUtcNow();
+        private readonly long _startedAt = time.GetTimestamp();
+
+        /// <summary>The snapshot as it was about to be committed.</summary>
+        public Snapshot? Draft { get; private set; }
+
+        public async Task<BackupResult> RunAsync(Snapshot? hint, CancellationToken cancellationToken)
+        {
+            await using UploadSession session = await UploadSession.OpenAsync(repository, Upload(), cacheFolder, time, cancellationToken);
+            foreach (string finding in session.Findings)
+            {
+                progress.OnNotice?.Invoke(finding);
+            }
+
+            Parents parents = await FindParentsAsync(hint, cancellationToken);
+            using BackupPipeline pipeline = new(
+                repository, source, session, options, progress, time, (root, ct) => PutPartialAsync(session, parents, root, ct));
+            DirectoryIds root = await pipeline.RunAsync(parents.Compare, cancellationToken);
+            SnapshotSummary summary = Summarise(pipeline.Counts, session);
+            Snapshot snapshot = Describe(parents, root) with { Id = session.Id, Summary = summary };
+            Draft = snapshot;
+            if (options.DryRun || (options.SkipIfUnchanged && parents.Shown?.Tree == snapshot.Tree))
+            {
+                await session.FlushAsync(cancellationToken);
+                await session.EndAsync(cancellationToken);
+                return new BackupResult { Summary = summary, Warnings = progress.Failures, BytesPut = session.BytesPut };
+            }
+
+            await session.FlushAsync(cancellationToken);
+            if (options.Verify)
+            {
+                progress.Phase = "verification";
+                await StoredPackVerifier.VerifyAsync(repository, session.Index, session.StoredPacks, cancellationToken);
+            }
+
+            summary = Summarise(pipeline.Counts, session);
+            snapshot = snapshot with { Ended = time.GetUtcNow(), Summary = summary };
+            await session.CommitAsync(SnapshotStore.Write(snapshot), cancellationToken);
+            return new BackupResult { Snapshot = snapshot, Summary = summary, Warnings = progress.Failures, BytesPut = session.BytesPut };
+        }
+
+        private UploadOptions Upload() => new()
+        {
+            Hostname = options.Hostname,
+            Username = options.Username,
+            ProgramVersion = options.ProgramVersion,
+            Compression = options.Compression,
+            Connections = options.Connections > 0 ? options.Connections : 2,
+            PackSize = PackSize(),
+            UploadLimit = options.UploadLimit,
+            DryRun = options.DryRun,
+        };
+
+        // Who asks for checkpoints every few seconds wants little lost: packs are closed at each, so they may as well be small.
+        private long PackSize()
+        {
+            long size = Math.Clamp(options.MemoryBudget / 8, 4L << 20, 32L << 20);
+            return options.CheckpointInterval < TimeSpan.FromSeconds(15) ? Math.Min(size, 8L << 20) : size;
+        }
+
+        // The series: the same machine and paths. A full run compares with nothing, a differential one with the newest full.
+        private async Task<Parents> FindParentsAsync(Snapshot? hint, CancellationToken cancellationToken)
+        {
+            if (options.Type == SnapshotType.Full)
+            {
+                return new Parents([], null);
+            }
+
+            SnapshotStore store = new(repository);
+            IReadOnlyList<Snapshot> all = await store.ListAsync(cancellationToken);
+            foreach (string damage in store.Damaged)
+            {
+                progress.OnNotice?.Invoke(damage);
+            }
+
+            List<Snapshot> compare = [];
+            Snapshot? complete = options.Parent is { } named
+                ? SnapshotStore.Find(all, named)
+                : all.LastOrDefault(s => IsSameSeries(s) && (options.Type != SnapshotType.Differential || s.Type == SnapshotType.Full));
+            IReadOnlyList<Snapshot> partials = await store.ListPartialAsync(cancellationToken);
+            if ((hint ?? partials.LastOrDefault(IsSameSeries)) is { } partial && (complete is null || partial.Time > complete.Time))
+            {
+                compare.Add(partial);
+            }
+
+            if (complete is not null)
+            {
+                compare.Add(complete);
+            }
+
+            return new Parents(compare, complete);
+        }
+
+        private bool IsSameSeries(Snapshot snapshot) =>
+            snapshot.Hostname == options.Hostname && snapshot.Kind == source.Kind && PathsOf(snapshot).SequenceEqual(source.Paths, ByteComparer.Instance);
+
+        private static IEnumerable<byte[]> PathsOf(Snapshot snapshot) => snapshot.RawPaths ?? snapshot.Paths.Select(PathText.Bytes);
+
+        private async Task PutPartialAsync(UploadSession session, Parents parents, DirectoryIds root, CancellationToken cancellationToken)
+        {
+            Snapshot partial = Describe(parents, root) with { Partial = true };
+            await session.PutPartialAsync(SnapshotStore.Write(partial), cancellationToken);
+        }
+
+        private Snapshot Describe(Parents parents, DirectoryIds root) => new()
+        {
+            Time = _started,
+            Hostname = options.Hostname,
+            Username = options.Username,
+            Paths = [.. source.Paths.Select(static p => PathText.Show(p))],
+            RawPaths = source.Paths.All(static p => PathText.IsUtf8(p)) ? null : source.Paths,
+            Tags = options.Tags,
+            Kind = source.Kind,
+            Type = parents.Compare.Count == 0 ? SnapshotType.Full : options.Type,
+            Parent = parents.Shown?.Id.ToString(),
+            Tree = root.Tree.ToString(),
+            Scan = root.Scan.ToString(),
+            ProgramVersion = options.ProgramVersion,
+        };
+
+        private SnapshotSummary Summarise(SnapshotSummary counts, UploadSession session)
+        {
+            long entries = counts.TotalFilesProcessed + counts.FilesFailed;
+            return counts with
+            {
+                FilesFailed = progress.Failures,
+                DataBlobs = session.DataBlobs,
+                TreeBlobs = session.TreeBlobs,
+                DataAdded = session.DataAdded,
+                DataAddedPacked = session.BytesPacked,
+                TotalDuration = time.GetElapsedTime(_startedAt).TotalSeconds,
+                SuccessRate = entries == 0 ? 1 : (double)counts.TotalFilesProcessed / entries,
+            };
+        }
+
+        private sealed record Parents(IReadOnlyList<Snapshot> Compare, Snapshot? Shown);
+    }
+
+    private sealed class ByteComparer : IEqualityComparer<byte[]>
+    {
+        public static readonly ByteComparer Instance = new();
+
+        public bool Equals(byte[]? x, byte[]? y) => x.AsSpan().SequenceEqual(y);
+
+        public int GetHashCode(byte[] obj) => obj.Length;
+    }
+}

@@ -1,0 +1,244 @@
+using System.Runtime.InteropServices;
+using BackupIQ.Engine.Trees;
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Chunking;
+using BackupIQ.Repository.Compression;
+using BackupIQ.Repository.Packs;
+using BackupIQ.Repository;
+using BackupIQ.Repository.Sessions;
+
+namespace BackupIQ.Engine.Backup;
+
+/// <summary>
+/// What one worker does with a file: reads it, cuts it into chunks, names and stores what is new. A small file is read straight into the
+/// frame that is being filled; a larger one passes through a buffer, a very large one is spread over all workers. No thread of its own.
+/// </summary>
+internal sealed unsafe class FileWorker : IDisposable
+{
+    /// <summary>Content up to this size stands in the node: a reference and an index entry would take as much.</summary>
+    public const int InlineSize = 256;
+
+    /// <summary>A file from this size on is spread over all workers.</summary>
+    public const long SpreadSize = 16 << 20;
+
+    private const int BufferSize = 8 << 20;
+
+    private readonly GearChunker _chunker;
+    private readonly ChunkerProfile _profile;
+    private readonly BackupProgress _progress;
+    private readonly LargeFileReader _large;
+    private readonly FrameWriter _writer;
+    private readonly CancellationToken _stop;
+
+    // The writer is this worker's; only a checkpoint comes in between, to end its frame.
+    private readonly Lock _gate = new();
+    private byte* _buffer;
+
+    public FileWorker(
+        UploadSession session, GearChunker chunker, ChunkerProfile profile, LargeFileReader large, BackupProgress progress, CancellationToken stop)
+    {
+        _stop = stop;
+        _chunker = chunker;
+        _profile = profile;
+        _large = large;
+        _progress = progress;
+        _writer = session.CreateWriter(PackKind.Data);
+    }
+
+    /// <summary>Names a chunk and stores it unless it is there.</summary>
+    public ChunkId Store(ReadOnlySpan<byte> chunk, ContentHint hint)
+    {
+        _stop.ThrowIfCancellationRequested();
+        lock (_gate)
+        {
+            return _writer.Write(chunk, hint);
+        }
+    }
+
+    /// <summary>Ends the frame that is being filled; any thread may ask for it, at a checkpoint and at the end.</summary>
+    public void Flush()
+    {
+        lock (_gate)
+        {
+            _writer.Flush();
+        }
+    }
+
+    /// <summary>Reads one file and completes its job; what goes wrong with the file is told and ends only its own part.</summary>
+    public void Read(IBackupSource source, FileJob job)
+    {
+        _stop.ThrowIfCancellationRequested();
+        _progress.CurrentPath = job.Entry.Name;
+        try
+        {
+            using ISourceFile file = source.Open(job.Entry);
+            Read(file, job);
+        }
+        catch (SourceItemException e)
+        {
+            job.Complete(null, job.Entry.Stat, 0, changed: false);
+            _progress.Failed(e);
+        }
+
+        _progress.FileDone();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _writer.Dispose();
+        NativeMemory.Free(_buffer);
+        _buffer = null;
+    }
+
+    private void Read(ISourceFile file, FileJob job)
+    {
+        ContentHint hint = ContentTypes.HintFor(job.Entry.Name);
+        SourceStat before = file.Stat();
+        long size = file.IsSequential ? long.MaxValue : (long)before.Size;
+        FileContent content;
+        long bytes;
+        if (size <= _profile.MinSize && !IsSparse(before))
+        {
+            content = ReadSmall(file, (int)size, hint, out bytes);
+        }
+        else
+        {
+            content = ReadRanges(file, size, before, hint, out bytes);
+        }
+
+        SourceStat after = file.Stat();
+        bool changed = !file.IsSequential &&
+            (after.Size != before.Size || after.Modified != before.Modified || after.Changed != before.Changed || bytes != size);
+        job.Complete(content, before, bytes, changed);
+        if (changed)
+        {
+            _progress.Failed(new SourceItemException(
+                ErrorCodes.SourceChanged, PathOf(job.Entry), "It changed while it was read; what was read is stored."));
+        }
+    }
+
+    private FileContent ReadSmall(ISourceFile file, int size, ContentHint hint, out long bytes)
+    {
+        ChunkReference chunk;
+        lock (_gate)
+        {
+            Span<byte> space = _writer.Reserve(size);
+            int read = file.Read(space, 0);
+            bytes = read;
+            _progress.BytesRead(read);
+            if (read <= InlineSize)
+            {
+                return read == 0 ? FileContent.Empty : new FileContent { Kind = ContentKind.Inline, Inline = space[..read].ToArray() };
+            }
+
+            chunk = new ChunkReference(_writer.Keep(read, hint), (uint)read);
+        }
+
+        return new FileContent { Kind = ContentKind.Chunks, Profile = ChunkerProfiles.General, Chunks = [chunk] };
+    }
+
+    private FileContent ReadRanges(ISourceFile file, long size, in SourceStat stat, ContentHint hint, out long bytes)
+    {
+        List<ChunkReference> chunks = [];
+        if (!IsSparse(stat) || file.IsSequential)
+        {
+            bytes = ReadRange(file, 0, size, hint, chunks);
+            return new FileContent { Kind = ContentKind.Chunks, Profile = ChunkerProfiles.General, Chunks = chunks };
+        }
+
+        List<Extent> extents = [];
+        long at = 0;
+        while (at < size && file.NextData(at, size - at, out long offset, out long length))
+        {
+            long read = ReadRange(file, offset, length, hint, chunks);
+            if (read > 0)
+            {
+                extents.Add(new Extent((ulong)offset, (ulong)read));
+            }
+
+            at = offset + length;
+            if (read < length)
+            {
+                // The file shrank: what is left of it is what was read.
+                bytes = offset + read;
+                return new FileContent { Kind = ContentKind.Extents, Profile = ChunkerProfiles.General, Extents = extents, Chunks = chunks };
+            }
+        }
+
+        bytes = size;
+        return new FileContent { Kind = ContentKind.Extents, Profile = ChunkerProfiles.General, Extents = extents, Chunks = chunks };
+    }
+
+    // Cuts and stores a run of data; returns how much of it there was.
+    private long ReadRange(ISourceFile file, long offset, long length, ContentHint hint, List<ChunkReference> chunks)
+    {
+        if (length >= SpreadSize)
+        {
+            return _large.Read(this, file, offset, length, hint, chunks);
+        }
+
+        if (_buffer == null)
+        {
+            _buffer = (byte*)NativeMemory.AlignedAlloc(BufferSize, 4096);
+        }
+
+        long end = offset + length;
+        long at = offset;
+        int start = 0;
+        int filled = 0;
+        bool isEnd = false;
+        while (true)
+        {
+            if (!isEnd && filled - start < _profile.MaxSize)
+            {
+                new Span<byte>(_buffer + start, filled - start).CopyTo(new Span<byte>(_buffer, BufferSize));
+                filled -= start;
+                start = 0;
+                int wanted = (int)Math.Min(BufferSize - filled, end - at);
+                int read = wanted == 0 ? 0 : file.Read(new Span<byte>(_buffer + filled, wanted), at);
+                filled += read;
+                at += read;
+                isEnd = read < wanted || at == end;
+                _progress.BytesRead(read);
+            }
+
+            if (filled == start)
+            {
+                return at - offset;
+            }
+
+            int cut = _chunker.NextCut(new ReadOnlySpan<byte>(_buffer + start, filled - start), isEnd);
+            ChunkId id = Store(new ReadOnlySpan<byte>(_buffer + start, cut), hint);
+            chunks.Add(new ChunkReference(id, (uint)cut));
+            start += cut;
+        }
+    }
+
+    internal static byte[] PathOf(SourceEntry entry)
+    {
+        int length = 0;
+        for (SourceEntry? e = entry; e is not null; e = e.Parent)
+        {
+            length += e.Name.Length + 1;
+        }
+
+        byte[] path = new byte[length];
+        for (SourceEntry? e = entry; e is not null; e = e.Parent)
+        {
+            length -= e.Name.Length;
+            e.Name.CopyTo(path, length);
+            path[--length] = (byte)'/';
+        }
+
+        return path;
+    }
+
+    private static bool IsSparse(in SourceStat stat) => stat.Blocks * 512 < stat.Size && stat.Size > 0;
+}
+
+/// <summary>The numbers by which nodes name the profile that cut their content.</summary>
+internal static class ChunkerProfiles
+{
+    public const byte General = 1;
+}

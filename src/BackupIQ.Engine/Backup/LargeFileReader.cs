@@ -1,0 +1,326 @@
+using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
+using BackupIQ.Engine.Trees;
+using BackupIQ.Repository;
+using BackupIQ.Repository.Chunking;
+using BackupIQ.Repository.Compression;
+
+namespace BackupIQ.Engine.Backup;
+
+/// <summary>
+/// Spreads one large file over all workers: whoever has the file reads it buffer by buffer and finds the cuts; hashing, compressing and
+/// sealing the chunks is handed to whoever is free. A reader that must wait for a buffer works on pieces meanwhile, so however many
+/// large files are read at once, somebody always gets on. Memory is the pool's, whatever the files' sizes.
+/// </summary>
+internal sealed unsafe class LargeFileReader : IDisposable
+{
+    private const int BufferSize = 8 << 20;
+
+    private readonly GearChunker _chunker;
+    private readonly ChunkerProfile _profile;
+    private readonly WorkQueue _queue;
+    private readonly BackupProgress _progress;
+    private readonly ConcurrentBag<Buffer> _free = [];
+    private readonly List<Buffer> _all = [];
+    private readonly int _maxBuffers;
+    private readonly int _scanners;
+
+    // A reader holds one buffer and asks for a second: as long as there is one more buffer than readers, one of them gets it.
+    private readonly SemaphoreSlim _readers;
+
+    public LargeFileReader(GearChunker chunker, ChunkerProfile profile, WorkQueue queue, int workers, long memory, BackupProgress progress)
+    {
+        _chunker = chunker;
+        _profile = profile;
+        _queue = queue;
+        _progress = progress;
+        _scanners = workers;
+        _maxBuffers = (int)Math.Clamp(memory / BufferSize, 3, Math.Max(3, workers + 1));
+        _readers = new SemaphoreSlim(_maxBuffers - 1);
+    }
+
+    /// <summary>Reads a run of data; adds its chunks in order; returns how many bytes there were.</summary>
+    public long Read(FileWorker worker, ISourceFile file, long offset, long length, ContentHint hint, List<ChunkReference> chunks)
+    {
+        while (!_readers.Wait(0))
+        {
+            Help(worker);
+        }
+
+        try
+        {
+            return ReadBuffers(worker, file, offset, length, hint, chunks);
+        }
+        finally
+        {
+            _readers.Release();
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (Buffer buffer in _all)
+        {
+            NativeMemory.AlignedFree(buffer.Memory);
+        }
+
+        _all.Clear();
+        _readers.Dispose();
+    }
+
+    private long ReadBuffers(FileWorker worker, ISourceFile file, long offset, long length, ContentHint hint, List<ChunkReference> chunks)
+    {
+        Queue<ChunkPiece> pieces = new();
+        long at = offset;
+        long end = length > long.MaxValue - offset ? long.MaxValue : offset + length;
+        Buffer buffer = Rent(worker);
+        int filled = 0;
+        bool isEnd = false;
+        while (!isEnd)
+        {
+            int wanted = (int)Math.Min(BufferSize - filled, end - at);
+            int read = file.Read(new Span<byte>(buffer.Memory + filled, wanted), at);
+            at += read;
+            filled += read;
+            isEnd = read < wanted || at == end;
+            _progress.BytesRead(read);
+
+            int start = 0;
+            foreach (int cut in Cuts(worker, buffer, filled, isEnd))
+            {
+                ChunkPiece piece = new(buffer, start, cut, hint);
+                pieces.Enqueue(piece);
+                buffer.Hold();
+                if (!_queue.TryAddPiece(piece))
+                {
+                    piece.Run(worker);
+                }
+
+                start += cut;
+            }
+
+            while (pieces.TryPeek(out ChunkPiece? first) && first.IsDone)
+            {
+                Collect(pieces.Dequeue(), chunks);
+            }
+
+            if (isEnd)
+            {
+                break;
+            }
+
+            // The rest is the beginning of the next chunk: it moves to the next buffer, where the chunk will be whole.
+            Buffer next = Rent(worker);
+            new ReadOnlySpan<byte>(buffer.Memory + start, filled - start).CopyTo(new Span<byte>(next.Memory, BufferSize));
+            filled -= start;
+            buffer.Release();
+            buffer = next;
+        }
+
+        buffer.Release();
+        while (pieces.TryDequeue(out ChunkPiece? piece))
+        {
+            Await(piece, worker);
+            Collect(piece, chunks);
+        }
+
+        return at - offset;
+    }
+
+    private static void Collect(ChunkPiece piece, List<ChunkReference> chunks)
+    {
+        piece.ThrowIfFailed();
+        chunks.Add(new ChunkReference(piece.Id, (uint)piece.Length));
+    }
+
+    private void Help(FileWorker worker)
+    {
+        if (_queue.TryTakePiece(out IWork work))
+        {
+            work.Run(worker);
+        }
+        else
+        {
+            Thread.Sleep(1);
+        }
+    }
+
+    // With few workers one of them cuts as it reads, skipping what cannot be a cut; with many, the candidates of a buffer are looked for
+    // side by side, and only the choice among them is one's work. Both give the same cuts.
+    private List<int> Cuts(FileWorker worker, Buffer buffer, int filled, bool isEnd)
+    {
+        List<int> cuts = [];
+        if (_scanners < 4 || filled < BufferSize)
+        {
+            int start = 0;
+            while (start < filled)
+            {
+                int cut = _chunker.NextCut(new ReadOnlySpan<byte>(buffer.Memory + start, filled - start), isEnd);
+                if (cut == 0)
+                {
+                    break;
+                }
+
+                cuts.Add(cut);
+                start += cut;
+            }
+
+            return cuts;
+        }
+
+        ScanPiece[] scans = new ScanPiece[Math.Min(_scanners, 8)];
+        int step = (filled + scans.Length - 1) / scans.Length;
+        for (int i = 0; i < scans.Length; i++)
+        {
+            int from = Math.Min(filled, i * step);
+            scans[i] = new ScanPiece(_chunker, buffer, from, Math.Min(filled, from + step) - from);
+            buffer.Hold();
+            if (!_queue.TryAddPiece(scans[i]))
+            {
+                scans[i].Run(worker);
+            }
+        }
+
+        CutSelector selector = new(_profile);
+        foreach (ScanPiece scan in scans)
+        {
+            Await(scan, worker);
+            selector.Add(scan.Candidates, scan.Start + scan.Length);
+            while (selector.TryNext(isEnd: false, out long length))
+            {
+                cuts.Add((int)length);
+            }
+        }
+
+        while (isEnd && selector.TryNext(isEnd: true, out long length))
+        {
+            cuts.Add((int)length);
+        }
+
+        return cuts;
+    }
+
+    private void Await(Piece piece, FileWorker worker)
+    {
+        while (!piece.IsDone)
+        {
+            if (_queue.TryTakePiece(out IWork work))
+            {
+                work.Run(worker);
+            }
+            else
+            {
+                piece.Wait();
+            }
+        }
+
+        piece.ThrowIfFailed();
+    }
+
+    private Buffer Rent(FileWorker worker)
+    {
+        while (true)
+        {
+            if (_free.TryTake(out Buffer? buffer))
+            {
+                buffer.Hold();
+                return buffer;
+            }
+
+            lock (_all)
+            {
+                if (_all.Count < _maxBuffers)
+                {
+                    buffer = new Buffer((byte*)NativeMemory.AlignedAlloc(BufferSize, 4096), _free);
+                    _all.Add(buffer);
+                    buffer.Hold();
+                    return buffer;
+                }
+            }
+
+            Help(worker);
+        }
+    }
+
+    /// <summary>A buffer that goes back to the pool when the last piece in it is done.</summary>
+    internal sealed class Buffer(byte* memory, ConcurrentBag<Buffer> pool)
+    {
+        private int _holders;
+
+        public byte* Memory { get; } = memory;
+
+        public void Hold() => Interlocked.Increment(ref _holders);
+
+        public void Release()
+        {
+            if (Interlocked.Decrement(ref _holders) == 0)
+            {
+                pool.Add(this);
+            }
+        }
+    }
+
+    /// <summary>Part of a large file's work, done by any worker.</summary>
+    private abstract class Piece(Buffer buffer, int start, int length) : IWork
+    {
+        private readonly ManualResetEventSlim _done = new(false, spinCount: 20);
+        private Exception? _failure;
+
+        public int Start { get; } = start;
+
+        public int Length { get; } = length;
+
+        public bool IsDone => _done.IsSet;
+
+        protected Buffer Buffer { get; } = buffer;
+
+        public void Wait() => _done.Wait(TimeSpan.FromMilliseconds(1));
+
+        public void Run(FileWorker worker)
+        {
+            try
+            {
+                Do(worker);
+            }
+            catch (Exception e)
+            {
+                // Told to the file's reader, whose failure it is; the worker that happened to do the piece goes on.
+                _failure = e;
+            }
+            finally
+            {
+                Buffer.Release();
+                _done.Set();
+            }
+        }
+
+        public void ThrowIfFailed()
+        {
+            if (_failure is not null)
+            {
+                System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(_failure);
+            }
+        }
+
+        protected abstract void Do(FileWorker worker);
+    }
+
+    private sealed class ChunkPiece(Buffer buffer, int start, int length, ContentHint hint) : Piece(buffer, start, length)
+    {
+        public ChunkId Id { get; private set; }
+
+        protected override void Do(FileWorker worker) => Id = worker.Store(new ReadOnlySpan<byte>(Buffer.Memory + Start, Length), hint);
+    }
+
+    private sealed class ScanPiece(GearChunker chunker, Buffer buffer, int start, int length) : Piece(buffer, start, length)
+    {
+        public CandidateList Candidates { get; } = new();
+
+        protected override void Do(FileWorker worker)
+        {
+            int lookBehind = Math.Min(Start, 63);
+            chunker.FindCandidates(new ReadOnlySpan<byte>(Buffer.Memory + Start - lookBehind, lookBehind + Length), lookBehind, Start, Candidates);
+        }
+    }
+}

@@ -1,0 +1,380 @@
+using BackupIQ.Engine.Trees;
+using BackupIQ.Repository;
+using BackupIQ.Repository.Packs;
+using BackupIQ.Repository.Sessions;
+
+namespace BackupIQ.Engine.Backup;
+
+/// <summary>
+/// Goes through the source, compares each entry with the parents, and hands on what became of it: unchanged nodes as they are, files to
+/// be read in batches of neighbours. A chunk that an unchanged file needs and that no usable pack holds makes it a changed one.
+/// </summary>
+internal sealed class Walk(
+    IBackupSource source, UploadSession session, BackupOptions options, BackupProgress progress, WorkQueue queue, Func<WalkStep, bool> tryHandOn, Action<WalkStep> handOn)
+{
+    private const int MaxFilesPerBatch = 256;
+
+    private readonly Stack<ParentDirectory> _parents = new();
+    private readonly Dictionary<(ulong Device, ulong Inode), LinkedFile> _links = [];
+    private readonly Dictionary<ulong, (ulong Device, ulong Inode)> _groups = [];
+    private readonly TlvWriter _fields = new();
+    private readonly long _batchBytes = options.BatchSize > 0 ? options.BatchSize : FrameWriter.FrameSize;
+    private FileBatch? _batch;
+
+    /// <summary>Runs the walk to its end.</summary>
+    public void Run(ParentDirectory roots, CancellationToken cancellationToken)
+    {
+        _parents.Push(roots);
+        foreach (SourceEvent step in source.Walk(cancellationToken))
+        {
+            switch (step.Kind)
+            {
+                case SourceEventKind.Error:
+                    progress.Failed(step.Error!);
+                    break;
+                case SourceEventKind.Leave:
+                    _parents.Pop();
+                    HandOn(new WalkStep { Kind = WalkStepKind.Leave });
+                    break;
+                case SourceEventKind.Enter:
+                    Enter(step.Entry!);
+                    break;
+                default:
+                    Leaf(step.Entry!);
+                    break;
+            }
+        }
+
+        Dispatch();
+        progress.TotalsKnown = true;
+    }
+
+    private void Enter(SourceEntry entry)
+    {
+        ParentDirectory parent = _parents.Peek();
+        bool known = parent.Seek(entry.Name, out NodePeek node, out ScanEntry scan, out FileTime trusted) && node.Type == NodeType.Directory;
+        byte[]? parentFields = known ? node.Raw.ToArray() : null;
+        NodeMetadata metadata;
+        try
+        {
+            metadata = known && scan.Changed == entry.Stat.Changed && !options.IgnoreCtime && entry.Stat.Changed.CompareTo(trusted) < 0
+                ? NodeFormat.Read(parentFields).Metadata
+                : source.Describe(entry);
+        }
+        catch (SourceItemException e)
+        {
+            progress.Failed(e);
+            metadata = Bare(entry);
+        }
+
+        _parents.Push(parent.Enter(entry.Name));
+        HandOn(new WalkStep
+        {
+            Kind = WalkStepKind.Enter,
+            Entry = entry,
+            Name = entry.Name,
+            Metadata = metadata,
+            Scan = ScanEntry.Of(entry.Stat),
+            ParentFields = parentFields,
+        });
+    }
+
+    private void Leaf(SourceEntry entry)
+    {
+        bool isFile = entry.Stat.Type == NodeType.File;
+        if (isFile)
+        {
+            progress.Found((long)entry.Stat.Size);
+        }
+
+        bool known = _parents.Peek().Seek(entry.Name, out NodePeek node, out ScanEntry scan, out FileTime trusted) && node.Type == entry.Stat.Type;
+        bool linked = isFile && entry.Stat.LinkCount > 1;
+        if (linked && _links.TryGetValue((entry.Stat.Device, entry.Stat.Inode), out LinkedFile? first))
+        {
+            LinkAgain(entry, first);
+            return;
+        }
+
+        ulong group = linked ? GroupOf(entry) : 0;
+        if (known && IsUnchanged(entry.Stat, node, scan, trusted) && HasContent(node))
+        {
+            Unchanged(entry, node, scan, group);
+            return;
+        }
+
+        NodeMetadata metadata;
+        try
+        {
+            metadata = source.Describe(entry);
+        }
+        catch (SourceItemException e)
+        {
+            progress.Failed(e);
+            progress.FileDone();
+            return;
+        }
+
+        EntryOutcome outcome = known ? EntryOutcome.Changed : EntryOutcome.New;
+        if (!isFile)
+        {
+            Hand(entry, new Node { Metadata = metadata }, outcome);
+            return;
+        }
+
+        FileJob job = new(entry, metadata);
+        if (linked)
+        {
+            _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, job, null));
+        }
+
+        Schedule(job);
+        HandOn(new WalkStep { Kind = WalkStepKind.File, Entry = entry, Name = entry.Name, Job = job, HardLinkGroup = group, Outcome = outcome });
+    }
+
+    private void Unchanged(SourceEntry entry, in NodePeek node, in ScanEntry scan, ulong group)
+    {
+        byte[] fields = node.Raw.ToArray();
+        if (group != 0)
+        {
+            Node full = NodeFormat.Read(fields);
+            Node regrouped = WithGroup(full, full.Metadata, group);
+            fields = Encode(regrouped);
+            _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, null, regrouped));
+        }
+
+        if (entry.Stat.Type == NodeType.File)
+        {
+            progress.BytesRead((long)entry.Stat.Size);
+            progress.FileDone();
+        }
+
+        HandOn(new WalkStep
+        {
+            Kind = WalkStepKind.Node,
+            Entry = entry,
+            Name = entry.Name,
+            Fields = fields,
+            Scan = scan with { Subscan = null, Inode = entry.Stat.Inode, Device = entry.Stat.Device, Changed = entry.Stat.Changed },
+            Outcome = EntryOutcome.Unmodified,
+            Size = (long)entry.Stat.Size,
+        });
+    }
+
+    // Another name of a file that was met before: the same content, read once.
+    private void LinkAgain(SourceEntry entry, LinkedFile first)
+    {
+        if (first.Known is { } known)
+        {
+            progress.BytesRead((long)entry.Stat.Size);
+            progress.FileDone();
+            Hand(entry, WithGroup(known, known.Metadata with { Name = entry.Name }, first.Group), EntryOutcome.Unmodified);
+            return;
+        }
+
+        progress.BytesRead((long)entry.Stat.Size);
+        progress.FileDone();
+        HandOn(new WalkStep
+        {
+            Kind = WalkStepKind.File,
+            Entry = entry,
+            Name = entry.Name,
+            Job = first.Job,
+            HardLinkGroup = first.Group,
+            Outcome = EntryOutcome.New,
+        });
+    }
+
+    private bool IsUnchanged(in SourceStat stat, in NodePeek node, in ScanEntry scan, FileTime trusted) =>
+        stat.Modified == node.Modified &&
+        (stat.Type != NodeType.File || stat.Size == node.Size) &&
+        (options.IgnoreInode || stat.Inode == scan.Inode) &&
+        (options.IgnoreCtime || (stat.Changed == scan.Changed && stat.Changed.CompareTo(trusted) < 0)) &&
+        stat.Modified.CompareTo(trusted) < 0 &&
+        !node.ChangedWhileRead;
+
+    // Inherited chunks are looked up like any other: the parent is a hint, and its pack may be marked or gone.
+    private bool HasContent(in NodePeek node)
+    {
+        if (node.Type != NodeType.File)
+        {
+            return true;
+        }
+
+        if (node.Stream.IsEmpty)
+        {
+            return false;
+        }
+
+        TlvReader reader = new(node.Stream);
+        reader.ReadBlock();
+        ContentKind kind = (ContentKind)reader.ReadByte();
+        if (kind == ContentKind.Inline)
+        {
+            return true;
+        }
+
+        if (kind != ContentKind.Chunks)
+        {
+            return HasListed(NodeFormat.ReadStream(node.Stream));
+        }
+
+        reader.ReadByte();
+        ulong count = reader.ReadVarint();
+        for (ulong i = 0; i < count; i++)
+        {
+            ChunkId id = reader.ReadChunkId();
+            reader.ReadVarint();
+            if (!session.Has(PackKind.Data, id))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private bool HasListed(FileContent content)
+    {
+        if (content.Kind == ContentKind.Indirect)
+        {
+            foreach (ChunkReference list in content.Chunks)
+            {
+                if (!session.Has(PackKind.Metadata, list.Id))
+                {
+                    return false;
+                }
+            }
+
+            content = ResolveIndirect?.Invoke(content) ?? content;
+            if (content.Kind == ContentKind.Indirect)
+            {
+                return false;
+            }
+        }
+
+        foreach (ChunkReference chunk in content.Chunks)
+        {
+            if (!session.Has(PackKind.Data, chunk.Id))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Reads the chunk list that a node names; null when it cannot be read, which means that the file is read again.</summary>
+    public Func<FileContent, FileContent?>? ResolveIndirect { get; init; }
+
+    private void Schedule(FileJob job)
+    {
+        _batch ??= new FileBatch(source);
+        _batch.Add(job);
+        if (_batch.Bytes >= _batchBytes || _batch.Count >= MaxFilesPerBatch)
+        {
+            Dispatch();
+        }
+    }
+
+    private void Dispatch()
+    {
+        if (_batch is { } batch)
+        {
+            _batch = null;
+            queue.Add(batch);
+        }
+    }
+
+    private void Hand(SourceEntry entry, Node node, EntryOutcome outcome) => HandOn(new WalkStep
+    {
+        Kind = WalkStepKind.Node,
+        Entry = entry,
+        Name = entry.Name,
+        Fields = Encode(node),
+        Scan = ScanEntry.Of(entry.Stat),
+        Outcome = outcome,
+        Size = (long)node.Metadata.Size,
+    });
+
+    // The assembler may wait for a file of the batch that is not handed out yet: so it is, before this thread waits for the assembler.
+    private void HandOn(WalkStep step)
+    {
+        if (!tryHandOn(step))
+        {
+            Dispatch();
+            handOn(step);
+        }
+    }
+
+    private byte[] Encode(Node node)
+    {
+        _fields.Clear();
+        NodeFormat.Write(_fields, node);
+        return _fields.Written.ToArray();
+    }
+
+    // The number comes from the first link's path, so it is the same on every machine with the same tree; a clash moves to the next number.
+    private ulong GroupOf(SourceEntry entry)
+    {
+        ulong hash = 0xcbf29ce484222325;
+        foreach (byte b in FileWorker.PathOf(entry))
+        {
+            hash = (hash ^ b) * 0x100000001b3;
+        }
+
+        (ulong, ulong) file = (entry.Stat.Device, entry.Stat.Inode);
+        while (hash == 0 || (_groups.TryGetValue(hash, out (ulong, ulong) other) && other != file))
+        {
+            hash++;
+        }
+
+        _groups[hash] = file;
+        return hash;
+    }
+
+    private static Node WithGroup(Node node, NodeMetadata metadata, ulong group) => new()
+    {
+        Metadata = metadata,
+        Subtree = node.Subtree,
+        Content = node.Content,
+        HardLinkGroup = group,
+        ChangedWhileRead = node.ChangedWhileRead,
+        UnknownFields = node.UnknownFields,
+    };
+
+    private static NodeMetadata Bare(SourceEntry entry) => new()
+    {
+        Name = entry.Name,
+        Type = NodeType.Directory,
+        Mode = entry.Stat.Mode,
+        UserId = entry.Stat.UserId,
+        GroupId = entry.Stat.GroupId,
+        Modified = entry.Stat.Modified,
+    };
+
+    private sealed record LinkedFile(ulong Group, FileJob? Job, Node? Known);
+}
+
+/// <summary>Neighbouring files that one worker reads one after the other, so that they share frames.</summary>
+internal sealed class FileBatch(IBackupSource source) : IWork
+{
+    private readonly List<FileJob> _jobs = [];
+
+    public int Count => _jobs.Count;
+
+    public long Bytes { get; private set; }
+
+    public void Add(FileJob job)
+    {
+        _jobs.Add(job);
+        Bytes += (long)job.Metadata.Size;
+    }
+
+    public void Run(FileWorker worker)
+    {
+        foreach (FileJob job in _jobs)
+        {
+            worker.Read(source, job);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using BackupIQ.Primitives;
+using BackupIQ.Repository;
+using BackupIQ.Repository.Format;
+using BackupIQ.Storage;
+
+namespace BackupIQ.Engine.Snapshots;
+
+/// <summary>Lists, finds and reads the snapshots of a repository.</summary>
+public sealed class SnapshotStore(BackupRepository repository)
+{
+    private readonly List<string> _damaged = [];
+
+    /// <summary>One sentence for each snapshot that was met and could not be read.</summary>
+    public IReadOnlyList<string> Damaged => _damaged;
+
+    /// <summary>All snapshots that count, oldest first. A damaged one is left out and told in <see cref="Damaged"/>.</summary>
+    public Task<IReadOnlyList<Snapshot>> ListAsync(CancellationToken cancellationToken) =>
+        ListAsync(RepositoryLayout.SnapshotPrefix, ObjectKind.Snapshot, cancellationToken);
+
+    /// <summary>The partial snapshots that interrupted runs left, oldest first.</summary>
+    public Task<IReadOnlyList<Snapshot>> ListPartialAsync(CancellationToken cancellationToken) =>
+        ListAsync(RepositoryLayout.PartialSnapshotPrefix, ObjectKind.PartialSnapshot, cancellationToken);
+
+    /// <summary>
+    /// Finds a snapshot by an id, a unique prefix of 4 or more of its digits, its name, <c>latest</c>, <c>latest~2</c> (the third newest),
+    /// or <c>@2026-11-22T10:00</c> (the newest at or before that moment).
+    /// </summary>
+    /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>.</exception>
+    public async Task<Snapshot> FindAsync(string text, CancellationToken cancellationToken) =>
+        Find(await ListAsync(cancellationToken), text);
+
+    /// <summary>As <see cref="FindAsync"/>, among snapshots that are at hand, oldest first.</summary>
+    public static Snapshot Find(IReadOnlyList<Snapshot> snapshots, string text)
+    {
+        if (text == "latest" || text.StartsWith("latest~", StringComparison.Ordinal))
+        {
+            int back = 0;
+            if (text.Length > 7 && !int.TryParse(text.AsSpan(7), NumberStyles.None, CultureInfo.InvariantCulture, out back))
+            {
+                throw new BackupIQException(ErrorCodes.Usage, $"'{text}' names no snapshot.", "Use latest, or latest~2 for the third newest.");
+            }
+
+            return back < snapshots.Count
+                ? snapshots[snapshots.Count - 1 - back]
+                : throw new BackupIQException(ErrorCodes.SnapshotNotFound, $"There are only {snapshots.Count} snapshots, so none is '{text}'.");
+        }
+
+        if (text.StartsWith('@'))
+        {
+            if (!DateTimeOffset.TryParse(text.AsSpan(1), CultureInfo.InvariantCulture, DateTimeStyles.AssumeLocal, out DateTimeOffset moment))
+            {
+                throw new BackupIQException(ErrorCodes.Usage, $"'{text}' is no moment.", "Write it as @2026-11-22T10:00, with a zone if it is not this machine's.");
+            }
+
+            return snapshots.LastOrDefault(s => s.Time <= moment)
+                ?? throw new BackupIQException(ErrorCodes.SnapshotNotFound, $"No snapshot is as old as {moment:u}.");
+        }
+
+        Snapshot[] found = [.. snapshots.Where(s => s.Name == text || (text.Length >= 4 && s.Id.ToString().StartsWith(text, StringComparison.Ordinal)))];
+        return found.Length switch
+        {
+            1 => found[0],
+            0 => throw new BackupIQException(ErrorCodes.SnapshotNotFound, $"There is no snapshot '{text}'."),
+            _ => throw new BackupIQException(ErrorCodes.SnapshotAmbiguous, $"'{text}' names {found.Length} snapshots."),
+        };
+    }
+
+    internal static byte[] Write(Snapshot snapshot) => JsonSerializer.SerializeToUtf8Bytes(snapshot, SnapshotJson.Default.Snapshot);
+
+    private static Snapshot Read(byte[] json, SessionId id)
+    {
+        try
+        {
+            Snapshot snapshot = JsonSerializer.Deserialize(json, SnapshotJson.Default.Snapshot)
+                ?? throw new CorruptDataException($"Snapshot {id} is empty.");
+            _ = snapshot.TreeId;
+            return snapshot with { Id = id };
+        }
+        catch (JsonException e)
+        {
+            throw new CorruptDataException($"Snapshot {id} is malformed.", e);
+        }
+    }
+
+    private async Task<IReadOnlyList<Snapshot>> ListAsync(string prefix, ObjectKind kind, CancellationToken cancellationToken)
+    {
+        List<Snapshot> snapshots = [];
+        HashSet<string> confirmed = [];
+        List<(StorageKey Key, SessionId Id)> found = [];
+        await foreach (StoredObject stored in repository.Storage.ListAsync(prefix, cancellationToken))
+        {
+            ReadOnlySpan<char> name = stored.Key.Value.AsSpan(prefix.Length);
+            if (name.Length < 2 * SessionId.Size || !SessionId.TryParse(name[..(2 * SessionId.Size)], out SessionId id))
+            {
+                continue;
+            }
+
+            if (kind == ObjectKind.PartialSnapshot || name.Length == 2 * SessionId.Size)
+            {
+                found.Add((stored.Key, id));
+            }
+            else
+            {
+                confirmed.Add(stored.Key.Value);
+            }
+        }
+
+        foreach ((StorageKey key, SessionId id) in found)
+        {
+            if (kind == ObjectKind.Snapshot && !repository.Storage.Capabilities.ConditionalPut &&
+                !confirmed.Contains(RepositoryLayout.Confirmation(id).Value))
+            {
+                continue;
+            }
+
+            try
+            {
+                if (await repository.TryReadObjectAsync(kind, key, cancellationToken) is { } json)
+                {
+                    snapshots.Add(Read(json, id));
+                }
+            }
+            catch (CorruptDataException e)
+            {
+                _damaged.Add($"Snapshot {id.ToString()[..8]} ({key}) is damaged: {e.Message}");
+            }
+        }
+
+        snapshots.Sort(static (a, b) => a.Time != b.Time ? a.Time.CompareTo(b.Time) : a.Id.CompareTo(b.Id));
+        return snapshots;
+    }
+}
+
+/// <summary>Text of paths that are bytes.</summary>
+public static class PathText
+{
+    private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    /// <summary>Whether the bytes are UTF-8.</summary>
+    public static bool IsUtf8(ReadOnlySpan<byte> bytes) => System.Text.Unicode.Utf8.IsValid(bytes);
+
+    /// <summary>The text for people: what is not UTF-8 shows as U+FFFD.</summary>
+    public static string Show(ReadOnlySpan<byte> bytes) => Encoding.UTF8.GetString(bytes);
+
+    /// <summary>The bytes of a text.</summary>
+    public static byte[] Bytes(string text) => Strict.GetBytes(text);
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(Snapshot))]
+internal sealed partial class SnapshotJson : JsonSerializerContext;

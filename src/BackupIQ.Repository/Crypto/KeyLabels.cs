@@ -1,0 +1,44 @@
+namespace BackupIQ.Repository.Crypto;
+
+/// <summary>The labels (HKDF <c>info</c>) under which keys are derived. All of them are format: changing one makes repositories unreadable.</summary>
+internal static class KeyLabels
+{
+    /// <summary>Of the id key: the key that names chunks of file content.</summary>
+    public static ReadOnlySpan<byte> DataId => "BackupIQ/1/id/data/"u8;
+
+    /// <summary>Of the id key: the key that names chunks of trees and scans.</summary>
+    public static ReadOnlySpan<byte> MetadataId => "BackupIQ/1/id/metadata/"u8;
+
+    /// <summary>Of a password, key file or kit secret: the key that wraps the keyring in a slot.</summary>
+    public static ReadOnlySpan<byte> Slot(string slotType) => slotType switch
+    {
+        "password" => "BackupIQ/1/slot/password/"u8,
+        "keyfile" => "BackupIQ/1/slot/keyfile/"u8,
+        "kit" => "BackupIQ/1/slot/kit/"u8,
+        _ => throw new ArgumentOutOfRangeException(nameof(slotType), slotType, "Unknown slot type."),
+    };
+
+    /// <summary>Of a master key and a salt: the key of frames and sealed objects.</summary>
+    public static ReadOnlySpan<byte> Of(SealPurpose purpose) => purpose switch
+    {
+        SealPurpose.Data => "BackupIQ/1/data/"u8,
+        SealPurpose.Metadata => "BackupIQ/1/metadata/"u8,
+        SealPurpose.Index => "BackupIQ/1/index/"u8,
+        SealPurpose.Snapshot => "BackupIQ/1/snapshot/"u8,
+        SealPurpose.Maintenance => "BackupIQ/1/maintenance/"u8,
+        SealPurpose.Audit => "BackupIQ/1/audit/"u8,
+        SealPurpose.Configuration => "BackupIQ/1/configuration/"u8,
+        _ => throw new ArgumentOutOfRangeException(nameof(purpose), purpose, "Unknown purpose."),
+    };
+
+    /// <summary>HKDF-SHA256 with <c>info</c> = label ‖ the 16 bytes of the repository's id; fills <paramref name="output"/>.</summary>
+    public static void Derive(
+        ReadOnlySpan<byte> key, ReadOnlySpan<byte> salt, ReadOnlySpan<byte> label, RepositoryId repository, Span<byte> output)
+    {
+        Span<byte> info = stackalloc byte[64];
+        label.CopyTo(info);
+        repository.Write(info[label.Length..]);
+        System.Security.Cryptography.HKDF.DeriveKey(
+            System.Security.Cryptography.HashAlgorithmName.SHA256, key, output, salt, info[..(label.Length + RepositoryId.Size)]);
+    }
+}

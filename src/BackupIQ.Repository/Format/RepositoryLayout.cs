@@ -1,0 +1,123 @@
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Packs;
+using BackupIQ.Storage;
+
+namespace BackupIQ.Repository.Format;
+
+/// <summary>
+/// Where each kind of object stands. Names are format. Ids of packs, snapshots and sessions are lower-case hex; whatever else stands
+/// under these prefixes, or beside them, is unknown to this version: kept, never collected.
+/// </summary>
+public static class RepositoryLayout
+{
+    public const string ConfigurationPrefix = "config/";
+    public const string KeyPrefix = "keys/";
+    public const string DataPackPrefix = "d/";
+    public const string MetadataPackPrefix = "m/";
+    public const string IndexPrefix = "i/";
+    public const string SessionPrefix = "l/";
+    public const string SnapshotPrefix = "s/";
+    public const string PartialSnapshotPrefix = "sp/";
+    public const string AnnotationPrefix = "a/";
+    public const string MarkPrefix = "g/";
+    public const string LogPrefix = "w/";
+    public const string FactsPrefix = "x/";
+    public const string PlanPrefix = "p/";
+    public const string ParityPrefix = "e/";
+    public const string LedgerPrefix = "v/";
+
+    /// <summary>One of the two copies (<c>a</c> or <c>b</c>) of a generation of the configuration: <c>config/a.00000001</c>.</summary>
+    public static StorageKey Configuration(char copy, int generation)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(generation);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(generation, 99_999_999);
+        return copy is 'a' or 'b'
+            ? new StorageKey($"{ConfigurationPrefix}{copy}.{generation:d8}")
+            : throw new ArgumentOutOfRangeException(nameof(copy), copy, "The copies are a and b.");
+    }
+
+    /// <summary>Reads the copy and the generation out of a name under <see cref="ConfigurationPrefix"/>; false for other names.</summary>
+    public static bool TryParseConfiguration(StorageKey key, out char copy, out int generation)
+    {
+        copy = default;
+        generation = 0;
+        string name = key.Value;
+        if (name.Length != ConfigurationPrefix.Length + 10 || !name.StartsWith(ConfigurationPrefix, StringComparison.Ordinal))
+        {
+            return false;
+        }
+
+        ReadOnlySpan<char> rest = name.AsSpan(ConfigurationPrefix.Length);
+        if (rest[0] is not ('a' or 'b') || rest[1] != '.' || rest[2..].ContainsAnyExceptInRange('0', '9'))
+        {
+            return false;
+        }
+
+        copy = rest[0];
+        generation = int.Parse(rest[2..], System.Globalization.CultureInfo.InvariantCulture);
+        return generation > 0;
+    }
+
+    /// <summary>A key slot; its id is 32 hex digits.</summary>
+    public static StorageKey KeySlot(string slotId) => new(KeyPrefix + slotId);
+
+    /// <summary>A pack by the BLAKE3 of its bytes; data and metadata stand apart, so that metadata may lie in a hotter tier.</summary>
+    public static StorageKey Pack(PackKind kind, PackId pack)
+    {
+        string id = pack.ToString();
+        return new StorageKey($"{PackPrefix(kind)}{id.AsSpan(0, 2)}/{id}");
+    }
+
+    /// <summary>The prefix under which packs of a kind stand.</summary>
+    public static string PackPrefix(PackKind kind) => kind switch
+    {
+        PackKind.Data => DataPackPrefix,
+        PackKind.Metadata => MetadataPackPrefix,
+        _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "Unknown kind of pack."),
+    };
+
+    /// <summary>An index segment by the session, worker and running number that wrote it.</summary>
+    public static StorageKey Index(SessionId session, int worker, int sequence) =>
+        new($"{IndexPrefix}{session}.{NotNegative(worker)}.{NotNegative(sequence)}");
+
+    /// <summary>What opens a session.</summary>
+    public static StorageKey SessionOpen(SessionId session) => new($"{SessionPrefix}{session}.open");
+
+    /// <summary>A session's <paramref name="number"/>th sign of life.</summary>
+    public static StorageKey SessionBeat(SessionId session, long number)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(number);
+        return new($"{SessionPrefix}{session}.beat.{number}");
+    }
+
+    /// <summary>What ends a session that commits nothing.</summary>
+    public static StorageKey SessionEnd(SessionId session) => new($"{SessionPrefix}{session}.end");
+
+    /// <summary>A session's snapshot, or the fence that keeps it from committing: the same name, so that only one of them can be there.</summary>
+    public static StorageKey Snapshot(SessionId session) => new($"{SnapshotPrefix}{session}");
+
+    /// <summary>A session's fence where puts are not conditional and it cannot stand in the snapshot's own place.</summary>
+    public static StorageKey Fence(SessionId session) => new($"{SessionPrefix}{session}.fence");
+
+    /// <summary>The annotation by which a snapshot counts for readers where puts are not conditional.</summary>
+    public static StorageKey Confirmation(SessionId snapshot) => new($"{Annotations(snapshot)}confirmed");
+
+    /// <summary>A session's <paramref name="number"/>th partial snapshot.</summary>
+    public static StorageKey Partial(SessionId session, int number) =>
+        new($"{PartialSnapshotPrefix}{session}.{NotNegative(number)}");
+
+    /// <summary>All that is said about one snapshot.</summary>
+    public static string Annotations(SessionId snapshot) => $"{AnnotationPrefix}{snapshot}/";
+
+    /// <summary>A tag, hold or verdict on a snapshot; <paramref name="unique"/> is a random id.</summary>
+    public static StorageKey Annotation(SessionId snapshot, SessionId unique) => new($"{Annotations(snapshot)}{unique}");
+
+    /// <summary>A collector's mark.</summary>
+    public static StorageKey Mark(string markId) => new(MarkPrefix + markId);
+
+    private static int NotNegative(int value)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(value);
+        return value;
+    }
+}

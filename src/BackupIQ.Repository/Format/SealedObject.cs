@@ -1,0 +1,185 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Crypto;
+using BackupIQ.Storage;
+
+namespace BackupIQ.Repository.Format;
+
+/// <summary>
+/// The envelope of every object outside packs. Clear header: magic <c>BIQO</c>, format u8 = 1, kind u8, epoch u16, source u8, reserved
+/// u8×3 = 0, salt 32. Then the ciphertext of {codec u8, plain length u32, payload}, then the tag. Integers are little-endian. Associated
+/// data: header ‖ repository id ‖ full object name (UTF-8) ‖ what the caller adds; so an object neither opens under another name nor in
+/// another repository nor as another kind. Key: see <see cref="RepositoryKeys"/>, with a salt of its own; counter 0.
+/// </summary>
+internal static class SealedObject
+{
+    /// <summary>Bytes of the clear header.</summary>
+    public const int HeaderSize = 44;
+
+    /// <summary>The largest plain content; a larger one is a fault of the caller, or hostile.</summary>
+    public const int MaxPlainLength = 64 << 20;
+
+    /// <summary>Bytes that the envelope adds to an uncompressed payload.</summary>
+    public const int Overhead = HeaderSize + InnerHeaderSize + FrameCipher.TagSize;
+
+    /// <summary>The largest object: no reader needs to fetch more.</summary>
+    public const int MaxSize = MaxPlainLength + Overhead;
+
+    private const byte Format = 1;
+    private const int InnerHeaderSize = 5;
+    private const byte CodecNone = 0;
+
+    private static ReadOnlySpan<byte> Magic => "BIQO"u8;
+
+    /// <summary>Seals <paramref name="plain"/> as the object <paramref name="name"/>, under a fresh salt.</summary>
+    public static byte[] Seal(RepositoryKeys keys, ObjectKind kind, StorageKey name, ReadOnlySpan<byte> plain) =>
+        Seal(keys, kind, name, plain, [], SaltRow.New(keys));
+
+    /// <summary>
+    /// The same with <paramref name="context"/> as further associated data, and with a given salt row, which must be fresh:
+    /// the same row for two objects gives away both.
+    /// </summary>
+    internal static byte[] Seal(
+        RepositoryKeys keys, ObjectKind kind, StorageKey name, ReadOnlySpan<byte> plain, ReadOnlySpan<byte> context, in SaltRow row)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(plain.Length, MaxPlainLength);
+        SealPurpose purpose = ObjectKinds.PurposeOf(kind);
+        var result = new byte[Overhead + plain.Length];
+        Span<byte> header = result.AsSpan(0, HeaderSize);
+        Magic.CopyTo(header);
+        header[4] = Format;
+        header[5] = (byte)kind;
+        BinaryPrimitives.WriteUInt16LittleEndian(header[6..], row.Epoch);
+        header[8] = row.Source;
+        row.Salt.Write(header[12..]);
+
+        Span<byte> inner = result.AsSpan(HeaderSize, InnerHeaderSize + plain.Length);
+        inner[0] = CodecNone;
+        BinaryPrimitives.WriteUInt32LittleEndian(inner[1..], (uint)plain.Length);
+        plain.CopyTo(inner[InnerHeaderSize..]);
+        using FrameCipher cipher = keys.CreateCipher(row, purpose);
+        cipher.Seal(0, inner, AssociatedData(header, keys.Repository, name, context), result.AsSpan(HeaderSize));
+        return result;
+    }
+
+    /// <summary>
+    /// The kind that the clear header claims, for names under which several kinds may stand. Nothing is proven before
+    /// <see cref="Open(RepositoryKeys, ObjectKind, StorageKey, ReadOnlySpan{byte})"/> succeeds with it.
+    /// </summary>
+    public static bool TryPeekKind(ReadOnlySpan<byte> bytes, out ObjectKind kind)
+    {
+        kind = bytes.Length > 5 ? (ObjectKind)bytes[5] : default;
+        return bytes.Length >= Overhead && bytes.StartsWith(Magic) && bytes[4] == Format && ObjectKinds.IsSealed(kind);
+    }
+
+    /// <summary>Opens what <see cref="Seal(RepositoryKeys, ObjectKind, StorageKey, ReadOnlySpan{byte})"/> made.</summary>
+    /// <exception cref="CorruptDataException">These are not the bytes that were sealed as this kind under this name for this repository.</exception>
+    /// <exception cref="BackupIQException"><c>UnsupportedFormat</c>: an envelope, source or codec of a newer version.</exception>
+    public static byte[] Open(RepositoryKeys keys, ObjectKind kind, StorageKey name, ReadOnlySpan<byte> bytes) =>
+        Open(keys, kind, name, bytes, []);
+
+    /// <summary>The same with the associated data that was added at sealing.</summary>
+    internal static byte[] Open(
+        RepositoryKeys keys, ObjectKind kind, StorageKey name, ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> context)
+    {
+        SealPurpose purpose = ObjectKinds.PurposeOf(kind);
+        SaltRow row = ReadHeader(keys, kind, name, bytes);
+        var inner = new byte[bytes.Length - HeaderSize - FrameCipher.TagSize];
+        using FrameCipher cipher = keys.CreateCipher(row, purpose);
+        if (!cipher.TryOpen(0, bytes[HeaderSize..], AssociatedData(bytes[..HeaderSize], keys.Repository, name, context), inner))
+        {
+            throw Damaged(name, "its seal is broken: bytes were changed, or it is not the object of this name");
+        }
+
+        try
+        {
+            return Unpack(name, inner);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(inner);
+        }
+    }
+
+    private static SaltRow ReadHeader(RepositoryKeys keys, ObjectKind kind, StorageKey name, ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.Length < Overhead)
+        {
+            throw Damaged(name, $"it has {bytes.Length} bytes, too few for a sealed object");
+        }
+
+        if (bytes.Length > MaxSize)
+        {
+            throw Damaged(name, $"it has {bytes.Length} bytes, more than any sealed object");
+        }
+
+        if (!bytes.StartsWith(Magic))
+        {
+            throw Damaged(name, "it does not begin as a sealed object does");
+        }
+
+        // A damaged byte may land here too; "newer" is said together with that doubt.
+        if (bytes[4] != Format || bytes[8] != SaltRow.FromMaster)
+        {
+            throw new BackupIQException(
+                ErrorCodes.UnsupportedFormat,
+                $"{name}: sealed in format {bytes[4]} with key source {bytes[8]}, which this version does not know (or these bytes are damaged).")
+                .With("object", name.Value);
+        }
+
+        if (bytes[5] != (byte)kind)
+        {
+            throw Damaged(name, $"it says that it is of kind {bytes[5]} where kind {(byte)kind} belongs");
+        }
+
+        if (bytes[9..12].ContainsAnyExcept((byte)0))
+        {
+            throw Damaged(name, "reserved bytes of its header are not zero");
+        }
+
+        ushort epoch = BinaryPrimitives.ReadUInt16LittleEndian(bytes[6..]);
+        return keys.HoldsEpoch(epoch)
+            ? new SaltRow(epoch, bytes[8], Salt.Read(bytes[12..]))
+            : throw Damaged(name, $"it says that it is sealed under key epoch {epoch}, which the keyring does not have");
+    }
+
+    private static byte[] Unpack(StorageKey name, ReadOnlySpan<byte> inner)
+    {
+        uint plainLength = BinaryPrimitives.ReadUInt32LittleEndian(inner[1..]);
+        ReadOnlySpan<byte> payload = inner[InnerHeaderSize..];
+        if (plainLength > MaxPlainLength)
+        {
+            throw Damaged(name, $"it claims {plainLength} bytes of content, more than any sealed object has");
+        }
+
+        if (inner[0] != CodecNone)
+        {
+            throw new BackupIQException(ErrorCodes.UnsupportedFormat, $"{name}: compressed with codec {inner[0]}, which this version does not know.")
+                .With("object", name.Value);
+        }
+
+        return payload.Length == plainLength
+            ? payload.ToArray()
+            : throw Damaged(name, $"it claims {plainLength} bytes of content and has {payload.Length}");
+    }
+
+    private static CorruptDataException Damaged(StorageKey name, string problem)
+    {
+        CorruptDataException exception = new($"{name}: {problem}.");
+        exception.With("object", name.Value);
+        return exception;
+    }
+
+    private static byte[] AssociatedData(ReadOnlySpan<byte> header, RepositoryId repository, StorageKey name, ReadOnlySpan<byte> context)
+    {
+        int nameLength = Encoding.UTF8.GetByteCount(name.Value);
+        var data = new byte[header.Length + RepositoryId.Size + nameLength + context.Length];
+        header.CopyTo(data);
+        repository.Write(data.AsSpan(header.Length));
+        Encoding.UTF8.GetBytes(name.Value, data.AsSpan(header.Length + RepositoryId.Size));
+        context.CopyTo(data.AsSpan(header.Length + RepositoryId.Size + nameLength));
+        return data;
+    }
+}

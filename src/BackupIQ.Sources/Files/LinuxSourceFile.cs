@@ -1,0 +1,83 @@
+using BackupIQ.Engine.Backup;
+using BackupIQ.Sources.Files.Linux;
+
+namespace BackupIQ.Sources.Files;
+
+/// <summary>An open file of a <see cref="FileSource"/>.</summary>
+internal sealed class LinuxSourceFile : ISourceFile
+{
+    private readonly DescriptorHandle _handle;
+    private readonly byte[] _path;
+
+    /// <summary>Takes over <paramref name="handle"/>.</summary>
+    internal LinuxSourceFile(DescriptorHandle handle, byte[] path)
+    {
+        _handle = handle;
+        _path = path;
+    }
+
+    /// <inheritdoc/>
+    public bool IsSequential => false;
+
+    /// <inheritdoc/>
+    public SourceStat Stat()
+    {
+        int error = Syscalls.StatDescriptor(_handle.Descriptor, out StatX stat);
+        GC.KeepAlive(_handle);
+        return error < 0 ? throw LinuxError.ToItemException(-error, _path, "read its metadata") : stat.ToSourceStat();
+    }
+
+    /// <inheritdoc/>
+    public int Read(Span<byte> destination, long offset)
+    {
+        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        int read = Syscalls.Read(_handle.Descriptor, destination, offset);
+        GC.KeepAlive(_handle);
+        return read < 0 ? throw LinuxError.ToItemException(-read, _path, "read it") : read;
+    }
+
+    /// <inheritdoc/>
+    /// <remarks><paramref name="length"/> is where the caller takes the file to end; no run goes beyond it.</remarks>
+    public bool NextData(long offset, long length, out long dataOffset, out long dataLength)
+    {
+        dataOffset = offset;
+        dataLength = 0;
+        if (offset >= length)
+        {
+            return false;
+        }
+
+        long data = Syscalls.SeekData(_handle.Descriptor, offset);
+        if (data == -Errno.NoDevice)
+        {
+            return false;
+        }
+
+        long hole = data < 0 ? data : Syscalls.SeekHole(_handle.Descriptor, data);
+        GC.KeepAlive(_handle);
+        if (data is -Errno.Invalid or -Errno.NotSupported || hole is -Errno.Invalid or -Errno.NotSupported)
+        {
+            // The file system knows no holes.
+            dataLength = length - offset;
+            return true;
+        }
+
+        if (data < 0 || (hole < 0 && hole != -Errno.NoDevice))
+        {
+            throw LinuxError.ToItemException((int)-(data < 0 ? data : hole), _path, "find its holes");
+        }
+
+        // It shrank between the two questions: nothing is left.
+        if (hole == -Errno.NoDevice || data >= length)
+        {
+            return false;
+        }
+
+        dataOffset = data;
+        dataLength = Math.Min(hole, length) - data;
+        return dataLength > 0;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _handle.Dispose();
+}

@@ -1,0 +1,170 @@
+namespace BackupIQ.Sources.Files.Patterns;
+
+/// <summary>
+/// A pattern for paths: names with wildcards (<see cref="NamePattern"/>) between slashes, <c>**</c> for any number of names, a slash
+/// at the start to anchor it at the top. Without that slash it may begin anywhere. It matches a path when it matches any run of its
+/// names, so that everything below something that matches does so too. The rules are those of restic 0.14.
+/// </summary>
+internal sealed class PathPattern
+{
+    /// <summary>Stands for the top of an anchored pattern in <see cref="_parts"/>.</summary>
+    private const int Anchor = -1;
+
+    /// <summary>One name, any.</summary>
+    private const int AnyName = -2;
+
+    /// <summary><c>**</c>: any number of names.</summary>
+    private const int AnyNames = -3;
+
+    private readonly NamePattern[] _names;
+
+    /// <summary>Indices into <see cref="_names"/>, or one of the constants above.</summary>
+    private readonly int[] _parts;
+
+    private PathPattern(string original, bool isNegated, NamePattern[] names, int[] parts)
+    {
+        Original = original;
+        IsNegated = isNegated;
+        _names = names;
+        _parts = parts;
+    }
+
+    /// <summary>The pattern as it was given, for messages.</summary>
+    internal string Original { get; }
+
+    /// <summary>Whether it began with <c>!</c>: what it matches is taken back from the patterns before it.</summary>
+    internal bool IsNegated { get; }
+
+    /// <summary>Reads a pattern that is not empty; null when it is malformed.</summary>
+    internal static PathPattern? Parse(ReadOnlySpan<byte> pattern)
+    {
+        string original = System.Text.Encoding.UTF8.GetString(pattern);
+        bool negated = pattern[0] == (byte)'!';
+        byte[] cleaned = BytePath.Clean(negated ? pattern[1..] : pattern);
+        List<NamePattern> names = [];
+        List<int> parts = [];
+        if (cleaned[0] == (byte)'/')
+        {
+            parts.Add(Anchor);
+        }
+
+        foreach (Range range in cleaned.AsSpan(cleaned[0] == (byte)'/' ? 1 : 0).Split((byte)'/'))
+        {
+            ReadOnlySpan<byte> name = cleaned.AsSpan(cleaned[0] == (byte)'/' ? 1 : 0)[range];
+            if (name.SequenceEqual("**"u8) || (name.IsEmpty && parts.Count > 0))
+            {
+                // The empty name after the slash of "/" alone: to restic that is "/**".
+                parts.Add(AnyNames);
+                continue;
+            }
+
+            NamePattern? part = name.IndexOfAny("\\[]*?"u8) < 0 ? NamePattern.Literal(name) : NamePattern.Parse(name);
+            if (part is null)
+            {
+                return null;
+            }
+
+            parts.Add(names.Count);
+            names.Add(part);
+        }
+
+        return new PathPattern(original, negated, [.. names], [.. parts]);
+    }
+
+    /// <summary>Whether the path, or a folder above it, matches.</summary>
+    internal bool Matches(PathCursor path) => Match(_parts, path, path.Count);
+
+    /// <summary>Whether something below the path could match: false only when an anchored pattern leads elsewhere.</summary>
+    internal bool MayMatchBelow(PathCursor path)
+    {
+        if (_parts[0] != Anchor)
+        {
+            return true;
+        }
+
+        // Compared are as many names as both have, and none from "**" on.
+        int count = path.Count;
+        int wild = Array.IndexOf(_parts, AnyNames);
+        if (wild >= 0 && count + 1 >= wild)
+        {
+            count = wild - 1;
+        }
+
+        return Match(_parts.AsSpan(0, Math.Min(count + 1, _parts.Length)), path, count);
+    }
+
+    /// <summary>
+    /// Compares with the first <paramref name="count"/> names of the path. A first <c>**</c> is replaced by no name, one, two and so on,
+    /// no more than leave room for the other parts, each other <c>**</c> counted as one: so does restic, and <c>/a/**/b/**</c> therefore
+    /// matches what lies in /a/b but not /a/b itself.
+    /// </summary>
+    private bool Match(ReadOnlySpan<int> parts, PathCursor path, int count)
+    {
+        int wild = parts.IndexOf(AnyNames);
+        if (wild < 0)
+        {
+            return MatchFixed(parts, path, count);
+        }
+
+        // The path has one part more than names: its anchor.
+        int most = count + 1 - parts.Length + 1;
+        if (most < 0)
+        {
+            return false;
+        }
+
+        int[] expanded = new int[parts.Length - 1 + most];
+        parts[..wild].CopyTo(expanded);
+        for (int i = 0; i <= most; i++)
+        {
+            if (i > 0)
+            {
+                expanded[wild + i - 1] = AnyName;
+            }
+
+            parts[(wild + 1)..].CopyTo(expanded.AsSpan(wild + i));
+            if (Match(expanded.AsSpan(0, parts.Length - 1 + i), path, count))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private bool MatchFixed(ReadOnlySpan<int> parts, PathCursor path, int count)
+    {
+        if (parts.IsEmpty)
+        {
+            return false;
+        }
+
+        if (parts[0] == Anchor)
+        {
+            return parts.Length - 1 <= count && MatchAt(parts[1..], path, 0);
+        }
+
+        for (int offset = count - parts.Length; offset >= 0; offset--)
+        {
+            if (MatchAt(parts, path, offset))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private bool MatchAt(ReadOnlySpan<int> parts, PathCursor path, int offset)
+    {
+        for (int i = parts.Length - 1; i >= 0; i--)
+        {
+            if (parts[i] >= 0 && !_names[parts[i]].Matches(path[offset + i]))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+}

@@ -1,0 +1,126 @@
+using BackupIQ.Primitives;
+using BackupIQ.Repository;
+using BackupIQ.Repository.Crypto;
+using BackupIQ.Repository.Format;
+using BackupIQ.Storage;
+using Shouldly;
+using Xunit;
+
+namespace BackupIQ.Tests.Repository.Format;
+
+public sealed class SealedObjectTests
+{
+    private static readonly StorageKey Name = new("s/000102030405060708090a0b0c0d0e0f");
+
+    [Fact]
+    public void AnEnvelopeHasTheBytesOfTheFormat()
+    {
+        using RepositoryKeys keys = FixedKeys.Open();
+        byte[] bytes = SealedObject.Seal(keys, ObjectKind.Snapshot, Name, "a small snapshot"u8, [], FixedKeys.Row());
+        Convert.ToHexStringLower(bytes).ShouldBe(
+            "4249514f0107020000000000000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+            + "da8001301f9fd829f90feb245d9dc98cfcefe5c93b52c38f44dc1a4d1aeaffbfb03fa14117");
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(511)]
+    [InlineData(512)]
+    [InlineData(100_000)]
+    public void WhatIsSealedOpens(int length)
+    {
+        using RepositoryKeys keys = FixedKeys.Open();
+        var plain = new byte[length];
+        new Random(length).NextBytes(plain.AsSpan(0, length / 2));
+        byte[] bytes = SealedObject.Seal(keys, ObjectKind.Snapshot, Name, plain);
+        SealedObject.Open(keys, ObjectKind.Snapshot, Name, bytes).ShouldBe(plain);
+        SealedObject.TryPeekKind(bytes, out ObjectKind kind).ShouldBeTrue();
+        kind.ShouldBe(ObjectKind.Snapshot);
+    }
+
+    [Fact]
+    public void EveryKindOpensAsItselfOnly()
+    {
+        using RepositoryKeys keys = FixedKeys.Open();
+        foreach (ObjectKind kind in Enum.GetValues<ObjectKind>().Where(ObjectKinds.IsSealed))
+        {
+            byte[] bytes = SealedObject.Seal(keys, kind, Name, "x"u8);
+            SealedObject.Open(keys, kind, Name, bytes).ShouldBe("x"u8.ToArray());
+            foreach (ObjectKind other in Enum.GetValues<ObjectKind>().Where(ObjectKinds.IsSealed).Where(other => other != kind))
+            {
+                Should.Throw<CorruptDataException>(() => SealedObject.Open(keys, other, Name, bytes));
+                byte[] relabelled = [.. bytes];
+                relabelled[5] = (byte)other;
+                Should.Throw<CorruptDataException>(() => SealedObject.Open(keys, other, Name, relabelled));
+            }
+        }
+    }
+
+    [Fact]
+    public void AnObjectNeitherOpensUnderAnotherNameNorInAnotherRepositoryNorInAnotherContext()
+    {
+        using RepositoryKeys keys = FixedKeys.Open();
+        using RepositoryKeys stranger = FixedKeys.Open(RepositoryId.New());
+        byte[] bytes = SealedObject.Seal(keys, ObjectKind.Snapshot, Name, "x"u8, "context"u8, SaltRow.New(keys));
+        SealedObject.Open(keys, ObjectKind.Snapshot, Name, bytes, "context"u8).ShouldBe("x"u8.ToArray());
+        CorruptDataException error = Should.Throw<CorruptDataException>(() => SealedObject.Open(keys, ObjectKind.Snapshot, Name, bytes));
+        error.Details["object"].ShouldBe(Name.Value);
+        error.Message.ShouldContain(Name.Value);
+        Should.Throw<CorruptDataException>(() => SealedObject.Open(stranger, ObjectKind.Snapshot, Name, bytes, "context"u8));
+        Should.Throw<CorruptDataException>(
+            () => SealedObject.Open(keys, ObjectKind.Snapshot, new StorageKey("s/000102030405060708090a0b0c0d0e10"), bytes, "context"u8));
+    }
+
+    [Fact]
+    public void EveryFlippedBitAndEveryCutIsRefused()
+    {
+        using RepositoryKeys keys = FixedKeys.Open();
+        byte[] bytes = SealedObject.Seal(keys, ObjectKind.Snapshot, Name, "a small snapshot"u8);
+        for (int bit = 0; bit < bytes.Length * 8; bit++)
+        {
+            byte[] damaged = [.. bytes];
+            damaged[bit / 8] ^= (byte)(1 << (bit % 8));
+            BackupIQException error = Should.Throw<BackupIQException>(() => SealedObject.Open(keys, ObjectKind.Snapshot, Name, damaged));
+            error.Code.ShouldBe(bit / 8 is 4 or 8 ? ErrorCodes.UnsupportedFormat : ErrorCodes.CorruptData);
+        }
+
+        for (int length = 0; length < bytes.Length; length++)
+        {
+            Should.Throw<CorruptDataException>(() => SealedObject.Open(keys, ObjectKind.Snapshot, Name, bytes.AsSpan(0, length)));
+        }
+
+        Should.Throw<CorruptDataException>(() => SealedObject.Open(keys, ObjectKind.Snapshot, Name, [.. bytes, 0]));
+    }
+
+    [Fact]
+    public void AnyBytesAreRefusedCleanly()
+    {
+        using RepositoryKeys keys = FixedKeys.Open();
+        byte[] seed = SealedObject.Seal(keys, ObjectKind.Snapshot, Name, new byte[700]);
+        Fuzz.Run([seed], bytes =>
+        {
+            try
+            {
+                SealedObject.TryPeekKind(bytes, out _);
+                SealedObject.Open(keys, ObjectKind.Snapshot, Name, bytes).ShouldBe(new byte[700]);
+            }
+            catch (BackupIQException)
+            {
+                bytes.SequenceEqual(seed).ShouldBeFalse();
+            }
+        });
+    }
+
+    [Fact]
+    public void NamesOfConfigurationCopiesAreReadBack()
+    {
+        RepositoryLayout.Configuration('b', 12).Value.ShouldBe("config/b.00000012");
+        RepositoryLayout.TryParseConfiguration(new StorageKey("config/b.00000012"), out char copy, out int generation).ShouldBeTrue();
+        (copy, generation).ShouldBe(('b', 12));
+        foreach (string other in (string[])["config/c.00000012", "config/a.0000001", "config/a.00000000", "config/a.000000012", "keys/a.00000012", "config/a-00000012", "config/a.0000000x"])
+        {
+            RepositoryLayout.TryParseConfiguration(new StorageKey(other), out _, out _).ShouldBeFalse();
+        }
+    }
+}
