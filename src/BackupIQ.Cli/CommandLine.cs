@@ -33,7 +33,7 @@ internal sealed class CommandLine(CliHost host)
                 return ExitCodes.Done;
             }
 
-            if (parsed.Errors.Count > 0 || arguments.Command is not Verb verb)
+            if (parsed.Errors.Count > 0 || arguments.Command is not Verb verb || Misuse.UnknownFlag(parsed, args) is not null)
             {
                 throw Misuse.Explain(parsed, root, args);
             }

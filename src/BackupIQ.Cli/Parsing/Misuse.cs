@@ -67,7 +67,6 @@ internal static class Misuse
     /// <summary>The flag that is none, taken by the parser for a value: it stands before <c>--</c> and begins with two dashes.</summary>
     public static string? UnknownFlag(ParseResult parsed, IReadOnlyList<string> args)
     {
-        Command command = parsed.CommandResult.Command;
         HashSet<string> values = [.. parsed.CommandResult.Children.OfType<ArgumentResult>().SelectMany(static argument => argument.Tokens).Select(static token => token.Value)];
         foreach (string argument in args.TakeWhile(static argument => argument != "--"))
         {
@@ -77,7 +76,7 @@ internal static class Misuse
             }
         }
 
-        return command is null ? null : null;
+        return null;
     }
 
     private static BackupIQException UnknownVerb(ParseResult parsed, RootCommand root)
