@@ -2,6 +2,7 @@ using BackupIQ.Engine.Snapshots;
 using BackupIQ.Engine.Trees;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
+using BackupIQ.Repository.Packs;
 using BackupIQ.Repository.Sessions;
 
 namespace BackupIQ.Engine.Backup;

@@ -1,6 +1,5 @@
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Engine.Trees;
-using BackupIQ.Repository;
 
 namespace BackupIQ.Engine.Backup;
 

@@ -4,8 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
-using BackupIQ.Repository.Format;
-using BackupIQ.Storage;
+using BackupIQ.Repository.Sessions;
 
 namespace BackupIQ.Engine.Snapshots;
 
@@ -19,11 +18,11 @@ public sealed class SnapshotStore(BackupRepository repository)
 
     /// <summary>All snapshots that count, oldest first. A damaged one is left out and told in <see cref="Damaged"/>.</summary>
     public Task<IReadOnlyList<Snapshot>> ListAsync(CancellationToken cancellationToken) =>
-        ListAsync(RepositoryLayout.SnapshotPrefix, ObjectKind.Snapshot, cancellationToken);
+        ListAsync(partial: false, cancellationToken);
 
     /// <summary>The partial snapshots that interrupted runs left, oldest first.</summary>
     public Task<IReadOnlyList<Snapshot>> ListPartialAsync(CancellationToken cancellationToken) =>
-        ListAsync(RepositoryLayout.PartialSnapshotPrefix, ObjectKind.PartialSnapshot, cancellationToken);
+        ListAsync(partial: true, cancellationToken);
 
     /// <summary>
     /// Finds a snapshot by an id, a unique prefix of 4 or more of its digits, its name, <c>latest</c>, <c>latest~2</c> (the third newest),
@@ -86,47 +85,18 @@ public sealed class SnapshotStore(BackupRepository repository)
         }
     }
 
-    private async Task<IReadOnlyList<Snapshot>> ListAsync(string prefix, ObjectKind kind, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<Snapshot>> ListAsync(bool partial, CancellationToken cancellationToken)
     {
         List<Snapshot> snapshots = [];
-        HashSet<string> confirmed = [];
-        List<(StorageKey Key, SessionId Id)> found = [];
-        await foreach (StoredObject stored in repository.Storage.ListAsync(prefix, cancellationToken))
+        await foreach (SnapshotObject stored in SnapshotObjects.ReadAllAsync(repository, partial, cancellationToken))
         {
-            ReadOnlySpan<char> name = stored.Key.Value.AsSpan(prefix.Length);
-            if (name.Length < 2 * SessionId.Size || !SessionId.TryParse(name[..(2 * SessionId.Size)], out SessionId id))
-            {
-                continue;
-            }
-
-            if (kind == ObjectKind.PartialSnapshot || name.Length == 2 * SessionId.Size)
-            {
-                found.Add((stored.Key, id));
-            }
-            else
-            {
-                confirmed.Add(stored.Key.Value);
-            }
-        }
-
-        foreach ((StorageKey key, SessionId id) in found)
-        {
-            if (kind == ObjectKind.Snapshot && !repository.Storage.Capabilities.ConditionalPut &&
-                !confirmed.Contains(RepositoryLayout.Confirmation(id).Value))
-            {
-                continue;
-            }
-
             try
             {
-                if (await repository.TryReadObjectAsync(kind, key, cancellationToken) is { } json)
-                {
-                    snapshots.Add(Read(json, id));
-                }
+                snapshots.Add(Read(stored.Document ?? throw new CorruptDataException(stored.Damage), stored.Session));
             }
             catch (CorruptDataException e)
             {
-                _damaged.Add($"Snapshot {id.ToString()[..8]} ({key}) is damaged: {e.Message}");
+                _damaged.Add($"Snapshot {stored.Session.ToString()[..8]} ({stored.Name}) is damaged: {e.Message}");
             }
         }
 

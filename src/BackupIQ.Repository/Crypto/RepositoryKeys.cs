@@ -15,13 +15,18 @@ public sealed class RepositoryKeys : IDisposable
     private readonly SortedDictionary<ushort, byte[]> _masters = [];
     private readonly byte[] _idKey;
     private readonly byte[] _gearKey;
+    private readonly byte[] _extension;
     private readonly byte[] _dataIdKey = NewKey();
     private readonly byte[] _metadataIdKey = NewKey();
     private bool _disposed;
 
     /// <summary>Takes copies of the keys. At least one master.</summary>
     internal RepositoryKeys(
-        RepositoryId repository, IEnumerable<KeyValuePair<ushort, byte[]>> masters, ReadOnlySpan<byte> idKey, ReadOnlySpan<byte> gearKey)
+        RepositoryId repository,
+        IEnumerable<KeyValuePair<ushort, byte[]>> masters,
+        ReadOnlySpan<byte> idKey,
+        ReadOnlySpan<byte> gearKey,
+        ReadOnlySpan<byte> extension = default)
     {
         Repository = repository;
         foreach ((ushort epoch, byte[] master) in masters)
@@ -33,6 +38,8 @@ public sealed class RepositoryKeys : IDisposable
         ArgumentOutOfRangeException.ThrowIfZero(_masters.Count);
         _idKey = Copy(idKey);
         _gearKey = Copy(gearKey);
+        _extension = GC.AllocateArray<byte>(extension.Length, pinned: true);
+        extension.CopyTo(_extension);
         KeyLabels.Derive(_idKey, [], KeyLabels.DataId, repository, _dataIdKey);
         KeyLabels.Derive(_idKey, [], KeyLabels.MetadataId, repository, _metadataIdKey);
     }
@@ -54,6 +61,9 @@ public sealed class RepositoryKeys : IDisposable
 
     /// <summary>The key from which both id keys are derived; only key slots hold it.</summary>
     internal ReadOnlySpan<byte> IdKey => Alive(_idKey);
+
+    /// <summary>What a newer version keeps in its keyrings; unknown here, and kept when a keyring is wrapped again.</summary>
+    internal ReadOnlySpan<byte> Extension => Alive(_extension);
 
     /// <summary>The masters by epoch, ascending; only key slots hold them.</summary>
     internal IReadOnlyDictionary<ushort, byte[]> Masters
@@ -135,6 +145,7 @@ public sealed class RepositoryKeys : IDisposable
 
         CryptographicOperations.ZeroMemory(_idKey);
         CryptographicOperations.ZeroMemory(_gearKey);
+        CryptographicOperations.ZeroMemory(_extension);
         CryptographicOperations.ZeroMemory(_dataIdKey);
         CryptographicOperations.ZeroMemory(_metadataIdKey);
     }

@@ -3,7 +3,7 @@ using BackupIQ.Repository.Crypto;
 namespace BackupIQ.Repository.Format;
 
 /// <summary>What an object outside packs is. The numbers stand in every sealed object: they are format and are never given twice.</summary>
-internal enum ObjectKind : byte
+public enum ObjectKind : byte
 {
     Configuration = 1,
 

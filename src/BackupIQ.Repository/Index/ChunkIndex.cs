@@ -26,7 +26,14 @@ public sealed class ChunkIndex : IDisposable
     {
         _ownsFolder = cacheFolder is null;
         _folder = cacheFolder ?? Directory.CreateTempSubdirectory("backupiq-index-").FullName;
-        Directory.CreateDirectory(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        if (OperatingSystem.IsWindows())
+        {
+            Directory.CreateDirectory(_folder);
+        }
+        else
+        {
+            Directory.CreateDirectory(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
     }
 
     /// <summary>Entries in all runs; a chunk that stands in two packs counts twice.</summary>

@@ -1,6 +1,6 @@
 using BackupIQ.Primitives;
+using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Index;
-using BackupIQ.Storage;
 
 namespace BackupIQ.Repository.Packs;
 

@@ -38,7 +38,7 @@ internal static class SessionSweep
                 dead.Add(session, isDead);
             }
 
-            if (isDead || time.GetUtcNow() - File.GetLastWriteTimeUtc(path) > Unjudged)
+            if (isDead || time.GetUtcNow().UtcDateTime - File.GetLastWriteTimeUtc(path) > Unjudged)
             {
                 File.Delete(path);
             }

@@ -1,0 +1,282 @@
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Crypto;
+using BackupIQ.Repository.Format;
+using BackupIQ.Repository.Keys;
+using BackupIQ.Storage;
+
+namespace BackupIQ.Repository;
+
+/// <summary>
+/// An opened repository: its keys, its configuration, and the storage it lies on. Disposing wipes the keys; the storage stays the
+/// caller's. May be used from any thread.
+/// </summary>
+public sealed class BackupRepository : IAsyncDisposable
+{
+    private BackupRepository(
+        IStorageBackend storage,
+        RepositoryKeys keys,
+        RepositoryConfiguration configuration,
+        string? slot,
+        IReadOnlyList<RepositoryFinding> findings,
+        TimeProvider time)
+    {
+        Storage = storage;
+        Keys = keys;
+        Configuration = configuration;
+        Findings = findings;
+        Slots = new KeySlots(storage, keys, configuration, slot, time);
+    }
+
+    /// <summary>The repository's id.</summary>
+    public RepositoryId Id => Keys.Repository;
+
+    /// <summary>The opened keyring; wiped with the repository.</summary>
+    public RepositoryKeys Keys { get; }
+
+    /// <summary>The generation of the configuration that counts.</summary>
+    public RepositoryConfiguration Configuration { get; }
+
+    /// <summary>Damage met while opening. It did not keep the repository from opening, but must be told: exit code 14.</summary>
+    public IReadOnlyList<RepositoryFinding> Findings { get; }
+
+    /// <summary>The storage; the caller's.</summary>
+    public IStorageBackend Storage { get; }
+
+    /// <summary>The ways in: list, add, change, remove.</summary>
+    public KeySlots Slots { get; }
+
+    /// <summary>
+    /// Makes a repository on an empty storage. The key slots are durable before the configuration, which is what makes it a repository; so
+    /// a crash in between leaves slots that open nothing, and making it again goes through and sweeps them.
+    /// </summary>
+    /// <exception cref="BackupIQException">
+    /// <c>RepositoryExists</c>: a repository is there, whole or in parts. <c>Validation</c>: neither password nor key file, or unfit ones.
+    /// </exception>
+    public static async Task<CreatedRepository> CreateAsync(
+        IStorageBackend storage, CreateOptions options, TimeProvider time, CancellationToken cancellationToken)
+    {
+        Validate(options);
+        await RequireNothingThereAsync(storage, cancellationToken);
+
+        DateTimeOffset now = time.GetUtcNow();
+        RepositoryId id = RepositoryId.New();
+        RepositoryKeys keys = RepositoryKeys.Create(id, options.ChunkerFrom is null ? default : options.ChunkerFrom.Keys.GearKey);
+        try
+        {
+            RepositoryConfiguration configuration = NewConfiguration(id, options, now);
+            KeySlots slots = new(storage, keys, configuration, current: null, time);
+            string? kit = null;
+            if (options.Password is not null)
+            {
+                await slots.AddPasswordAsync(options.Password, "first password", cancellationToken);
+            }
+
+            if (options.KeyFile is not null)
+            {
+                await slots.AddKeyFileAsync(options.KeyFile, "first key file", cancellationToken);
+            }
+
+            if (options.RecoveryKit)
+            {
+                kit = await slots.AddRecoveryKitAsync("recovery kit", cancellationToken);
+            }
+
+            if (!await ConfigurationStore.TryPutAsync(storage, keys, configuration, cancellationToken))
+            {
+                await SweepSlotsAsync(storage, slot => slot.Repository == id, CancellationToken.None);
+                throw Exists(storage);
+            }
+
+            // From here on no other repository can come about in this place: slots of others are leftovers of a crash.
+            await SweepSlotsAsync(storage, slot => slot.Repository != id, cancellationToken);
+            return new CreatedRepository(new BackupRepository(storage, keys, configuration, slot: null, [], time), kit);
+        }
+        catch
+        {
+            keys.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Opens the repository on <paramref name="storage"/>.</summary>
+    /// <exception cref="BackupIQException">
+    /// <c>RepositoryNotFound</c>: there is none. <c>Authentication</c>: nothing given opens it. <c>KeyDamaged</c>: the same, but slots are
+    /// damaged. <c>CorruptData</c>: the keys open, but the configuration is lost (the recovery kit opens it). <c>UnsupportedFormat</c>: a
+    /// newer version is needed to read it.
+    /// </exception>
+    public static async Task<BackupRepository> OpenAsync(
+        IStorageBackend storage, Credentials credentials, TimeProvider time, CancellationToken cancellationToken)
+    {
+        ConfigurationStore configurations = await ConfigurationStore.LoadAsync(storage, cancellationToken);
+        KeySlotStore slots = await KeySlotStore.LoadAsync(storage, cancellationToken);
+        if (configurations.IsEmpty && slots.IsEmpty
+            && (credentials.RecoveryKit is null || !await HasContentAsync(storage, cancellationToken)))
+        {
+            throw new BackupIQException(ErrorCodes.RepositoryNotFound, "There is no repository.").With("location", storage.Location);
+        }
+
+        OpenedKeys opened = slots.Open(credentials, configurations.Repository);
+        try
+        {
+            List<RepositoryFinding> findings = [.. opened.Findings];
+            RepositoryConfiguration configuration = configurations.Open(opened.Keys, findings)
+                ?? FromKit(credentials.RecoveryKit, opened.Keys, findings)
+                ?? throw ConfigurationLost(findings);
+            configuration.Require(RepositoryOperation.Read);
+            return new BackupRepository(storage, opened.Keys, configuration, opened.SlotId, findings, time);
+        }
+        catch
+        {
+            opened.Keys.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Writes anew the copies of the configuration that are missing or damaged, the kit's when it came from a kit.</summary>
+    public Task RestoreConfigurationAsync(CancellationToken cancellationToken)
+    {
+        Configuration.Require(RepositoryOperation.Delete);
+        return ConfigurationStore.RestoreCopiesAsync(Storage, Keys, Configuration, cancellationToken);
+    }
+
+    /// <summary>Reads and opens a sealed object.</summary>
+    /// <exception cref="CorruptDataException">It is not what was stored.</exception>
+    /// <exception cref="StorageException">With <c>StorageObjectNotFound</c> when there is no such object.</exception>
+    internal async Task<byte[]> ReadObjectAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
+    {
+        StoredObject stored = await Storage.StatAsync(key, cancellationToken)
+            ?? throw new StorageException(ErrorCodes.StorageObjectNotFound, $"{key} is not there.");
+        if (stored.Size > SealedObject.MaxSize)
+        {
+            throw new CorruptDataException($"{key}: it has {stored.Size} bytes, more than any sealed object.");
+        }
+
+        var bytes = new byte[stored.Size];
+        int length = await Storage.ReadAsync(key, 0, bytes, cancellationToken);
+        return SealedObject.Open(Keys, kind, key, bytes.AsSpan(0, length));
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync()
+    {
+        Keys.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private static void Validate(CreateOptions options)
+    {
+        if (options.Password is null && options.KeyFile is null)
+        {
+            throw new BackupIQException(ErrorCodes.Validation, "A repository needs a password or a key file.");
+        }
+
+        if (options.Password is not null)
+        {
+            Credentials.RequirePassword(options.Password);
+        }
+
+        if (options.KeyFile is not null)
+        {
+            Credentials.RequireKeyFile(options.KeyFile);
+        }
+
+        KeySlots.RequireLabel(options.Label);
+    }
+
+    private static RepositoryConfiguration NewConfiguration(RepositoryId id, CreateOptions options, DateTimeOffset now)
+    {
+        ConfigurationSettings settings = new()
+        {
+            Created = now,
+            Label = options.Label,
+            Chunker = options.ChunkerFrom?.Configuration.Chunker ?? options.Chunker,
+            PackSize = options.PackSize,
+            Compression = options.Compression,
+        };
+        if (!ConfigurationObject.IsValid(settings))
+        {
+            throw new BackupIQException(ErrorCodes.Validation, "The chunk sizes or the pack size are out of range.");
+        }
+
+        return new RepositoryConfiguration(
+            id,
+            new ConfigurationHead
+            {
+                Format = ConfigurationHead.CurrentFormat,
+                Repository = id.ToString(),
+                Generation = 1,
+                MinReader = 1,
+                MinWriter = 1,
+                Kdf = options.Kdf ?? (options.UsePbkdf2 ? KdfParameters.NewPbkdf2() : KdfParameters.NewScrypt()),
+            },
+            settings);
+    }
+
+    // Key slots alone are what a crash in CreateAsync leaves. Anything else, without a configuration, is a repository in need of repair.
+    private static async Task RequireNothingThereAsync(IStorageBackend storage, CancellationToken cancellationToken)
+    {
+        if (await AnyAsync(storage, RepositoryLayout.ConfigurationPrefix, cancellationToken) || await HasContentAsync(storage, cancellationToken))
+        {
+            throw Exists(storage);
+        }
+    }
+
+    private static async Task<bool> HasContentAsync(IStorageBackend storage, CancellationToken cancellationToken)
+    {
+        foreach (string prefix in (string[])
+            [RepositoryLayout.SnapshotPrefix, RepositoryLayout.DataPackPrefix, RepositoryLayout.MetadataPackPrefix, RepositoryLayout.IndexPrefix, RepositoryLayout.LogPrefix])
+        {
+            if (await AnyAsync(storage, prefix, cancellationToken))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private static async Task<bool> AnyAsync(IStorageBackend storage, string prefix, CancellationToken cancellationToken)
+    {
+        await foreach (StoredObject _ in storage.ListAsync(prefix, cancellationToken))
+        {
+            return true;
+        }
+
+        return false;
+    }
+
+    private static async Task SweepSlotsAsync(IStorageBackend storage, Func<KeySlot, bool> condemned, CancellationToken cancellationToken)
+    {
+        KeySlotStore store = await KeySlotStore.LoadAsync(storage, cancellationToken);
+        foreach (KeySlot slot in store.Slots.Where(condemned))
+        {
+            await storage.DeleteAsync(RepositoryLayout.KeySlot(slot.Head.Slot), cancellationToken);
+        }
+    }
+
+    private static BackupIQException Exists(IStorageBackend storage) =>
+        new BackupIQException(ErrorCodes.RepositoryExists, "A repository, or a part of one, is already there.").With("location", storage.Location);
+
+    private static RepositoryConfiguration? FromKit(RecoveryKit? kit, RepositoryKeys keys, List<RepositoryFinding> findings)
+    {
+        if (kit?.Block is not { } block || kit.Repository != keys.Repository)
+        {
+            return null;
+        }
+
+        findings.Add(new RepositoryFinding(
+            RepositoryLayout.ConfigurationPrefix, "the configuration is lost; the copy in the recovery kit was used"));
+        return new RepositoryConfiguration(keys.Repository, block.Configuration, block.Settings);
+    }
+
+    private static CorruptDataException ConfigurationLost(List<RepositoryFinding> findings)
+    {
+        CorruptDataException lost = new("The keys open, but the repository's configuration is lost, or the repository was never finished.");
+        for (int i = 0; i < findings.Count; i++)
+        {
+            lost.With($"damage{i + 1}", findings[i].ToString());
+        }
+
+        return lost;
+    }
+}
