@@ -47,8 +47,11 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         return Configured() ?? new RepositorySecrets { Password = Ask("password for the new repository: ", twice: true) };
     }
 
-    /// <summary>A secret to add or to change to: only the flags named <paramref name="prefix"/>… count, else it is asked for.</summary>
-    public RepositorySecrets ForAdding(string prefix)
+    /// <summary>A secret to add or to change to: only the flags that begin with <c>--new-</c> count, else it is asked for.</summary>
+    public RepositorySecrets ForAdding() => ForOther("new-", "new password: ", twice: true);
+
+    /// <summary>A secret beside that of the repository: only the flags that begin with <paramref name="prefix"/> count, else it is asked for.</summary>
+    public RepositorySecrets ForOther(string prefix, string prompt, bool twice = false)
     {
         string file = $"--{prefix}password-file";
         string command = $"--{prefix}password-command";
@@ -56,7 +59,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         return arguments.Value(key) is { } keyFile ? new RepositorySecrets { KeyFile = KeyFile(keyFile) }
             : arguments.Value(file) is { } passwordFile ? new RepositorySecrets { Password = PasswordFile(passwordFile) }
             : arguments.Value(command) is { } text ? new RepositorySecrets { Password = PasswordCommand(text) }
-            : new RepositorySecrets { Password = Ask("new password: ", twice: true) };
+            : new RepositorySecrets { Password = Ask(prompt, twice) };
     }
 
     private bool HasPassword() =>

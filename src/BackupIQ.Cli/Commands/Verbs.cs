@@ -1,0 +1,41 @@
+namespace BackupIQ.Cli.Commands;
+
+/// <summary>All verbs. Only the one that is asked for is made when the first argument tells: the others' flags cost start-up time.</summary>
+internal static class Verbs
+{
+    private static readonly (string[] Names, Func<Verb> Create)[] All =
+    [
+        (["backup", "create"], static () => new BackupCommand()),
+        (["init"], static () => new InitCommand()),
+        (["snapshots", "list"], static () => new SnapshotsCommand()),
+        (["ls"], static () => new LsCommand()),
+        (["find"], static () => new FindCommand()),
+        (["diff"], static () => new DiffCommand()),
+        (["show"], static () => new ShowCommand()),
+        (["stats"], static () => new StatsCommand()),
+        (["restore"], static () => new RestoreCommand()),
+        (["dump"], static () => new DumpCommand()),
+        (["check"], static () => new CheckCommand()),
+        (["key"], static () => KeyCommand.Create()),
+        (["config"], static () => ConfigCommand.Create()),
+        (["doctor"], static () => new DoctorCommand()),
+        (["bench"], static () => new BenchCommand()),
+        (["completion"], static () => new CompletionCommand()),
+        (["version"], static () => new VersionCommand()),
+        (["help"], static () => new HelpCommand()),
+    ];
+
+    /// <summary>The verbs that <paramref name="args"/> may mean; null: all.</summary>
+    public static IEnumerable<Verb> Create(IReadOnlyList<string>? args)
+    {
+        foreach ((string[] names, Func<Verb> create) in All)
+        {
+            if (args is { Count: > 0 } && names.Contains(args[0]) && args[0] != "help")
+            {
+                return [create()];
+            }
+        }
+
+        return All.Select(static verb => verb.Create());
+    }
+}
