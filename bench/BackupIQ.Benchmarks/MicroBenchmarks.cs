@@ -7,12 +7,13 @@ internal static class MicroBenchmarks
     [
         ("memory", MemoryBenchmark.Run),
         ("hashing", HashingBenchmark.Run),
+        ("chunking", ChunkingBenchmark.Run),
     ];
 
     /// <summary>Runs the benchmarks named, or all.</summary>
     public static void Run(TextWriter output, string[] names)
     {
-        Stopclock clock = new(output, rounds: 9, roundTime: TimeSpan.FromMilliseconds(60));
+        Stopclock clock = new(output, TimeSpan.FromMilliseconds(300));
         foreach ((string name, Action<Stopclock> run) in All)
         {
             if (names.Length == 0 || names.Contains(name, StringComparer.Ordinal))

@@ -2,7 +2,7 @@ using BackupIQ.Benchmarks;
 
 if (args is not ["micro", .. string[] filters])
 {
-    Console.Error.WriteLine("usage: BackupIQ.Benchmarks micro [memory|hashing ...]\nSpeeds of single pieces on one thread, the best of several rounds.");
+    Console.Error.WriteLine("usage: BackupIQ.Benchmarks micro [memory|hashing|chunking ...]\nSpeeds of single pieces on one thread, the best of several rounds.");
     return 2;
 }
 

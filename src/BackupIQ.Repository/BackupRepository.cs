@@ -142,7 +142,26 @@ public sealed class BackupRepository : IAsyncDisposable
     /// <summary>Reads and opens a sealed object.</summary>
     /// <exception cref="CorruptDataException">It is not what was stored.</exception>
     /// <exception cref="StorageException">With <c>StorageObjectNotFound</c> when there is no such object.</exception>
-    internal async Task<byte[]> ReadObjectAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
+    internal async Task<byte[]> ReadObjectAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken) =>
+        SealedObject.Open(Keys, kind, key, await ReadBytesAsync(key, cancellationToken));
+
+    /// <summary>As <see cref="ReadObjectAsync"/>; null when a fence has that name, in a snapshot's place.</summary>
+    internal async Task<byte[]?> ReadUnlessFenceAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
+    {
+        byte[] bytes = await ReadBytesAsync(key, cancellationToken);
+        return SealedObject.TryPeekKind(bytes, out ObjectKind found) && found == ObjectKind.Fence
+            ? null
+            : SealedObject.Open(Keys, kind, key, bytes);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync()
+    {
+        Keys.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private async Task<byte[]> ReadBytesAsync(StorageKey key, CancellationToken cancellationToken)
     {
         StoredObject stored = await Storage.StatAsync(key, cancellationToken)
             ?? throw new StorageException(ErrorCodes.StorageObjectNotFound, $"{key} is not there.");
@@ -153,14 +172,7 @@ public sealed class BackupRepository : IAsyncDisposable
 
         var bytes = new byte[stored.Size];
         int length = await Storage.ReadAsync(key, 0, bytes, cancellationToken);
-        return SealedObject.Open(Keys, kind, key, bytes.AsSpan(0, length));
-    }
-
-    /// <inheritdoc/>
-    public ValueTask DisposeAsync()
-    {
-        Keys.Dispose();
-        return ValueTask.CompletedTask;
+        return length == bytes.Length ? bytes : throw new CorruptDataException($"{key} is cut short.");
     }
 
     private static void Validate(CreateOptions options)

@@ -183,19 +183,17 @@ internal sealed unsafe class LargeFileReader : IDisposable
         }
 
         CutSelector selector = new(_profile);
+        long previous = 0;
         foreach (ScanPiece scan in scans)
         {
             Await(scan, worker);
-            selector.Add(scan.Candidates, scan.Start + scan.Length);
-            while (selector.TryNext(isEnd: false, out long length))
+            long scanned = scan.Start + scan.Length;
+            selector.Add(scan.Candidates, scanned, isEnd && scanned == filled);
+            while (selector.TryTakeCut(out long end))
             {
-                cuts.Add((int)length);
+                cuts.Add((int)(end - previous));
+                previous = end;
             }
-        }
-
-        while (isEnd && selector.TryNext(isEnd: true, out long length))
-        {
-            cuts.Add((int)length);
         }
 
         return cuts;

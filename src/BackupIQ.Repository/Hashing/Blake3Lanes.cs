@@ -20,8 +20,11 @@ internal unsafe interface IBlake3Lanes<TVector>
 
     static abstract TVector Xor(TVector left, TVector right);
 
-    /// <summary>One G function for every lane (specification, section 2.2).</summary>
-    static abstract void G(ref TVector a, ref TVector b, ref TVector c, ref TVector d, TVector x, TVector y);
+    /// <summary>
+    /// One G function for every lane (specification, section 2.2). The message words come by address, so that they are operands of the
+    /// additions and take no register.
+    /// </summary>
+    static abstract void G(ref TVector a, ref TVector b, ref TVector c, ref TVector d, TVector* x, TVector* y);
 
     /// <summary>16 bytes at <paramref name="offset"/> of each of the inputs 0, 4, 8 … of the list, one per 128 bits.</summary>
     static abstract TVector LoadQuarter(byte** inputs, nint offset);
@@ -62,8 +65,8 @@ internal static unsafe class Blake3Lanes<TLanes, TVector>
         uint* counters = stackalloc uint[2 * MaxLanes];
         byte* results = stackalloc byte[DigestSize * MaxLanes];
 
-        // A vector is read from m at any word that the schedule names; 64 bytes more allow for alignment.
-        byte* room = stackalloc byte[(16 * 64) + 64];
+        // 16 message words and row 2 of the state; 64 bytes more allow for alignment.
+        byte* room = stackalloc byte[20 * 64 + 64];
         TVector* m = (TVector*)((nuint)(room + 63) & ~(nuint)63);
         for (int i = 0; i < TLanes.Count; i++)
         {
@@ -91,32 +94,62 @@ internal static unsafe class Blake3Lanes<TLanes, TVector>
             }
 
             Transpose(inputs, block * BlockSize, m);
-            TVector v8 = TLanes.Broadcast(Iv0);
-            TVector v9 = TLanes.Broadcast(Iv1);
-            TVector v10 = TLanes.Broadcast(Iv2);
-            TVector v11 = TLanes.Broadcast(Iv3);
             TVector v12 = TLanes.Load(counters);
             TVector v13 = TLanes.Load(counters + MaxLanes);
             TVector v14 = TLanes.Broadcast(BlockSize);
             TVector v15 = TLanes.Broadcast(blockFlags);
             ref byte s = ref MemoryMarshal.GetReference(Schedule);
-            for (int round = 0; round < 7; round++)
+            if (TLanes.Count == MaxLanes)
             {
-                TLanes.G(ref v0, ref v4, ref v8, ref v12, m[s], m[Unsafe.Add(ref s, 1)]);
-                TLanes.G(ref v1, ref v5, ref v9, ref v13, m[Unsafe.Add(ref s, 2)], m[Unsafe.Add(ref s, 3)]);
-                TLanes.G(ref v2, ref v6, ref v10, ref v14, m[Unsafe.Add(ref s, 4)], m[Unsafe.Add(ref s, 5)]);
-                TLanes.G(ref v3, ref v7, ref v11, ref v15, m[Unsafe.Add(ref s, 6)], m[Unsafe.Add(ref s, 7)]);
-                TLanes.G(ref v0, ref v5, ref v10, ref v15, m[Unsafe.Add(ref s, 8)], m[Unsafe.Add(ref s, 9)]);
-                TLanes.G(ref v1, ref v6, ref v11, ref v12, m[Unsafe.Add(ref s, 10)], m[Unsafe.Add(ref s, 11)]);
-                TLanes.G(ref v2, ref v7, ref v8, ref v13, m[Unsafe.Add(ref s, 12)], m[Unsafe.Add(ref s, 13)]);
-                TLanes.G(ref v3, ref v4, ref v9, ref v14, m[Unsafe.Add(ref s, 14)], m[Unsafe.Add(ref s, 15)]);
-                s = ref Unsafe.Add(ref s, 16);
+                TVector v8 = TLanes.Broadcast(Iv0);
+                TVector v9 = TLanes.Broadcast(Iv1);
+                TVector v10 = TLanes.Broadcast(Iv2);
+                TVector v11 = TLanes.Broadcast(Iv3);
+                for (int round = 0; round < 7; round++)
+                {
+                    TLanes.G(ref v0, ref v4, ref v8, ref v12, m + s, m + Unsafe.Add(ref s, 1));
+                    TLanes.G(ref v1, ref v5, ref v9, ref v13, m + Unsafe.Add(ref s, 2), m + Unsafe.Add(ref s, 3));
+                    TLanes.G(ref v2, ref v6, ref v10, ref v14, m + Unsafe.Add(ref s, 4), m + Unsafe.Add(ref s, 5));
+                    TLanes.G(ref v3, ref v7, ref v11, ref v15, m + Unsafe.Add(ref s, 6), m + Unsafe.Add(ref s, 7));
+                    TLanes.G(ref v0, ref v5, ref v10, ref v15, m + Unsafe.Add(ref s, 8), m + Unsafe.Add(ref s, 9));
+                    TLanes.G(ref v1, ref v6, ref v11, ref v12, m + Unsafe.Add(ref s, 10), m + Unsafe.Add(ref s, 11));
+                    TLanes.G(ref v2, ref v7, ref v8, ref v13, m + Unsafe.Add(ref s, 12), m + Unsafe.Add(ref s, 13));
+                    TLanes.G(ref v3, ref v4, ref v9, ref v14, m + Unsafe.Add(ref s, 14), m + Unsafe.Add(ref s, 15));
+                    s = ref Unsafe.Add(ref s, 16);
+                }
+
+                v0 = TLanes.Xor(v0, v8);
+                v1 = TLanes.Xor(v1, v9);
+                v2 = TLanes.Xor(v2, v10);
+                v3 = TLanes.Xor(v3, v11);
+            }
+            else
+            {
+                // The state and one temporary are more than the 16 registers there are. Row 2 stays in memory by choice: it is needed
+                // least often, while what the compiler would pick to spill lies on the longest path.
+                m[16] = TLanes.Broadcast(Iv0);
+                m[17] = TLanes.Broadcast(Iv1);
+                m[18] = TLanes.Broadcast(Iv2);
+                m[19] = TLanes.Broadcast(Iv3);
+                for (int round = 0; round < 7; round++)
+                {
+                    TLanes.G(ref v0, ref v4, ref m[16], ref v12, m + s, m + Unsafe.Add(ref s, 1));
+                    TLanes.G(ref v1, ref v5, ref m[17], ref v13, m + Unsafe.Add(ref s, 2), m + Unsafe.Add(ref s, 3));
+                    TLanes.G(ref v2, ref v6, ref m[18], ref v14, m + Unsafe.Add(ref s, 4), m + Unsafe.Add(ref s, 5));
+                    TLanes.G(ref v3, ref v7, ref m[19], ref v15, m + Unsafe.Add(ref s, 6), m + Unsafe.Add(ref s, 7));
+                    TLanes.G(ref v0, ref v5, ref m[18], ref v15, m + Unsafe.Add(ref s, 8), m + Unsafe.Add(ref s, 9));
+                    TLanes.G(ref v1, ref v6, ref m[19], ref v12, m + Unsafe.Add(ref s, 10), m + Unsafe.Add(ref s, 11));
+                    TLanes.G(ref v2, ref v7, ref m[16], ref v13, m + Unsafe.Add(ref s, 12), m + Unsafe.Add(ref s, 13));
+                    TLanes.G(ref v3, ref v4, ref m[17], ref v14, m + Unsafe.Add(ref s, 14), m + Unsafe.Add(ref s, 15));
+                    s = ref Unsafe.Add(ref s, 16);
+                }
+
+                v0 = TLanes.Xor(v0, m[16]);
+                v1 = TLanes.Xor(v1, m[17]);
+                v2 = TLanes.Xor(v2, m[18]);
+                v3 = TLanes.Xor(v3, m[19]);
             }
 
-            v0 = TLanes.Xor(v0, v8);
-            v1 = TLanes.Xor(v1, v9);
-            v2 = TLanes.Xor(v2, v10);
-            v3 = TLanes.Xor(v3, v11);
             v4 = TLanes.Xor(v4, v12);
             v5 = TLanes.Xor(v5, v13);
             v6 = TLanes.Xor(v6, v14);
@@ -181,13 +214,13 @@ internal readonly unsafe struct Blake3Lanes128 : IBlake3Lanes<Vector128<uint>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void G(
-        ref Vector128<uint> a, ref Vector128<uint> b, ref Vector128<uint> c, ref Vector128<uint> d, Vector128<uint> x, Vector128<uint> y)
+        ref Vector128<uint> a, ref Vector128<uint> b, ref Vector128<uint> c, ref Vector128<uint> d, Vector128<uint>* x, Vector128<uint>* y)
     {
-        a = a + x + b;
+        a = a + *x + b;
         d = Rotate16(d ^ a);
         c += d;
         b = Rotate12(b ^ c);
-        a = a + y + b;
+        a = a + *y + b;
         d = Rotate8(d ^ a);
         c += d;
         b = Rotate7(b ^ c);
@@ -256,13 +289,13 @@ internal readonly unsafe struct Blake3Lanes256 : IBlake3Lanes<Vector256<uint>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void G(
-        ref Vector256<uint> a, ref Vector256<uint> b, ref Vector256<uint> c, ref Vector256<uint> d, Vector256<uint> x, Vector256<uint> y)
+        ref Vector256<uint> a, ref Vector256<uint> b, ref Vector256<uint> c, ref Vector256<uint> d, Vector256<uint>* x, Vector256<uint>* y)
     {
-        a = a + x + b;
+        a = a + *x + b;
         d = Rotate16(d ^ a);
         c += d;
         b = Rotate12(b ^ c);
-        a = a + y + b;
+        a = a + *y + b;
         d = Rotate8(d ^ a);
         c += d;
         b = Rotate7(b ^ c);
@@ -338,15 +371,15 @@ internal readonly unsafe struct Blake3Lanes512 : IBlake3Lanes<Vector512<uint>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void G(
-        ref Vector512<uint> a, ref Vector512<uint> b, ref Vector512<uint> c, ref Vector512<uint> d, Vector512<uint> x, Vector512<uint> y)
+        ref Vector512<uint> a, ref Vector512<uint> b, ref Vector512<uint> c, ref Vector512<uint> d, Vector512<uint>* x, Vector512<uint>* y)
     {
         if (Avx512F.IsSupported)
         {
-            a = Avx512F.Add(Avx512F.Add(a, x), b);
+            a = Avx512F.Add(Avx512F.Add(a, *x), b);
             d = Avx512F.RotateRight(Avx512F.Xor(d, a), 16);
             c = Avx512F.Add(c, d);
             b = Avx512F.RotateRight(Avx512F.Xor(b, c), 12);
-            a = Avx512F.Add(Avx512F.Add(a, y), b);
+            a = Avx512F.Add(Avx512F.Add(a, *y), b);
             d = Avx512F.RotateRight(Avx512F.Xor(d, a), 8);
             c = Avx512F.Add(c, d);
             b = Avx512F.RotateRight(Avx512F.Xor(b, c), 7);
@@ -355,8 +388,8 @@ internal readonly unsafe struct Blake3Lanes512 : IBlake3Lanes<Vector512<uint>>
         {
             Vector256<uint> lowA = a.GetLower(), lowB = b.GetLower(), lowC = c.GetLower(), lowD = d.GetLower();
             Vector256<uint> highA = a.GetUpper(), highB = b.GetUpper(), highC = c.GetUpper(), highD = d.GetUpper();
-            EmulateG(ref lowA, ref lowB, ref lowC, ref lowD, x.GetLower(), y.GetLower());
-            EmulateG(ref highA, ref highB, ref highC, ref highD, x.GetUpper(), y.GetUpper());
+            EmulateG(ref lowA, ref lowB, ref lowC, ref lowD, x->GetLower(), y->GetLower());
+            EmulateG(ref highA, ref highB, ref highC, ref highD, x->GetUpper(), y->GetUpper());
             a = Vector512.Create(lowA, highA);
             b = Vector512.Create(lowB, highB);
             c = Vector512.Create(lowC, highC);

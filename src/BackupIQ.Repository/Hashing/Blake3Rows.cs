@@ -273,7 +273,7 @@ internal readonly unsafe struct Blake3Rows256 : IBlake3Rows<Vector256<uint>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void G(
         ref Vector256<uint> a, ref Vector256<uint> b, ref Vector256<uint> c, ref Vector256<uint> d, Vector256<uint> x, Vector256<uint> y) =>
-        Blake3Lanes256.G(ref a, ref b, ref c, ref d, x, y);
+        Blake3Lanes256.G(ref a, ref b, ref c, ref d, &x, &y);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<uint> Xor(Vector256<uint> left, Vector256<uint> right) => left ^ right;

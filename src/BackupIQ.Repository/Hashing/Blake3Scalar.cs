@@ -13,49 +13,40 @@ internal static unsafe class Blake3Scalar
     /// all 16 words of output, of which the first 8 are the next chaining value. <paramref name="output"/> may be <paramref name="cv"/>
     /// only when it has room for 16 words.
     /// </summary>
-    [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Compress(uint* cv, byte* block, uint length, ulong counter, uint flags, uint* output)
     {
-        uint* m = stackalloc uint[16];
-        uint* v = stackalloc uint[16];
-        for (int i = 0; i < 16; i++)
-        {
-            m[i] = Unsafe.ReadUnaligned<uint>(block + 4 * i);
-        }
-
-        for (int i = 0; i < 8; i++)
-        {
-            v[i] = cv[i];
-        }
-
-        v[8] = Iv0;
-        v[9] = Iv1;
-        v[10] = Iv2;
-        v[11] = Iv3;
-        v[12] = (uint)counter;
-        v[13] = (uint)(counter >> 32);
-        v[14] = length;
-        v[15] = flags;
-        ref byte schedule = ref MemoryMarshal.GetReference(Schedule);
+        uint* m = (uint*)block;
+        uint v0 = cv[0], v1 = cv[1], v2 = cv[2], v3 = cv[3], v4 = cv[4], v5 = cv[5], v6 = cv[6], v7 = cv[7];
+        uint v8 = Iv0, v9 = Iv1, v10 = Iv2, v11 = Iv3, v12 = (uint)counter, v13 = (uint)(counter >> 32), v14 = length, v15 = flags;
+        ref byte s = ref MemoryMarshal.GetReference(Schedule);
         for (int round = 0; round < 7; round++)
         {
-            ref byte s = ref Unsafe.Add(ref schedule, 16 * round);
-            G(ref v[0], ref v[4], ref v[8], ref v[12], m[s], m[Unsafe.Add(ref s, 1)]);
-            G(ref v[1], ref v[5], ref v[9], ref v[13], m[Unsafe.Add(ref s, 2)], m[Unsafe.Add(ref s, 3)]);
-            G(ref v[2], ref v[6], ref v[10], ref v[14], m[Unsafe.Add(ref s, 4)], m[Unsafe.Add(ref s, 5)]);
-            G(ref v[3], ref v[7], ref v[11], ref v[15], m[Unsafe.Add(ref s, 6)], m[Unsafe.Add(ref s, 7)]);
-            G(ref v[0], ref v[5], ref v[10], ref v[15], m[Unsafe.Add(ref s, 8)], m[Unsafe.Add(ref s, 9)]);
-            G(ref v[1], ref v[6], ref v[11], ref v[12], m[Unsafe.Add(ref s, 10)], m[Unsafe.Add(ref s, 11)]);
-            G(ref v[2], ref v[7], ref v[8], ref v[13], m[Unsafe.Add(ref s, 12)], m[Unsafe.Add(ref s, 13)]);
-            G(ref v[3], ref v[4], ref v[9], ref v[14], m[Unsafe.Add(ref s, 14)], m[Unsafe.Add(ref s, 15)]);
+            G(ref v0, ref v4, ref v8, ref v12, m[s], m[Unsafe.Add(ref s, 1)]);
+            G(ref v1, ref v5, ref v9, ref v13, m[Unsafe.Add(ref s, 2)], m[Unsafe.Add(ref s, 3)]);
+            G(ref v2, ref v6, ref v10, ref v14, m[Unsafe.Add(ref s, 4)], m[Unsafe.Add(ref s, 5)]);
+            G(ref v3, ref v7, ref v11, ref v15, m[Unsafe.Add(ref s, 6)], m[Unsafe.Add(ref s, 7)]);
+            G(ref v0, ref v5, ref v10, ref v15, m[Unsafe.Add(ref s, 8)], m[Unsafe.Add(ref s, 9)]);
+            G(ref v1, ref v6, ref v11, ref v12, m[Unsafe.Add(ref s, 10)], m[Unsafe.Add(ref s, 11)]);
+            G(ref v2, ref v7, ref v8, ref v13, m[Unsafe.Add(ref s, 12)], m[Unsafe.Add(ref s, 13)]);
+            G(ref v3, ref v4, ref v9, ref v14, m[Unsafe.Add(ref s, 14)], m[Unsafe.Add(ref s, 15)]);
+            s = ref Unsafe.Add(ref s, 16);
         }
 
-        for (int i = 0; i < 8; i++)
-        {
-            uint high = v[i + 8] ^ cv[i];
-            output[i] = v[i] ^ v[i + 8];
-            output[i + 8] = high;
-        }
+        Store(output, 0, cv, v0, v8);
+        Store(output, 1, cv, v1, v9);
+        Store(output, 2, cv, v2, v10);
+        Store(output, 3, cv, v3, v11);
+        Store(output, 4, cv, v4, v12);
+        Store(output, 5, cv, v5, v13);
+        Store(output, 6, cv, v6, v14);
+        Store(output, 7, cv, v7, v15);
+    }
+
+    private static void Store(uint* output, int word, uint* cv, uint low, uint high)
+    {
+        output[word + 8] = high ^ cv[word];
+        output[word] = low ^ high;
     }
 
     /// <summary>Runs <paramref name="blocks"/> blocks through <paramref name="cv"/>; see <see cref="Blake3Rows{TRows, TVector}.Run"/>.</summary>

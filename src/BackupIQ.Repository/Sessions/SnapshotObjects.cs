@@ -54,7 +54,7 @@ public static class SnapshotObjects
         try
         {
             ObjectKind kind = partial ? ObjectKind.PartialSnapshot : ObjectKind.Snapshot;
-            byte[]? document = await repository.TryReadObjectAsync(kind, key, cancellationToken);
+            byte[]? document = await repository.ReadUnlessFenceAsync(kind, key, cancellationToken);
             return document is null ? null : new SnapshotObject(session, key.Value, document, "");
         }
         catch (CorruptDataException e)

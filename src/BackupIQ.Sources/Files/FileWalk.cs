@@ -165,7 +165,7 @@ internal sealed class FileWalk : IDisposable
         };
         Push(plan.Name);
         Folder folder = new(entry, handle!, plan) { Device = plan.IsGiven ? stat.Device : parent.Device };
-        Enter(folder, plan.IsGiven);
+        Enter(folder, plan.IsWhole && !(_options.OneFileSystem && folder.Device != stat.Device));
     }
 
     /// <summary>An entry that the options decide about. The index is that in the folder's listing, or -1.</summary>
