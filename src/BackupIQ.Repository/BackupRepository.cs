@@ -219,6 +219,7 @@ public sealed class BackupRepository : IAsyncDisposable
                 Generation = 1,
                 MinReader = 1,
                 MinWriter = 1,
+                Features = FeatureFlags.None,
                 Kdf = options.Kdf ?? (options.UsePbkdf2 ? KdfParameters.NewPbkdf2() : KdfParameters.NewScrypt()),
             },
             settings);
@@ -283,7 +284,8 @@ public sealed class BackupRepository : IAsyncDisposable
 
     private static CorruptDataException ConfigurationLost(List<RepositoryFinding> findings)
     {
-        CorruptDataException lost = new("The keys open, but the repository's configuration is lost, or the repository was never finished.");
+        CorruptDataException lost = new(
+            "The keys open, but the repository's configuration is lost, or 'backupiq init' never finished. The recovery kit (--recovery-kit FILE) opens it.");
         for (int i = 0; i < findings.Count; i++)
         {
             lost.With($"damage{i + 1}", findings[i].ToString());

@@ -33,10 +33,10 @@ DAMAGES = {"a flipped byte at the start": flip(0.0), "a flipped byte in the midd
 
 def damaged_copy(a, repository, names, damage):
     """A copy of the repository in which the objects named are damaged; a new cache, so that nothing hides it."""
-    subprocess_path = a.path("damaged")
-    shutil.rmtree(subprocess_path, ignore_errors=True)
+    place = a.path("damaged")
+    shutil.rmtree(place, ignore_errors=True)
     shutil.rmtree(a.path("cache-damaged"), ignore_errors=True)
-    copy_tree(repository.path, subprocess_path)
+    copy_tree(repository.path, place)
     copy = Repository(a, "damaged", initialise=False)
     for name in names:
         path = os.path.join(copy.path, name)

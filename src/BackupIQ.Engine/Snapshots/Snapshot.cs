@@ -72,7 +72,7 @@ public sealed record Snapshot
 
     /// <summary>Fields that this version does not know.</summary>
     [JsonExtensionData]
-    public Dictionary<string, JsonElement>? Unknown { get; init; }
+    public Dictionary<string, JsonElement>? Unknown { get; set; }
 
     [JsonIgnore]
     public string ShortId => Id.ToString()[..8];

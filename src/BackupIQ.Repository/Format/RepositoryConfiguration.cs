@@ -38,16 +38,18 @@ public enum RepositoryOperation
 /// <summary>The features that a program must know, by what it wants to do. This version knows none.</summary>
 internal sealed record FeatureFlags
 {
-    public IReadOnlyList<string> Read { get; init; } = [];
+    public static FeatureFlags None { get; } = new() { Read = [], Write = [], Delete = [], Check = [] };
 
-    public IReadOnlyList<string> Write { get; init; } = [];
+    public required IReadOnlyList<string> Read { get; init; }
 
-    public IReadOnlyList<string> Delete { get; init; } = [];
+    public required IReadOnlyList<string> Write { get; init; }
 
-    public IReadOnlyList<string> Check { get; init; } = [];
+    public required IReadOnlyList<string> Delete { get; init; }
+
+    public required IReadOnlyList<string> Check { get; init; }
 
     [JsonExtensionData]
-    public Dictionary<string, JsonElement>? Unknown { get; init; }
+    public Dictionary<string, JsonElement>? Unknown { get; set; }
 
     public IReadOnlyList<string> Of(RepositoryOperation operation) => operation switch
     {
@@ -76,12 +78,12 @@ internal sealed record ConfigurationHead
     /// <summary>The least format that a writer must know.</summary>
     public required int MinWriter { get; init; }
 
-    public FeatureFlags Features { get; init; } = new();
+    public required FeatureFlags Features { get; init; }
 
     public required KdfParameters Kdf { get; init; }
 
     [JsonExtensionData]
-    public Dictionary<string, JsonElement>? Unknown { get; init; }
+    public Dictionary<string, JsonElement>? Unknown { get; set; }
 }
 
 /// <summary>The sealed part of the configuration.</summary>
@@ -98,7 +100,7 @@ internal sealed record ConfigurationSettings
     public required string Compression { get; init; }
 
     [JsonExtensionData]
-    public Dictionary<string, JsonElement>? Unknown { get; init; }
+    public Dictionary<string, JsonElement>? Unknown { get; set; }
 }
 
 /// <summary>A generation of the repository's configuration. Immutable: a change is a new generation, and the highest that is whole counts.</summary>

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 using BackupIQ.Primitives;
+using BackupIQ.Repository.Compression;
 using BackupIQ.Repository.Crypto;
 using BackupIQ.Storage;
 
@@ -9,7 +10,8 @@ namespace BackupIQ.Repository.Format;
 
 /// <summary>
 /// The envelope of every object outside packs. Clear header: magic <c>BIQO</c>, format u8 = 1, kind u8, epoch u16, source u8, reserved
-/// u8×3 = 0, salt 32. Then the ciphertext of {codec u8, plain length u32, payload}, then the tag. Integers are little-endian. Associated
+/// u8×3 = 0, salt 32. Then the ciphertext of {codec u8, plain length u32, payload}, then the tag. Integers are little-endian. A content of
+/// 512 bytes to 4 MiB is compressed when that is worthwhile. Associated
 /// data: header ‖ repository id ‖ full object name (UTF-8) ‖ what the caller adds; so an object neither opens under another name nor in
 /// another repository nor as another kind. Key: see <see cref="RepositoryKeys"/>, with a salt of its own; counter 0.
 /// </summary>
@@ -29,7 +31,9 @@ internal static class SealedObject
 
     private const byte Format = 1;
     private const int InnerHeaderSize = 5;
-    private const byte CodecNone = 0;
+
+    // Below this a frame's own head eats what it saves.
+    private const int CompressedFrom = 512;
 
     private static ReadOnlySpan<byte> Magic => "BIQO"u8;
 
@@ -46,7 +50,12 @@ internal static class SealedObject
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(plain.Length, MaxPlainLength);
         SealPurpose purpose = ObjectKinds.PurposeOf(kind);
-        var result = new byte[Overhead + plain.Length];
+        byte[] packed = [];
+        FrameCompression compression = plain.Length is >= CompressedFrom and <= FrameCompressor.MaxPlainLength
+            ? Compress(plain, out packed)
+            : new FrameCompression(Codec.None, plain.Length);
+        ReadOnlySpan<byte> payload = compression.Codec == Codec.None ? plain : packed.AsSpan(0, compression.StoredLength);
+        var result = new byte[Overhead + payload.Length];
         Span<byte> header = result.AsSpan(0, HeaderSize);
         Magic.CopyTo(header);
         header[4] = Format;
@@ -55,10 +64,10 @@ internal static class SealedObject
         header[8] = row.Source;
         row.Salt.Write(header[12..]);
 
-        Span<byte> inner = result.AsSpan(HeaderSize, InnerHeaderSize + plain.Length);
-        inner[0] = CodecNone;
+        Span<byte> inner = result.AsSpan(HeaderSize, InnerHeaderSize + payload.Length);
+        inner[0] = (byte)compression.Codec;
         BinaryPrimitives.WriteUInt32LittleEndian(inner[1..], (uint)plain.Length);
-        plain.CopyTo(inner[InnerHeaderSize..]);
+        payload.CopyTo(inner[InnerHeaderSize..]);
         using FrameCipher cipher = keys.CreateCipher(row, purpose);
         cipher.Seal(0, inner, AssociatedData(header, keys.Repository, name, context), result.AsSpan(HeaderSize));
         return result;
@@ -149,25 +158,48 @@ internal static class SealedObject
     {
         uint plainLength = BinaryPrimitives.ReadUInt32LittleEndian(inner[1..]);
         ReadOnlySpan<byte> payload = inner[InnerHeaderSize..];
-        if (plainLength > MaxPlainLength)
+        var codec = (Codec)inner[0];
+        if (codec == Codec.None)
         {
-            throw Damaged(name, $"it claims {plainLength} bytes of content, more than any sealed object has");
+            return payload.Length == plainLength
+                ? payload.ToArray()
+                : throw Damaged(name, $"it claims {plainLength} bytes of content and has {payload.Length}");
         }
 
-        if (inner[0] != CodecNone)
+        if (!Enum.IsDefined(codec))
         {
             throw new BackupIQException(ErrorCodes.UnsupportedFormat, $"{name}: compressed with codec {inner[0]}, which this version does not know.")
                 .With("object", name.Value);
         }
 
-        return payload.Length == plainLength
-            ? payload.ToArray()
-            : throw Damaged(name, $"it claims {plainLength} bytes of content and has {payload.Length}");
+        if (plainLength > FrameCompressor.MaxPlainLength)
+        {
+            throw Damaged(name, $"it claims {plainLength} bytes of compressed content, more than any sealed object has");
+        }
+
+        var plain = new byte[plainLength];
+        try
+        {
+            using FrameDecompressor decompressor = new();
+            decompressor.Decompress(codec, payload, plain);
+            return plain;
+        }
+        catch (CorruptDataException e)
+        {
+            throw Damaged(name, "its content does not decompress", e);
+        }
     }
 
-    private static CorruptDataException Damaged(StorageKey name, string problem)
+    private static FrameCompression Compress(ReadOnlySpan<byte> plain, out byte[] packed)
     {
-        CorruptDataException exception = new($"{name}: {problem}.");
+        using FrameCompressor compressor = new(CompressionSetting.Auto);
+        packed = new byte[FrameCompressor.MaxCompressedSize(plain.Length)];
+        return compressor.Compress(plain, packed, ContentHint.Metadata);
+    }
+
+    private static CorruptDataException Damaged(StorageKey name, string problem, Exception? inner = null)
+    {
+        CorruptDataException exception = new($"{name}: {problem}.", inner);
         exception.With("object", name.Value);
         return exception;
     }

@@ -218,12 +218,13 @@ internal readonly unsafe struct Blake3Lanes128 : IBlake3Lanes<Vector128<uint>>
     {
         a = a + *x + b;
         d = Rotate16(d ^ a);
-        c += d;
-        b = Rotate12(b ^ c);
+        Vector128<uint> sum = c + d; // c may be memory: read once, written once
+        b = Rotate12(b ^ sum);
         a = a + *y + b;
         d = Rotate8(d ^ a);
-        c += d;
-        b = Rotate7(b ^ c);
+        sum += d;
+        c = sum;
+        b = Rotate7(b ^ sum);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -293,12 +294,13 @@ internal readonly unsafe struct Blake3Lanes256 : IBlake3Lanes<Vector256<uint>>
     {
         a = a + *x + b;
         d = Rotate16(d ^ a);
-        c += d;
-        b = Rotate12(b ^ c);
+        Vector256<uint> sum = c + d; // c may be memory: read once, written once
+        b = Rotate12(b ^ sum);
         a = a + *y + b;
         d = Rotate8(d ^ a);
-        c += d;
-        b = Rotate7(b ^ c);
+        sum += d;
+        c = sum;
+        b = Rotate7(b ^ sum);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -40,7 +40,7 @@ internal sealed record KdfParameters
     public int? Iterations { get; init; }
 
     [JsonExtensionData]
-    public Dictionary<string, JsonElement>? Unknown { get; init; }
+    public Dictionary<string, JsonElement>? Unknown { get; set; }
 
     /// <summary>scrypt with N = 2^16, r = 8, p = 1 (64 MiB, some 0.2 s): what the field uses, bearable in a rescue system too. New salt.</summary>
     public static KdfParameters NewScrypt(int n = 1 << 16) =>

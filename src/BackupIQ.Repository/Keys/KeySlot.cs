@@ -30,7 +30,7 @@ internal sealed record KeySlotHead
     public required KdfParameters Kdf { get; init; }
 
     [JsonExtensionData]
-    public Dictionary<string, JsonElement>? Unknown { get; init; }
+    public Dictionary<string, JsonElement>? Unknown { get; set; }
 }
 
 /// <summary>What came of trying a secret on a slot.</summary>
@@ -154,6 +154,12 @@ internal sealed class KeySlot
     public SlotTrial TryOpen(ReadOnlySpan<byte> secret, out RepositoryKeys? keys)
     {
         keys = null;
+        if (Head.Type is not (KeySlotHead.PasswordType or KeySlotHead.KeyFileType or KeySlotHead.KitType))
+        {
+            // A newer version's kind of slot: whole, but nothing that is known here opens it.
+            return SlotTrial.OtherSecret;
+        }
+
         Span<byte> derived = stackalloc byte[RepositoryKeys.KeySize + CheckSize];
         byte[] keyring = GC.AllocateArray<byte>(_body.Length - CheckSize - FrameCipher.TagSize, pinned: true);
         try

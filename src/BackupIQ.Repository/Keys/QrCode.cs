@@ -18,16 +18,17 @@ internal static class QrCode
     private const int Blocks = 2;
     private const int BlockData = DataCodewords / Blocks;
     private const int BlockCorrection = 24;
+    private const int Mask = 6;
     private const int Quiet = 4;
 
-    /// <summary>The modules by row and column; true is dark. <paramref name="mask"/> is 0 to 7.</summary>
-    public static bool[,] Encode(ReadOnlySpan<byte> content, int mask = 0)
+    /// <summary>The modules by row and column; true is dark.</summary>
+    public static bool[,] Encode(ReadOnlySpan<byte> content)
     {
         var dark = new bool[Size, Size];
         var taken = new bool[Size, Size];
         PlaceFunctionPatterns(dark, taken);
-        PlaceFormat(dark, taken, mask);
-        PlaceData(dark, taken, Interleave(DataBits(content)), mask);
+        PlaceFormat(dark, taken);
+        PlaceData(dark, taken, Interleave(DataBits(content)));
         return dark;
     }
 
@@ -182,15 +183,15 @@ internal static class QrCode
     }
 
     // Error correction M is 00, then the mask, then ten bits of BCH; once around the upper left finder, once split between the others.
-    private static void PlaceFormat(bool[,] dark, bool[,] taken, int mask)
+    private static void PlaceFormat(bool[,] dark, bool[,] taken)
     {
-        int remainder = mask;
+        int remainder = Mask;
         for (int i = 0; i < 10; i++)
         {
             remainder = (remainder << 1) ^ ((remainder >> 9) * 0x537);
         }
 
-        int bits = ((mask << 10) | remainder) ^ 0x5412;
+        int bits = ((Mask << 10) | remainder) ^ 0x5412;
         for (int i = 0; i < 15; i++)
         {
             bool value = ((bits >> i) & 1) != 0;
@@ -217,7 +218,7 @@ internal static class QrCode
     }
 
     // Two columns at a time from the right, upwards and downwards in turn, leaving out the vertical timing column.
-    private static void PlaceData(bool[,] dark, bool[,] taken, byte[] codewords, int mask)
+    private static void PlaceData(bool[,] dark, bool[,] taken, byte[] codewords)
     {
         int bit = 0;
         for (int right = Size - 1; right > 0; right -= 2)
@@ -236,7 +237,7 @@ internal static class QrCode
                     if (!taken[row, column])
                     {
                         bool value = bit < codewords.Length * 8 && ((codewords[bit / 8] >> (7 - (bit % 8))) & 1) != 0;
-                        dark[row, column] = value ^ IsMasked(mask, row, column);
+                        dark[row, column] = value ^ IsMasked(row, column);
                         bit++;
                     }
                 }
@@ -244,16 +245,6 @@ internal static class QrCode
         }
     }
 
-    private static bool IsMasked(int mask, int row, int column) => mask switch
-    {
-        0 => (row + column) % 2 == 0,
-        1 => row % 2 == 0,
-        2 => column % 3 == 0,
-        3 => (row + column) % 3 == 0,
-        4 => ((row / 2) + (column / 3)) % 2 == 0,
-        5 => (row * column % 2) + (row * column % 3) == 0,
-        6 => ((row * column % 2) + (row * column % 3)) % 2 == 0,
-        7 => (((row + column) % 2) + (row * column % 3)) % 2 == 0,
-        _ => throw new ArgumentOutOfRangeException(nameof(mask), mask, "Masks are 0 to 7."),
-    };
+    // Mask 110.
+    private static bool IsMasked(int row, int column) => ((row * column % 2) + (row * column % 3)) % 2 == 0;
 }

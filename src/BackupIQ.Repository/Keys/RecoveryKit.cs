@@ -22,7 +22,7 @@ internal sealed record RecoveryKitBlock
     public required ConfigurationSettings Settings { get; init; }
 
     [JsonExtensionData]
-    public Dictionary<string, JsonElement>? Unknown { get; init; }
+    public Dictionary<string, JsonElement>? Unknown { get; set; }
 }
 
 /// <summary>

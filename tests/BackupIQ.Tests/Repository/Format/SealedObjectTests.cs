@@ -40,6 +40,45 @@ public sealed class SealedObjectTests
     }
 
     [Fact]
+    public void CompressibleContentIsCompressedAndOtherIsNot()
+    {
+        using RepositoryKeys keys = FixedKeys.Open();
+        var random = new byte[5000];
+        new Random(1).NextBytes(random);
+        SealedObject.Seal(keys, ObjectKind.Snapshot, Name, new byte[5000]).Length.ShouldBeLessThan(500);
+        SealedObject.Seal(keys, ObjectKind.Snapshot, Name, random).Length.ShouldBe(5000 + SealedObject.Overhead);
+        SealedObject.Seal(keys, ObjectKind.Snapshot, Name, new byte[511]).Length.ShouldBe(511 + SealedObject.Overhead);
+    }
+
+    [Theory]
+    [InlineData("0001000000", "")]
+    [InlineData("00ffffffff", "00")]
+    [InlineData("0100004000", "28b52ffd")]
+    [InlineData("01ffffffff", "28b52ffd")]
+    [InlineData("0110000000", "28b52ffd0000000000")]
+    [InlineData("0110000000", "")]
+    [InlineData("0310000000", "00")]
+    [InlineData("6310000000", "00")]
+    public void ContentThatIsNotWhatItClaimsIsRefusedWithTheObjectsName(string innerHeader, string payload)
+    {
+        using RepositoryKeys keys = FixedKeys.Open();
+        byte[] bytes = SealedObject.Seal(keys, ObjectKind.Snapshot, Name, [], [], FixedKeys.Row());
+        byte[] header = bytes[..SealedObject.HeaderSize];
+        byte[] inner = Convert.FromHexString(innerHeader + payload);
+        var forged = new byte[header.Length + inner.Length + FrameCipher.TagSize];
+        header.CopyTo(forged, 0);
+        byte[] associated = [.. header, .. Convert.FromHexString(FixedKeys.Id.ToString()), .. System.Text.Encoding.ASCII.GetBytes(Name.Value)];
+        using (FrameCipher cipher = keys.CreateCipher(FixedKeys.Row(), SealPurpose.Snapshot))
+        {
+            cipher.Seal(0, inner, associated, forged.AsSpan(header.Length));
+        }
+
+        BackupIQException error = Should.Throw<BackupIQException>(() => SealedObject.Open(keys, ObjectKind.Snapshot, Name, forged));
+        error.Code.ShouldBe(innerHeader.StartsWith("63", StringComparison.Ordinal) ? ErrorCodes.UnsupportedFormat : ErrorCodes.CorruptData);
+        error.Message.ShouldContain(Name.Value);
+    }
+
+    [Fact]
     public void EveryKindOpensAsItselfOnly()
     {
         using RepositoryKeys keys = FixedKeys.Open();

@@ -1,0 +1,392 @@
+#!/usr/bin/env python3
+"""Runs restic, borg, tar | zstd and backupiq in turn over corpora made by a seed, and prints each figure as a ratio beside its target.
+
+Every tool sees the same tree at the same path with a warm page cache, keeps its defaults and a cache of its own, and starts after a sync.
+Wall time is the process's; "on disk" adds a syncfs of where it wrote, because some tools end with one and some do not. CPU is user and
+system time of the process and its children, memory the largest resident set of one of them, stored size the length of all files written.
+"""
+import argparse
+import json
+import os
+import platform
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+import corpora
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
+PHASES = ("first", "unchanged", "changed", "restore", "check", "prune")
+TITLES = {"first": "first backup", "unchanged": "nothing changed", "changed": "1 % changed", "restore": "restore", "check": "check, all data read",
+          "prune": "forget the first, prune"}
+CORPORA = {"source": "source tree", "small": "small files", "random": "one incompressible file", "half": "one half-compressible file"}
+
+
+class Tool:
+    """One tool: commands for each phase, run in an environment of its own."""
+
+    def __init__(self, name, base):
+        self.name, self.base = name, base
+        self.repository = os.path.join(base, "repository")
+        self.password = os.path.join(base, "password")
+        self.key = os.path.join(base, "key")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("BACKUPIQ_", "RESTIC_", "BORG_", "XDG_"))}
+        self.env.update(HOME=os.path.join(base, "home"), LC_ALL="C.UTF-8")
+
+    def prepare(self):
+        subprocess.run(["rm", "-rf", self.base], check=True)
+        os.makedirs(os.path.join(self.base, "home"))
+        with open(self.password, "w") as file:
+            file.write("benchmark\n")
+        for command in self.initialise():
+            run(command, self.env)
+
+    def initialise(self):
+        return []
+
+    def stored(self):
+        return stored(self.repository)
+
+
+class Restic(Tool):
+    def __init__(self, base):
+        super().__init__("restic", base)
+        self.cut = ["restic", "-q", "-r", self.repository, "--password-file", self.password, "--cache-dir", os.path.join(base, "cache")]
+
+    def initialise(self):
+        return [[*self.cut, "init"]]
+
+    def command(self, phase, tree, target):
+        if phase in ("first", "unchanged", "changed"):
+            return [*self.cut, "backup", tree]
+        return {"restore": [*self.cut, "restore", "latest", "--target", target], "check": [*self.cut, "check", "--read-data"],
+                "prune": [*self.cut, "forget", "--keep-last", "1", "--prune"], "start": [*self.cut, "snapshots"]}[phase]
+
+
+class Borg(Tool):
+    def __init__(self, base):
+        super().__init__("borg", base)
+        self.env.update(BORG_BASE_DIR=os.path.join(base, "home"), BORG_PASSPHRASE="benchmark", BORG_RELOCATED_REPO_ACCESS_IS_OK="yes")
+
+    def initialise(self):
+        # The faster of its two modes on processors without SHA instructions.
+        return [["borg", "init", "-e", "repokey-blake2", self.repository]]
+
+    def command(self, phase, tree, target):
+        if phase in ("first", "unchanged", "changed"):
+            return ["borg", "create", "-C", "zstd,3", f"{self.repository}::{phase}", tree]
+        return {"restore": ["bash", "-c", f"cd '{target}' && borg extract '{self.repository}::changed'"],
+                "check": ["borg", "check", "--verify-data", self.repository],
+                "prune": ["bash", "-c", f"borg delete '{self.repository}' first unchanged && borg compact '{self.repository}'"],
+                "start": ["borg", "list", self.repository]}[phase]
+
+
+class Tar(Tool):
+    def __init__(self, base):
+        super().__init__("tar | zstd", base)
+        self.file = os.path.join(base, "archive.tar.zst")
+
+    def command(self, phase, tree, target):
+        if phase in ("first", "changed"):
+            return ["bash", "-o", "pipefail", "-c", f"tar c -C '{os.path.dirname(tree)}' '{os.path.basename(tree)}' | zstd -3 -T0 -q -f -o '{self.file}'"]
+        if phase == "restore":
+            return ["bash", "-o", "pipefail", "-c", f"zstd -d -q -c '{self.file}' | tar x -C '{target}'"]
+        return None
+
+    def stored(self):
+        return os.path.getsize(self.file) if os.path.exists(self.file) else 0
+
+
+class BackupIq(Tool):
+    def __init__(self, base, executable):
+        super().__init__("backupiq", base)
+        self.executable = executable
+        self.common = ["--repo", self.repository, "--cache-dir", os.path.join(base, "cache"), "--no-input", "--quiet"]
+
+    def initialise(self):
+        with open(self.key, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(os.urandom(64))
+        with_password = [*self.common, "--password-file", self.password]
+        return [[self.executable, "init", *with_password], [self.executable, "key", "add", *with_password, "--new-key-file", self.key]]
+
+    def command(self, phase, tree, target):
+        words = {"first": ["backup", tree], "unchanged": ["backup", tree], "changed": ["backup", tree], "restore": ["restore", "latest", "--target", target],
+                 "check": ["check", "--read-data"], "prune": ["forget", "--keep-last", "1", "--prune", "--yes"], "start": ["snapshots"]}[phase]
+        # A password everywhere, as the others have it (its scrypt costs each some 0.5 s); the start is promised for a key file.
+        secret = ["--key-file", self.key] if phase == "start" else ["--password-file", self.password]
+        return [self.executable, *words, *self.common, *secret]
+
+
+def run(command, env):
+    return subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+
+
+def measure(command, env, where):
+    """Runs a command; returns its figures, or None when it failed."""
+    os.sync()
+    log = where.rstrip("/") + ".log"
+    with open(log, "wb") as out:
+        start = time.monotonic()
+        # GNU time forks the tool itself: forked from here, the kernel would count this interpreter's memory as the tool's.
+        code = subprocess.run(["/usr/bin/time", "-q", "-o", log + ".time", "-f", "%U %S %M", *command], env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL).returncode
+        wall = time.monotonic() - start
+    subprocess.run(["sync", "-f", where], check=True)
+    synced = time.monotonic() - start
+    if code:
+        with open(log, "rb") as out:
+            print(f"  {command[0]} ended with {code}: {out.read().decode('utf-8', 'replace').strip()[-400:]}", file=sys.stderr)
+        return None
+    with open(log + ".time") as file:
+        user, system, resident = file.read().split()
+    return {"wall": round(wall, 3), "on_disk": round(synced, 3), "cpu": round(float(user) + float(system), 3), "memory": int(resident) * 1024}
+
+
+def stored(path):
+    return sum(os.lstat(os.path.join(folder, file)).st_size for folder, _, files in os.walk(path) for file in files)
+
+
+def warm(tree):
+    """Reads every file once, so that no tool pays for the disk."""
+    subprocess.run(f"find '{tree}' -type f -print0 | xargs -0 cat > /dev/null", shell=True, check=True)
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.work = os.path.abspath(os.environ.get("BENCH_WORK") or os.path.join(HERE, "work"))
+        self.results = {"date": options.date, "machine": machine(), "versions": {}, "scale": options.scale, "runs": options.runs, "note": options.note, "corpora": {},
+                        "measurements": []}
+
+    def tools(self):
+        base = os.path.join(self.work, "tools")
+        chosen = [Restic(os.path.join(base, "restic")), Borg(os.path.join(base, "borg")), Tar(os.path.join(base, "tar"))]
+        if not self.options.peers_only:
+            chosen.append(BackupIq(os.path.join(base, "backupiq"), os.environ["BACKUPIQ"]))
+        return chosen
+
+    def record(self, corpus, tool, phase, figures, **more):
+        if figures is None:
+            return
+        self.results["measurements"].append({"corpus": corpus, "tool": tool.name, "phase": phase, **figures, **more})
+        print(f"  {corpus:7} {tool.name:10} {phase:10} {figures['wall']:8.2f} s ({figures['on_disk']:.2f} on disk)  CPU {figures['cpu']:7.2f} s  "
+              f"{figures['memory'] / 1e6:6.0f} MB" + (f"  stored {more['stored'] / 1e6:.1f} MB" if "stored" in more else ""), flush=True)
+        self.save()
+
+    def corpus(self, kind):
+        pristine = corpora.make(kind, os.path.join(self.work, "pristine", kind), self.options.scale, self.options.seed)
+        tree = os.path.join(self.work, "current", kind)
+        subprocess.run(["rm", "-rf", tree], check=True)
+        os.makedirs(os.path.dirname(tree), exist_ok=True)
+        subprocess.run(["cp", "-a", pristine, tree], check=True)
+        entries = int(subprocess.run(["bash", "-c", f"find '{tree}' | wc -l"], stdout=subprocess.PIPE, check=True).stdout)
+        self.results["corpora"][kind] = {"entries": entries, "bytes": stored(tree)}
+        print(f"{kind}: {entries} entries, {self.results['corpora'][kind]['bytes'] / 1e6:.0f} MB", flush=True)
+        target = os.path.join(self.work, "restored")
+        tools = self.tools()
+        for number in range(self.options.runs):
+            # A tree that changed this very moment is read again by any careful tool; let it rest.
+            time.sleep(3)
+            turn = tools[number % len(tools):] + tools[:number % len(tools)]
+            for tool in turn:
+                tool.prepare()
+                warm(tree)
+                for phase in ("first", "unchanged"):
+                    command = tool.command(phase, tree, target)
+                    if command:
+                        figures = measure(command, tool.env, tool.base)
+                        self.record(kind, tool, phase, figures, stored=tool.stored())
+            corpora.change(tree, 1, random.Random(self.options.seed + number))
+            time.sleep(3)
+            for tool in turn:
+                warm(tree)
+                for phase in ("changed", "restore", "check", "prune"):
+                    subprocess.run(["rm", "-rf", target], check=True)
+                    os.makedirs(target)
+                    command = tool.command(phase, tree, target)
+                    if command:
+                        figures = measure(command, tool.env, target if phase == "restore" else tool.base)
+                        self.record(kind, tool, phase, figures, stored=tool.stored())
+                if kind == "source" and number == self.options.runs - 1:
+                    self.start(tool)
+            subprocess.run(["rm", "-rf", target, *(t.base for t in tools)], check=True)
+        subprocess.run(["rm", "-rf", tree], check=True)
+
+    def start(self, tool):
+        command, times = tool.command("start", "", ""), []
+        if command is None:
+            return
+        for _ in range(12):
+            start = time.monotonic()
+            if subprocess.run(command, env=tool.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL).returncode:
+                return
+            times.append(time.monotonic() - start)
+        self.record("source", tool, "start", {"wall": round(statistics.median(times), 4), "on_disk": 0, "cpu": 0, "memory": 0})
+
+    def versions(self):
+        for name, command in (("restic", ["restic", "version"]), ("borg", ["borg", "--version"]), ("zstd", ["zstd", "--version"]), ("tar", ["tar", "--version"]),
+                              *([] if self.options.peers_only else [("backupiq", [os.environ["BACKUPIQ"], "version"])])):
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            lines = done.stdout.decode().strip().splitlines()
+            self.results["versions"][name] = lines[0].strip("* ") if lines else "unknown"
+
+    def run(self):
+        os.makedirs(self.work, exist_ok=True)
+        self.versions()
+        for kind in self.options.corpora.split(","):
+            self.corpus(kind)
+        return self.results
+
+    def save(self):
+        os.makedirs(os.path.join(HERE, "results"), exist_ok=True)
+        name = os.path.join(HERE, "results", f"{self.options.name or self.options.date or 'latest'}.json")
+        with open(name + ".new", "w") as file:
+            json.dump(self.results, file, indent=1)
+            file.write("\n")
+        os.replace(name + ".new", name)
+
+
+def machine():
+    """What the figures depend on, without the machine's name."""
+    with open("/proc/cpuinfo") as file:
+        info = file.read()
+    model = re.search(r"model name\s*: (.*)", info)
+    flags = re.search(r"flags\s*: (.*)", info)
+    present = set(flags[1].split()) if flags else set()
+    with open("/proc/meminfo") as file:
+        memory = int(re.search(r"MemTotal:\s*(\d+)", file.read())[1]) // 1024
+    release = platform.freedesktop_os_release() if hasattr(platform, "freedesktop_os_release") else {}
+    return {"processor": model[1] if model else platform.machine(), "cores": os.cpu_count(), "memory_mib": memory,
+            "instructions": [f for f in ("aes", "vaes", "avx2", "avx512f", "sha_ni") if f in present],
+            "system": release.get("PRETTY_NAME", platform.system()), "file_system": subprocess.run(["stat", "-f", "-c", "%T", HERE], stdout=subprocess.PIPE).stdout.decode().strip()}
+
+
+class Table:
+    """Medians and the ratios that the targets speak of."""
+
+    def __init__(self, results):
+        self.results, self.medians = results, {}
+        groups = {}
+        for m in results["measurements"]:
+            for figure in ("wall", "on_disk", "cpu", "memory", "stored"):
+                if figure in m:
+                    groups.setdefault((m["corpus"], m["tool"], m["phase"], figure), []).append(m[figure])
+        for key, values in groups.items():
+            self.medians[key] = statistics.median(values)
+
+    def get(self, corpus, tool, phase, figure="wall"):
+        return self.medians.get((corpus, tool, phase, figure))
+
+    def ratio(self, corpus, phase, figure, peer):
+        ours, theirs = self.get(corpus, "backupiq", phase, figure), self.get(corpus, peer, phase, figure)
+        return ours / theirs if ours is not None and theirs else None
+
+    def rows(self):
+        """(what, value as text, target as text, met or None when not measured)"""
+        def ratio(what, corpus, phase, figure, peer, limit):
+            value = self.ratio(corpus, phase, figure, peer)
+            return (what, "–" if value is None else f"{value:.2f}", f"≤ {limit:g}", None if value is None else value <= limit)
+
+        for corpus in ("source", "small"):
+            name = CORPORA[corpus]
+            for figure in ("wall", "cpu"):
+                yield ratio(f"first backup, {name}: {figure} / restic", corpus, "first", figure, "restic", 0.5)
+                yield ratio(f"first backup, {name}: {figure} / borg", corpus, "first", figure, "borg", 0.6)
+            yield ratio(f"first backup, {name}: wall / tar \\| zstd", corpus, "first", "wall", "tar | zstd", 1.3)
+            yield ratio(f"first backup, {name}: on disk / tar \\| zstd on disk", corpus, "first", "on_disk", "tar | zstd", 1.3)
+        yield ratio("first backup, one incompressible file: wall / restic", "random", "first", "wall", "restic", 0.35)
+        for corpus in ("source", "small"):
+            yield ratio(f"nothing changed, {CORPORA[corpus]}: wall / restic", corpus, "unchanged", "wall", "restic", 0.2)
+            wall, entries = self.get(corpus, "backupiq", "unchanged"), self.results["corpora"].get(corpus, {}).get("entries")
+            speed = entries / wall if wall and entries else None
+            yield (f"nothing changed, {CORPORA[corpus]}: entries/s", "–" if speed is None else f"{speed:,.0f}", "≥ 50,000", None if speed is None else speed >= 50_000)
+        for corpus in ("source", "small"):
+            yield ratio(f"restore, {CORPORA[corpus]}: wall / restic", corpus, "restore", "wall", "restic", 0.4)
+            yield ratio(f"restore, {CORPORA[corpus]}: wall / zstd -d \\| tar x", corpus, "restore", "wall", "tar | zstd", 1.7)
+            yield ratio(f"restore, {CORPORA[corpus]}: on disk / zstd -d \\| tar x on disk", corpus, "restore", "on_disk", "tar | zstd", 1.7)
+        yield ratio("stored size, source tree / restic", "source", "first", "stored", "restic", 0.85)
+        yield ratio("stored size, source tree / borg", "source", "first", "stored", "borg", 0.85)
+        for corpus in ("small", "random", "half"):
+            yield ratio(f"stored size, {CORPORA[corpus]} / restic", corpus, "first", "stored", "restic", 1.0)
+        for corpus in CORPORA:
+            yield ratio(f"peak memory of the first backup, {CORPORA[corpus]} / restic", corpus, "first", "memory", "restic", 1.0)
+        start = self.get("source", "backupiq", "start")
+        yield ("start (`snapshots`, key file)", "–" if start is None else f"{start:.3f} s", "≤ 0.15 s", None if start is None else start <= 0.15)
+        for phase in ("check", "prune"):
+            yield ratio(f"{TITLES[phase]}, source tree: wall / restic", "source", phase, "wall", "restic", 1.0)
+
+    def markdown(self):
+        r, m = self.results, self.results["machine"]
+        lines = [f"Measured {r['date'] or 'on a date not given'} on {m['processor']}, {m['cores']} cores ({', '.join(m['instructions'])}), {m['memory_mib'] // 1024} GiB, "
+                 f"{m['system']}, {m['file_system']}; medians of {r['runs']}" + (f"; corpora at {r['scale']:g} of their size" if r["scale"] != 1 else "") +
+                 (f". {r['note']}" if r.get("note") else "") + ".", "Versions: " + "; ".join(f"{k} {v}" if k not in v.lower() else v for k, v in r["versions"].items()) + ".", "",
+                 "| what | measured | to reach | |", "|---|---|---|---|"]
+        for what, value, target, met in self.rows():
+            lines.append(f"| {what} | {value} | {target} | {'' if met is None else 'met' if met else '**missed**'} |")
+        for corpus, size in r["corpora"].items():
+            lines += ["", f"**{CORPORA.get(corpus, corpus).capitalize()}**: {size['entries']:,} entries, {size['bytes'] / 1e6:,.0f} MB", "",
+                      "| | tool | wall s | on disk s | CPU s | memory MB | stored MB |", "|---|---|---|---|---|---|---|"]
+            for phase in PHASES:
+                for tool in ("backupiq", "restic", "borg", "tar | zstd"):
+                    wall = self.get(corpus, tool, phase)
+                    if wall is not None:
+                        size_stored = self.get(corpus, tool, phase, "stored")
+                        lines.append(f"| {TITLES[phase]} | {tool.replace('|', chr(92) + '|')} | {wall:.2f} | {self.get(corpus, tool, phase, 'on_disk'):.2f} | {self.get(corpus, tool, phase, 'cpu'):.2f} | "
+                                     f"{self.get(corpus, tool, phase, 'memory') / 1e6:.0f} | {size_stored / 1e6:.1f} |")
+            for tool in ("backupiq", "restic", "borg"):
+                start = self.get(corpus, tool, "start")
+                if start is not None:
+                    lines.append(f"| start | {tool} | {start:.3f} | | | | |")
+        return "\n".join(lines)
+
+    def missed(self):
+        return [what for what, _, _, met in self.rows() if met is False]
+
+
+def into_readme(text):
+    path = os.path.join(HERE, "README.md")
+    with open(path) as file:
+        page = file.read()
+    begin, end = (page.index(m) for m in MARKERS)
+    with open(path, "w") as file:
+        file.write(page[:begin + len(MARKERS[0])] + "\n" + text + "\n" + page[end:])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="runs of each; medians are shown (default %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one run of each")
+    parser.add_argument("--corpora", default=",".join(CORPORA), help="which of %(default)s")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the corpora (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--date", default="", help="the date to print with the figures")
+    parser.add_argument("--note", default="", help="a sentence to print with the figures")
+    parser.add_argument("--name", default="", help="name of the file under bench/results (default: the date)")
+    parser.add_argument("--peers-only", action="store_true", help="without backupiq")
+    parser.add_argument("--no-readme", action="store_true", help="print the table, leave bench/README.md alone")
+    parser.add_argument("--report-only", action="store_true", help="exit with 0 even when a target is missed")
+    parser.add_argument("--render", metavar="JSON", help="make the table anew from earlier results and measure nothing")
+    options = parser.parse_args()
+    if options.quick:
+        options.runs = 1
+    if options.render:
+        with open(options.render) as file:
+            results = json.load(file)
+    else:
+        results = Bench(options).run()
+    table = Table(results)
+    text = table.markdown()
+    if not options.no_readme:
+        into_readme(text)
+    print("\n" + text)
+    missed = table.missed()
+    if missed:
+        print(f"\n{len(missed)} targets missed.", file=sys.stderr)
+    return 1 if missed and not options.report_only else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

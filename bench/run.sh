@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Measures backupiq beside restic, borg and tar | zstd on this machine and writes the table of ratios into bench/README.md.
+#   bench/run.sh [--quick] [--runs N] [--corpora source,small,random,half] [--peers-only] [--date YYYY-MM-DD] …   (bench/bench.py --help)
+# The peers come from Debian; as root the script installs what is missing. Corpora lie in $BENCH_WORK (default bench/work), some 12 GB.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+missing=()
+for pair in restic=restic borg=borgbackup zstd=zstd python3=python3 tar=tar /usr/bin/time=time; do
+  command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "Installing ${missing[*]} …" >&2
+  if [ "$(id -u)" = 0 ]; then
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; } >&2
+  else
+    echo "bench/run.sh: needs ${missing[*]}; as root: apt-get install ${missing[*]}" >&2
+    exit 2
+  fi
+fi
+case " $* " in
+  *" --peers-only "* | *" --help "* | *" -h "* | *" --render "*) ;;
+  *) if [ -z "${BACKUPIQ:-}" ]; then BACKUPIQ=$("$here/../run.sh" --build); export BACKUPIQ; fi ;;
+esac
+exec python3 "$here/bench.py" "$@"

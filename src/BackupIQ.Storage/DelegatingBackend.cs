@@ -1,0 +1,46 @@
+namespace BackupIQ.Storage;
+
+/// <summary>Passes everything on to another backend, which it owns: the base of decorators, which override what they change.</summary>
+public abstract class DelegatingBackend(IStorageBackend inner) : IStorageBackend
+{
+    /// <inheritdoc/>
+    public virtual StorageCapabilities Capabilities => Inner.Capabilities;
+
+    /// <inheritdoc/>
+    public virtual string Location => Inner.Location;
+
+    /// <inheritdoc/>
+    public virtual string? SpoolFolder => Inner.SpoolFolder;
+
+    /// <summary>The backend behind this one.</summary>
+    protected IStorageBackend Inner { get; } = inner;
+
+    /// <inheritdoc/>
+    public virtual ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken) =>
+        Inner.PutAsync(key, content, cancellationToken);
+
+    /// <inheritdoc/>
+    public virtual ValueTask<int> ReadAsync(StorageKey key, long offset, Memory<byte> destination, CancellationToken cancellationToken) =>
+        Inner.ReadAsync(key, offset, destination, cancellationToken);
+
+    /// <inheritdoc/>
+    public virtual ValueTask<StoredObject?> StatAsync(StorageKey key, CancellationToken cancellationToken) =>
+        Inner.StatAsync(key, cancellationToken);
+
+    /// <inheritdoc/>
+    public virtual IAsyncEnumerable<StoredObject> ListAsync(string prefix, CancellationToken cancellationToken) =>
+        Inner.ListAsync(prefix, cancellationToken);
+
+    /// <inheritdoc/>
+    public virtual ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken) => Inner.DeleteAsync(key, cancellationToken);
+
+    /// <inheritdoc/>
+    public virtual ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => Inner.GetSpaceAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    public virtual ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return Inner.DisposeAsync();
+    }
+}

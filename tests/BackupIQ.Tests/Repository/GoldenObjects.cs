@@ -1,0 +1,72 @@
+using System.Text;
+
+namespace BackupIQ.Tests.Repository;
+
+/// <summary>
+/// Objects of format 1 as an independent implementation (Python's hashlib and cryptography) wrote them: keyring of <see cref="FixedKeys"/>,
+/// password "correct horse", scrypt N = 1024.
+/// </summary>
+internal static class GoldenObjects
+{
+    public const string SlotId = "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf";
+
+    public static byte[] Slot { get; } = Encoding.ASCII.GetBytes(
+        """
+        {"format":1,"repository":"101112131415161718191a1b1c1d1e1f","slot":"a0a1a2a3a4a5a6a7a8a9aaabacadaeaf","type":"password","label":"first password","created":"2026-11-23T12:00:00+00:00","kdf":{"name":"scrypt","salt":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f","n":1024,"r":8,"p":1}}
+        0dv7OqBQoCnmAW37/HSjRgq79P05Yo8iQee+u2vGV4veWsjeBBa/G8PsXRiMMmQ1WWdzUoyVNbB3RZe638ajXmye+rD5GuB808rK2q1DVcf2SgFlAE4FT2XtmfSu0SlYu2BtzStv4/WVLoOdwR0GtoGpX+DrquWGEsSjcfRwzGJkhpmXdX0aKJcRNq7cQcm6tTF6T3HOxaR0enaJ4LQXSvAGZOAK0hJoaLR7u3KKHjOns+ebihwALQ==
+        7434aa96fa1b03600c697fc7fe0f646a39db5f8808a1c1de77d51670cf4e7cd1
+
+        """);
+
+    public static byte[] Configuration { get; } = Encoding.ASCII.GetBytes(
+        """
+        {"format":1,"repository":"101112131415161718191a1b1c1d1e1f","generation":1,"min_reader":1,"min_writer":1,"features":{"read":[],"write":[],"delete":[],"check":[]},"kdf":{"name":"scrypt","salt":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f","n":1024,"r":8,"p":1}}
+        QklRTwEBAgAAAAAAAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9vqUGwP1t64Qswc/xuldyEZf1eGwLqkSZd30YW+1OhyRGLE4cUyRRx1MDFqolxfWCjbVqeD6QFbxpAQNyArwsEekZNwo3YgidGRWVm7DmkY7xfp4rC3swTo8RMABgeTxH9ok0LtTekgtJxU8xZXdHlPPqsEBVhB3E/S2IYiPZXLIhOZoaCuCPUL2U4huXbxH9n0vb6aqvMEQcjdrOEkJxMdqWEXbPzY+Zd+wpZ6nO78Gb8N37lUUUc7O4NeBncVyQ08s70kMVQt2c4j/I=
+        1f575f97918b7da0d93965cc7f5922d73ddb21576e2e23f78ead0400177f5be2
+
+        """);
+
+    /// <summary>Version 5, level M, byte mode, mask 6, of <see cref="QrContent"/>, as another encoder drew it.</summary>
+    public static string[] Qr { get; } =
+    [
+        "1111111010110100111100100100001111111",
+        "1000001011111000010011101100101000001",
+        "1011101010000010000011100111001011101",
+        "1011101000100111010101001100101011101",
+        "1011101010001110110101000010101011101",
+        "1000001000000010011000010110101000001",
+        "1111111010101010101010101010101111111",
+        "0000000000011010000000100110100000000",
+        "1001111110100000101100011011010010111",
+        "0100110110001000010011110001000110000",
+        "1111001100001010011010110101010001001",
+        "1001100010110111011010001000000111101",
+        "0110001101010100100000011001101101011",
+        "1000110001000111110000110111100010000",
+        "1010011110110101110110001011010000011",
+        "0100000110101110011000100001110011110",
+        "0110011110001011110010101101101001101",
+        "0100100111000100101110100011000100010",
+        "0001101011111011011101111001010010101",
+        "1001010111001100000010011101011001000",
+        "1100001100110011110010001011111011001",
+        "0000100110111101000100010111010110000",
+        "1110101001101011111010110011011110101",
+        "1011110101101001110010001001111011110",
+        "0110101011001101111110001001001100001",
+        "1100010110111100110000010001110010100",
+        "1110101001010100111101100101111101011",
+        "1011110100011101001110001011101101110",
+        "1001011101101000000100111101111111110",
+        "0000000010111111001111000100100011110",
+        "1111111011010111100101111110101010101",
+        "1000001010000001011010011101100011011",
+        "1011101010011011000100011011111110011",
+        "1011101010110100101100110101111000001",
+        "1011101001101111111000011011010110101",
+        "1000001000000110110000101011011001111",
+        "1111111011100011100000001000101111001",
+    ];
+
+    public const string QrContent = "backupiqkitabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl";
+}
