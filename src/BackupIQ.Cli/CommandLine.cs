@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using BackupIQ.Cli.Commands;
 using BackupIQ.Cli.Configuration;

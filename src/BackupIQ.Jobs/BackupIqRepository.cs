@@ -65,7 +65,7 @@ public sealed class BackupIqRepository : IAsyncDisposable
         TimeProvider? time = null,
         CancellationToken cancellationToken = default)
     {
-        IStorageBackend storage = StorageLocator.Open(url, create: true);
+        IStorageBackend storage = StorageLocator.Open(url, create: true, time ?? TimeProvider.System);
         try
         {
             CreateOptions create = new()
@@ -94,7 +94,7 @@ public sealed class BackupIqRepository : IAsyncDisposable
         TimeProvider? time = null,
         CancellationToken cancellationToken = default)
     {
-        IStorageBackend storage = StorageLocator.Open(url, create: false);
+        IStorageBackend storage = StorageLocator.Open(url, create: false, time ?? TimeProvider.System);
         try
         {
             using RecoveryKit? kit = secrets.RecoveryKit is null ? null : RecoveryKit.Parse(secrets.RecoveryKit);

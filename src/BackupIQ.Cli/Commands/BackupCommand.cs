@@ -1,5 +1,3 @@
-using System.Text;
-using System.Text.Json;
 using BackupIQ.Cli.Output;
 using BackupIQ.Cli.Parsing;
 using BackupIQ.Jobs;

@@ -83,7 +83,7 @@ internal sealed class SnapshotsCommand : Verb
         {
             Hosts = arguments.Values("--host"),
             Tags = [.. arguments.Values("--tag"), .. Labels("database", arguments.Value("--database")), .. arguments.Has("--verified") ? ["verified"] : Array.Empty<string>()],
-            Paths = [.. arguments.Values("--path").Select(static path => OsText.Encode(Path.GetFullPath(path)))],
+            Paths = [.. arguments.Values("--path").Select(static path => OsText.Encode(System.IO.Path.GetFullPath(path)))],
             Kind = arguments.Value("--kind"),
             Type = arguments.Value("--type"),
             Limit = limit,

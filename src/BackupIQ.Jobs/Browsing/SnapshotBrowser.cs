@@ -11,14 +11,12 @@ namespace BackupIQ.Jobs.Browsing;
 /// <summary>Walks the trees of snapshots. Not thread-safe.</summary>
 public sealed class SnapshotBrowser : IDisposable
 {
-    private readonly BackupRepository _repository;
     private readonly ChunkIndex _index;
     private readonly ChunkReader _reader;
     private readonly TreeReader _trees;
 
     private SnapshotBrowser(BackupRepository repository, IndexLoad load)
     {
-        _repository = repository;
         _index = load.Index;
         Findings = load.Findings;
         _reader = new ChunkReader(repository, _index);
@@ -73,6 +71,10 @@ public sealed class SnapshotBrowser : IDisposable
         PatternList list = new(patterns, ignoreCase, "find");
         return Walk(TreeOf(snapshot), [], recursive: true, cancellationToken).Where(entry => list.Matches(entry.Path));
     }
+
+    /// <summary>Counts what the repository and these snapshots hold; with <paramref name="compression"/> by codec and category, too.</summary>
+    public RepositoryStatistics Count(IReadOnlyList<SnapshotInfo> snapshots, bool compression, CancellationToken cancellationToken) =>
+        new StatisticsReader(_index, _trees, [.. Findings]).Read(snapshots, compression, cancellationToken);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -11,8 +11,9 @@ internal static class StorageLocator
 
     /// <summary>Opens the storage; with <paramref name="create"/> its folder is made.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: the URL names no storage that this version has.</exception>
-    public static IStorageBackend Open(string url, bool create) =>
-        create ? LocalBackend.Create(RequireLocal(url)) : LocalBackend.Open(RequireLocal(url));
+    public static IStorageBackend Open(string url, bool create, TimeProvider time) => create
+        ? LocalBackend.Create(RequireLocal(url), new LocalOptions(), time)
+        : LocalBackend.Open(RequireLocal(url), new LocalOptions(), time);
 
     /// <summary>The absolute path on this machine's own file system, or null when the URL names another storage.</summary>
     public static string? LocalPath(string url)
