@@ -1,1 +1,5 @@
-return 0;
+using BackupIQ.Cli;
+using BackupIQ.Cli.Parsing;
+
+string[] arguments = OsText.Arguments(args, static () => File.ReadAllBytes("/proc/self/cmdline"));
+return await new CommandLine(TerminalDevice.Connect()).RunAsync(arguments);

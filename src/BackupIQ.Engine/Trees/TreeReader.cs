@@ -3,7 +3,7 @@ using BackupIQ.Repository;
 namespace BackupIQ.Engine.Trees;
 
 /// <summary>Reads metadata chunks by id: the repository's reader, or a fake in tests. Bytes stay valid until the next call.</summary>
-internal delegate ReadOnlyMemory<byte> ReadMetadata(ChunkId id);
+public delegate ReadOnlyMemory<byte> ReadMetadata(ChunkId id);
 
 /// <summary>
 /// Reads the directories of a snapshot. Nodes come sorted by the unsigned bytes of their names, each name once; a tree that breaks this
@@ -13,7 +13,8 @@ public sealed class TreeReader
 {
     private readonly ReadMetadata _read;
 
-    internal TreeReader(ReadMetadata read) => _read = read;
+    /// <summary>Reads through <paramref name="read"/>.</summary>
+    public TreeReader(ReadMetadata read) => _read = read;
 
     /// <summary>The nodes of one directory, read page by page.</summary>
     /// <exception cref="CorruptDataException">A page is missing, damaged or malformed.</exception>

@@ -1,0 +1,152 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using BackupIQ.Cli.Commands;
+using BackupIQ.Cli.Configuration;
+using BackupIQ.Cli.Output;
+using BackupIQ.Cli.Parsing;
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Cli;
+
+/// <summary>One run of the program: reads the arguments, runs the verb, tells what failed, and returns the exit code.</summary>
+internal sealed class CommandLine(CliHost host)
+{
+    /// <summary>Runs; never throws for what a user, a file or a storage did.</summary>
+    public async Task<int> RunAsync(string[] args)
+    {
+        RootCommand root = CreateRoot(args);
+        if (args.Length == 0)
+        {
+            Write(Help.Overview);
+            return ExitCodes.Done;
+        }
+
+        ParseResult parsed = root.Parse(args, new ParserConfiguration { EnablePosixBundling = true, ResponseFileTokenReplacer = null });
+        Arguments arguments = new(parsed);
+        Screen screen = CreateScreen(arguments, "text");
+        try
+        {
+            if (arguments.Has("--help"))
+            {
+                Write(arguments.Command is RootCommand ? Help.Overview : Help.Of(arguments.Command));
+                return ExitCodes.Done;
+            }
+
+            if (parsed.Errors.Count > 0 || arguments.Command is not Verb verb || Misuse.UnknownFlag(parsed, args) is not null)
+            {
+                throw Misuse.Explain(parsed, root, args);
+            }
+
+            Settings settings = Settings.Load(arguments, host.Environment);
+            screen = CreateScreen(arguments, settings.Text("log-format") ?? "text");
+            Invocation run = new(host, arguments, settings, screen);
+            return await RunAsync(verb, run).ConfigureAwait(false);
+        }
+        catch (BackupIQException failure)
+        {
+            return Fail(screen, arguments, failure);
+        }
+        catch (IOException pipe) when (pipe.HResult == BrokenPipe)
+        {
+            // Whoever read our output has left, as 'head' does. There is nobody to tell.
+            return ExitCodes.Failed;
+        }
+        catch (Exception fault)
+        {
+            return Fail(screen, arguments, Failure.Unforeseen(fault));
+        }
+    }
+
+    /// <summary>All verbs, for completion, help and suggestions.</summary>
+    internal static RootCommand CreateRoot(IReadOnlyList<string>? args = null)
+    {
+        RootCommand root = new("Backs up files, deduplicated, compressed and encrypted, and brings them back.");
+        root.Options.Clear();
+        root.Directives.Clear();
+        foreach (Option option in GlobalFlags.Create())
+        {
+            root.Options.Add(option);
+        }
+
+        foreach (Verb verb in Verbs.Create(args))
+        {
+            root.Subcommands.Add(verb);
+        }
+
+        return root;
+    }
+
+    private const int BrokenPipe = 32;
+
+    private static async Task<int> RunAsync(Verb verb, Invocation run)
+    {
+        using CancellationTokenSource cancellation = new();
+        bool interrupted = false;
+        void Interrupt(PosixSignalContext signal)
+        {
+            // The first one ends the run in order; the second one is left to the system, which ends the process.
+            signal.Cancel = !interrupted;
+            if (!interrupted)
+            {
+                interrupted = true;
+                run.Screen.Note("interrupted: finishing what is complete; once more to stop at once");
+                cancellation.Cancel();
+            }
+        }
+
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Interrupt);
+        using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Interrupt);
+        try
+        {
+            return await verb.RunAsync(run, cancellation.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException cancelled) when (cancellation.IsCancellationRequested)
+        {
+            throw new BackupIQException(ErrorCodes.Cancelled, "Interrupted", null, cancelled);
+        }
+    }
+
+    private int Fail(Screen screen, Arguments arguments, BackupIQException failure)
+    {
+        screen.Draw("");
+        if (arguments.Has("--json"))
+        {
+            host.Error.Write(System.Text.Encoding.UTF8.GetString(JsonLines.Bytes(writer =>
+            {
+                writer.WriteStartObject();
+                writer.WriteString("message_type", "exit_error");
+                writer.WriteNumber("code", failure.Code.ExitCode);
+                writer.WriteString("message", Failure.Line(failure));
+                writer.WriteString("error", failure.Code.Name);
+                writer.WriteEndObject();
+            })));
+            host.Error.Flush();
+        }
+        else
+        {
+            screen.Fail(Failure.Line(failure), failure.Code);
+        }
+
+        if (screen.Verbosity >= Verbosity.Everything)
+        {
+            screen.Note(failure.ToString(), Verbosity.Everything);
+        }
+
+        return failure.Code.ExitCode;
+    }
+
+    private Screen CreateScreen(Arguments arguments, string logFormat)
+    {
+        Verbosity verbosity = arguments.Has("--quiet") ? Verbosity.Quiet
+            : (Verbosity)Math.Min((int)Verbosity.Everything, (int)Verbosity.Normal + arguments.Count("-v"));
+        bool color = host.ErrorIsTerminal && string.IsNullOrEmpty(host.Environment("NO_COLOR")) && host.Environment("TERM") != "dumb";
+        bool drawable = host.ErrorIsTerminal && host.Environment("TERM") != "dumb";
+        return new Screen(host.Error, host.Time, drawable, color, logFormat == "json", verbosity);
+    }
+
+    private void Write(string text)
+    {
+        host.Output.Write(System.Text.Encoding.UTF8.GetBytes(text));
+        host.Output.Flush();
+    }
+}

@@ -1,0 +1,166 @@
+using BackupIQ.Cli.Configuration;
+using BackupIQ.Cli.Output;
+using BackupIQ.Cli.Secrets;
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Cli.Commands;
+
+/// <summary><c>config init|validate|show|schema</c></summary>
+internal static class ConfigCommand
+{
+    public static VerbGroup Create() => new(
+        "config",
+        "Makes, checks and shows the configuration.",
+        new ConfigInitCommand(),
+        new ConfigValidateCommand(),
+        new ConfigShowCommand(),
+        new ConfigSchemaCommand());
+}
+
+/// <summary><c>config init</c></summary>
+internal sealed class ConfigInitCommand() : Verb("init", "Writes a configuration file to start from.")
+{
+    /// <summary>The file, with every line a comment that shows a setting.</summary>
+    internal const string Template = """
+        # BackupIQ configuration. A flag beats an environment variable (BACKUPIQ_…), which beats this file.
+        # 'backupiq config validate' checks it, 'backupiq config show --origin' tells what is in force.
+
+        # repo: /mnt/disk/backup
+        # key-file: /home/me/.config/backupiq/repository.key
+        # password-command: pass show backup
+
+        # backup:
+        #   paths: [/home/me, /etc]
+        #   exclude:
+        #     - '*.tmp'
+        #     - .cache
+        #   exclude-caches: true
+        #   one-file-system: true
+        #   tags: [daily]
+        #   compression: auto
+
+        """;
+
+    /// <inheritdoc/>
+    public override Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
+    {
+        string file = run.Settings.Folders.ConfigFile;
+        PrivateFile.Write(file, System.Text.Encoding.UTF8.GetBytes(Template));
+        run.Print(DisplayText.Of(file) + "\n");
+        return Task.FromResult(ExitCodes.Done);
+    }
+}
+
+/// <summary><c>config validate</c></summary>
+internal sealed class ConfigValidateCommand() : Verb("validate", "Names every mistake in the configuration, with its line.")
+{
+    /// <inheritdoc/>
+    public override Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
+    {
+        List<string> problems = [.. run.Settings.File.Findings.Select(static finding => finding.ToString())];
+        foreach (SettingDefinition definition in SettingDefinitions.All)
+        {
+            SettingValue value = run.Settings.Get(definition.Key);
+            if (definition.Kind != SettingKind.List && value.Text is { } text && SettingValue.Problem(definition, text) is { } problem)
+            {
+                problems.Add($"{value.Place}: {problem}");
+            }
+        }
+
+        if (run.WantsJson)
+        {
+            run.Json.Document(writer =>
+            {
+                writer.WriteStartObject();
+                writer.WriteBoolean("valid", problems.Count == 0);
+                writer.WriteStartArray("files");
+                run.Settings.File.Files.ForEach(writer.WriteStringValue);
+                writer.WriteEndArray();
+                writer.WriteStartArray("problems");
+                problems.ForEach(writer.WriteStringValue);
+                writer.WriteEndArray();
+                writer.WriteEndObject();
+            });
+        }
+        else
+        {
+            problems.ForEach(problem => run.Print(problem + "\n"));
+            if (problems.Count == 0)
+            {
+                run.Screen.Note(run.Settings.File.Files.Count == 0 ? "no configuration file; defaults are in force" : "no mistakes found");
+            }
+        }
+
+        return Task.FromResult(problems.Count == 0 ? ExitCodes.Done : ExitCodes.Usage);
+    }
+}
+
+/// <summary><c>config show</c></summary>
+internal sealed class ConfigShowCommand : Verb
+{
+    public ConfigShowCommand()
+        : base("show", "Shows the settings in force.") => Flag("--origin", "and where each comes from");
+
+    /// <inheritdoc/>
+    public override Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
+    {
+        bool origin = run.Arguments.Has("--origin");
+        SettingValue[] values = [.. SettingDefinitions.All.Select(definition => run.Settings.Get(definition.Key))];
+        if (run.WantsJson)
+        {
+            run.Json.Document(writer =>
+            {
+                writer.WriteStartObject();
+                foreach (SettingValue value in values)
+                {
+                    writer.WriteStartObject(value.Definition.Key);
+                    writer.WritePropertyName("value");
+                    if (value.Definition.Kind == SettingKind.List)
+                    {
+                        writer.WriteStartArray();
+                        foreach (string item in value.Values)
+                        {
+                            writer.WriteStringValue(DisplayText.Of(item));
+                        }
+
+                        writer.WriteEndArray();
+                    }
+                    else
+                    {
+                        writer.WriteStringValue(value.Text is null ? null : DisplayText.Of(value.Text));
+                    }
+
+                    writer.WriteString("origin", value.Place);
+                    writer.WriteEndObject();
+                }
+
+                writer.WriteEndObject();
+            });
+            return Task.FromResult(ExitCodes.Done);
+        }
+
+        Table table = origin ? new Table("Setting", "Value", "From") : new Table("Setting", "Value");
+        foreach (SettingValue value in values)
+        {
+            string text = DisplayText.Of(string.Join(", ", value.Values));
+            table.Add(origin ? [value.Definition.Key, text, DisplayText.Of(value.Place)] : [value.Definition.Key, text]);
+        }
+
+        run.Print(table.Write);
+        return Task.FromResult(ExitCodes.Done);
+    }
+}
+
+/// <summary><c>config schema</c></summary>
+internal sealed class ConfigSchemaCommand() : Verb("schema", "Prints the JSON schema of the configuration file, for editors.")
+{
+    /// <inheritdoc/>
+    public override Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
+    {
+        using Stream schema = typeof(ConfigSchemaCommand).Assembly.GetManifestResourceStream("config.schema.json")
+            ?? throw new BackupIQException(ErrorCodes.Internal, "The program lacks its schema");
+        schema.CopyTo(run.Host.Output);
+        run.Host.Output.Flush();
+        return Task.FromResult(ExitCodes.Done);
+    }
+}

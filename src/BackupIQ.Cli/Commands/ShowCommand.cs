@@ -1,0 +1,58 @@
+using BackupIQ.Cli.Output;
+using BackupIQ.Jobs;
+
+namespace BackupIQ.Cli.Commands;
+
+/// <summary><c>show SNAP</c></summary>
+internal sealed class ShowCommand : Verb
+{
+    public ShowCommand()
+        : base("show", "Shows all that is known of a snapshot.") => Positional("SNAP", "the snapshot", 1, 1);
+
+    /// <inheritdoc/>
+    public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
+    {
+        await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
+        SnapshotInfo snapshot = await repository.FindSnapshotAsync(run.Arguments.Positional[0], null, cancellationToken).ConfigureAwait(false);
+        if (run.WantsJson)
+        {
+            run.Json.Document(writer => JsonFields.WriteSnapshot(writer, snapshot));
+            return ExitCodes.Done;
+        }
+
+        run.Print(output =>
+        {
+            Row(output, "id", snapshot.Id);
+            Row(output, "name", snapshot.Name);
+            Row(output, "time", $"{Words.Moment(snapshot.Time, run.Zone)} to {Words.Moment(snapshot.Ended, run.Zone)}");
+            Row(output, "host", snapshot.Hostname);
+            Row(output, "user", snapshot.Username);
+            Row(output, "kind, type", $"{snapshot.Kind}, {snapshot.Type}");
+            foreach (byte[] path in snapshot.Paths)
+            {
+                output.WriteLine($"{"path",-12} {DisplayText.Of(path)}");
+            }
+
+            Row(output, "tags", string.Join(", ", snapshot.Tags));
+            Row(output, "parent", snapshot.Parent ?? "");
+            Row(output, "tree", snapshot.Tree);
+            Row(output, "made by", snapshot.ProgramVersion);
+            if (snapshot.Counts is { } counts)
+            {
+                Row(output, "files", $"{Words.Number(counts.FilesNew)} new, {Words.Number(counts.FilesChanged)} changed, {Words.Number(counts.FilesUnmodified)} unmodified, {Words.Number(counts.FilesFailed)} failed");
+                Row(output, "size", $"{Words.Size(counts.TotalBytes)} in {Words.Count(counts.TotalFiles, "file")}");
+                Row(output, "added", $"{Words.Size(counts.DataAdded)}, stored as {Words.Size(counts.DataAddedPacked)}");
+                Row(output, "duration", Words.Duration(counts.Duration));
+            }
+        });
+        return ExitCodes.Done;
+    }
+
+    private static void Row(TextWriter output, string name, string value)
+    {
+        if (value.Length > 0)
+        {
+            output.WriteLine($"{name,-12} {DisplayText.Of(value)}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+using System.CommandLine;
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Cli.Commands;
+
+/// <summary>A verb of the command line: what it takes, and what it does.</summary>
+internal abstract class Verb(string name, string description) : Command(name, description)
+{
+    /// <summary>Lines of examples that the verb's help ends with.</summary>
+    public virtual IReadOnlyList<string> Examples => [];
+
+    /// <summary>Runs the verb and returns its exit code.</summary>
+    public abstract Task<int> RunAsync(Invocation run, CancellationToken cancellationToken);
+
+    /// <summary>Declares a flag without a value.</summary>
+    protected void Flag(string name, string description, params string[] aliases) =>
+        Options.Add(new Option<bool>(name, aliases) { Description = description, Arity = ArgumentArity.Zero });
+
+    /// <summary>Declares a flag with one value; written twice, the last counts.</summary>
+    protected void Value(string name, string valueName, string description, params string[] aliases) =>
+        Options.Add(new Option<string[]>(name, aliases) { Description = description, HelpName = valueName, Arity = ArgumentArity.OneOrMore });
+
+    /// <summary>Declares a flag that may be written several times.</summary>
+    protected void List(string name, string valueName, string description, params string[] aliases) =>
+        Options.Add(new Option<string[]>(name, aliases) { Description = description + " (repeatable)", HelpName = valueName, Arity = ArgumentArity.OneOrMore });
+
+    /// <summary>Declares what stands without a flag.</summary>
+    protected void Positional(string name, string description, int atLeast = 0, int atMost = 100_000) =>
+        Arguments.Add(new Argument<string[]>(name) { Description = description, Arity = new ArgumentArity(atLeast, atMost) });
+
+    /// <summary>A failure that says how the verb is used.</summary>
+    protected BackupIQException Misuse(string message, string? guidance = null) =>
+        new(ErrorCodes.Usage, message, guidance ?? $"See 'backupiq {Path(this)} --help'.");
+
+    /// <summary>The verb with the groups that it stands in: <c>key add</c>.</summary>
+    public static string Path(Command command) =>
+        command.Parents.OfType<Command>().FirstOrDefault() is { } parent and not RootCommand ? $"{Path(parent)} {command.Name}" : command.Name;
+}
+
+/// <summary>A word that only stands before others: <c>key</c>, <c>config</c>.</summary>
+internal sealed class VerbGroup : Verb
+{
+    public VerbGroup(string name, string description, params Verb[] verbs)
+        : base(name, description)
+    {
+        foreach (Verb verb in verbs)
+        {
+            Subcommands.Add(verb);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override Task<int> RunAsync(Invocation run, CancellationToken cancellationToken) =>
+        throw Misuse($"'{Name}' needs one of: {string.Join(", ", Subcommands.Select(static verb => verb.Name))}");
+}

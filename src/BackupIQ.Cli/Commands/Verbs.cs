@@ -1,0 +1,35 @@
+namespace BackupIQ.Cli.Commands;
+
+/// <summary>All verbs. Only the one that is asked for is made when the first argument tells: the others' flags cost start-up time.</summary>
+internal static class Verbs
+{
+    private static readonly (string[] Names, Func<Verb> Create)[] All =
+    [
+        (["backup", "create"], static () => new BackupCommand()),
+        (["init"], static () => new InitCommand()),
+        (["snapshots", "list"], static () => new SnapshotsCommand()),
+        (["ls"], static () => new LsCommand()),
+        (["find"], static () => new FindCommand()),
+        (["stats"], static () => new StatsCommand()),
+        (["show"], static () => new ShowCommand()),
+        (["key"], static () => KeyCommand.Create()),
+        (["config"], static () => ConfigCommand.Create()),
+        (["completion"], static () => new CompletionCommand()),
+        (["version"], static () => new VersionCommand()),
+        (["help"], static () => new HelpCommand()),
+    ];
+
+    /// <summary>The verbs that <paramref name="args"/> may mean; null: all.</summary>
+    public static IEnumerable<Verb> Create(IReadOnlyList<string>? args)
+    {
+        foreach ((string[] names, Func<Verb> create) in All)
+        {
+            if (args is { Count: > 0 } && names.Contains(args[0]) && args[0] != "help")
+            {
+                return [create()];
+            }
+        }
+
+        return All.Select(static verb => verb.Create());
+    }
+}

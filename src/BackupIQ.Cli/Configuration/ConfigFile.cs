@@ -1,0 +1,138 @@
+using BackupIQ.Cli.Output;
+using BackupIQ.Cli.Parsing;
+using BackupIQ.Primitives;
+using YamlDotNet.Core;
+using YamlDotNet.RepresentationModel;
+
+namespace BackupIQ.Cli.Configuration;
+
+/// <summary>A value in a configuration file and where it stands.</summary>
+internal sealed record ConfigValue(string Key, IReadOnlyList<string> Values, string File, long Line);
+
+/// <summary>Something in a configuration file that cannot be.</summary>
+internal sealed record ConfigFinding(string File, long Line, string Problem)
+{
+    /// <inheritdoc/>
+    public override string ToString() => $"{DisplayText.Of(File)}:{Line}: {Problem}";
+}
+
+/// <summary>Reads configuration files: YAML with the keys of <see cref="SettingDefinitions"/>.</summary>
+internal sealed class ConfigFile
+{
+    /// <summary>A configuration is some kilobytes; more than this is a mistake.</summary>
+    private const long LargestFile = 1 << 20;
+
+    private readonly Dictionary<string, ConfigValue> _values = new(StringComparer.Ordinal);
+
+    /// <summary>What is wrong with the file.</summary>
+    public List<ConfigFinding> Findings { get; } = [];
+
+    /// <summary>The files that were read, in the order in which later ones win.</summary>
+    public List<string> Files { get; } = [];
+
+    /// <summary>The value of a key, or null.</summary>
+    public ConfigValue? Find(string key) => _values.GetValueOrDefault(key);
+
+    /// <summary>Reads a file over what was read before.</summary>
+    /// <exception cref="BackupIQException"><see cref="ErrorCodes.Configuration"/>: it cannot be read or is no YAML.</exception>
+    public void Read(string file)
+    {
+        string text = ReadText(file);
+        Files.Add(file);
+        try
+        {
+            YamlStream stream = new();
+            stream.Load(new StringReader(text));
+            if (stream.Documents.Count > 0 && stream.Documents[0].RootNode is not YamlScalarNode { Value: "" or null })
+            {
+                ReadMapping(file, "", stream.Documents[0].RootNode);
+            }
+        }
+        catch (YamlException malformed)
+        {
+            string reason = malformed.InnerException?.Message ?? malformed.Message;
+            throw new BackupIQException(
+                ErrorCodes.Configuration,
+                $"The configuration file is not valid YAML: {reason.TrimEnd('.')}",
+                "Correct that line; 'backupiq config schema' shows what the file may hold.",
+                malformed)
+                .With("file", $"{file}:{malformed.Start.Line}");
+        }
+    }
+
+    private static string ReadText(string file)
+    {
+        try
+        {
+            return new FileInfo(file).Length <= LargestFile
+                ? File.ReadAllText(file)
+                : throw new BackupIQException(ErrorCodes.Configuration, "The configuration file is larger than 1 MiB").With("file", file);
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            throw new BackupIQException(
+                ErrorCodes.Configuration,
+                fault is FileNotFoundException or DirectoryNotFoundException ? "There is no such configuration file" : "The configuration file cannot be read",
+                "Check --config, BACKUPIQ_CONFIG and BACKUPIQ_ENVIRONMENT; 'backupiq config init' makes a file to start from.",
+                fault)
+                .With("file", file);
+        }
+    }
+
+    private void ReadMapping(string file, string prefix, YamlNode node)
+    {
+        if (node is not YamlMappingNode mapping)
+        {
+            Findings.Add(new ConfigFinding(file, node.Start.Line, $"{(prefix.Length == 0 ? "the file" : prefix.TrimEnd('.'))} must hold 'name: value' lines"));
+            return;
+        }
+
+        foreach ((YamlNode name, YamlNode value) in mapping.Children)
+        {
+            string key = prefix + (name as YamlScalarNode)?.Value;
+            if (SettingDefinitions.All.FirstOrDefault(definition => definition.Key == key) is { } definition)
+            {
+                ReadValue(file, definition, value);
+            }
+            else if (SettingDefinitions.All.Any(known => known.Key.StartsWith(key + ".", StringComparison.Ordinal)))
+            {
+                ReadMapping(file, key + ".", value);
+            }
+            else
+            {
+                string? near = Suggestion.Nearest(key, SettingDefinitions.All.Select(static known => known.Key));
+                Findings.Add(new ConfigFinding(
+                    file, name.Start.Line, $"unknown key '{DisplayText.Of(key)}'{(near is null ? "" : $"; did you mean '{near}'?")}"));
+            }
+        }
+    }
+
+    private void ReadValue(string file, SettingDefinition definition, YamlNode node)
+    {
+        List<string> values = [];
+        foreach (YamlNode item in node is YamlSequenceNode sequence ? sequence.Children : [node])
+        {
+            if (item is not YamlScalarNode { Value: { } text })
+            {
+                Findings.Add(new ConfigFinding(file, item.Start.Line, $"{definition.Key} must be {(definition.Kind == SettingKind.List ? "a list of texts" : "one value")}"));
+                return;
+            }
+
+            values.Add(text);
+        }
+
+        if (definition.Kind != SettingKind.List && (values.Count != 1 || node is YamlSequenceNode))
+        {
+            Findings.Add(new ConfigFinding(file, node.Start.Line, $"{definition.Key} must be one value"));
+            return;
+        }
+
+        if (definition.Kind != SettingKind.List && SettingValue.Problem(definition, values[0]) is { } problem)
+        {
+            Findings.Add(new ConfigFinding(file, node.Start.Line, $"{definition.Key}: {problem}"));
+            return;
+        }
+
+        _values[definition.Key] = new ConfigValue(definition.Key, values, file, node.Start.Line);
+    }
+}

@@ -1,0 +1,71 @@
+namespace BackupIQ.Cli.Configuration;
+
+/// <summary>What a setting's value must be.</summary>
+internal enum SettingKind
+{
+    Text,
+    Path,
+    Size,
+    Duration,
+    Number,
+    Switch,
+    Choice,
+    List,
+}
+
+/// <summary>One setting: its name in the configuration file, its flag and its variable.</summary>
+/// <param name="Key">Name in the file; <c>backup.host</c> is <c>host</c> under <c>backup</c>.</param>
+/// <param name="Kind">What its value must be.</param>
+/// <param name="Default">The value without any setting, or null.</param>
+/// <param name="Choices">The values of a choice.</param>
+internal sealed record SettingDefinition(string Key, SettingKind Kind, string? Default = null, params string[] Choices)
+{
+    /// <summary>Its flag: <c>--host</c>.</summary>
+    public string Flag { get; init; } = "--" + Key[(Key.IndexOf('.') + 1)..];
+
+    /// <summary>Its environment variable: <c>BACKUPIQ_HOST</c>.</summary>
+    public string Variable => "BACKUPIQ_" + Flag[2..].Replace('-', '_').ToUpperInvariant();
+}
+
+/// <summary>All settings. The schema (<c>config schema</c>) names the same ones; a test compares them.</summary>
+internal static class SettingDefinitions
+{
+    public static IReadOnlyList<SettingDefinition> All { get; } =
+    [
+        new("repo", SettingKind.Text),
+        new("key-file", SettingKind.Path),
+        new("password-file", SettingKind.Path),
+        new("password-command", SettingKind.Text),
+        new("cache-dir", SettingKind.Path),
+        new("memory", SettingKind.Size, "256M"),
+        new("jobs", SettingKind.Number, "0"),
+        new("limit-upload", SettingKind.Size, "0"),
+        new("limit-download", SettingKind.Size, "0"),
+        new("log-format", SettingKind.Choice, "text", "text", "json"),
+        new("backup.paths", SettingKind.List),
+        new("backup.host", SettingKind.Text),
+        new("backup.tags", SettingKind.List) { Flag = "--tag" },
+        new("backup.type", SettingKind.Choice, "incremental", "full", "incremental", "differential"),
+        new("backup.exclude", SettingKind.List),
+        new("backup.iexclude", SettingKind.List),
+        new("backup.include", SettingKind.List),
+        new("backup.exclude-file", SettingKind.List),
+        new("backup.iexclude-file", SettingKind.List),
+        new("backup.exclude-if-present", SettingKind.List),
+        new("backup.exclude-larger-than", SettingKind.Size, "0"),
+        new("backup.exclude-caches", SettingKind.Switch, "false"),
+        new("backup.one-file-system", SettingKind.Switch, "false"),
+        new("backup.ignore-ctime", SettingKind.Switch, "false"),
+        new("backup.ignore-inode", SettingKind.Switch, "false"),
+        new("backup.skip-if-unchanged", SettingKind.Switch, "false"),
+        new("backup.verify", SettingKind.Switch, "false"),
+        new("backup.compression", SettingKind.Text, "auto"),
+        new("backup.checkpoint-interval", SettingKind.Duration, "5m"),
+        new("backup.connections", SettingKind.Number, "0"),
+        new("backup.read-concurrency", SettingKind.Number, "0"),
+        new("backup.batch-size", SettingKind.Size, "0"),
+    ];
+
+    /// <summary>The definition of a key.</summary>
+    public static SettingDefinition Of(string key) => All.First(definition => definition.Key == key);
+}

@@ -1,0 +1,139 @@
+using System.Text;
+using BackupIQ.Cli.Configuration;
+using BackupIQ.Cli.Output;
+using BackupIQ.Cli.Parsing;
+using BackupIQ.Cli.Secrets;
+using BackupIQ.Jobs;
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Cli;
+
+/// <summary>What a verb works with: the arguments, the settings, the screen, and the repository when it asks for it.</summary>
+internal sealed class Invocation
+{
+    public Invocation(CliHost host, Arguments arguments, Settings settings, Screen screen)
+    {
+        Host = host;
+        Arguments = arguments;
+        Settings = settings;
+        Screen = screen;
+        Json = new JsonLines(host.Output);
+        Secrets = new SecretReader(host, arguments, settings);
+    }
+
+    public CliHost Host { get; }
+
+    public Arguments Arguments { get; }
+
+    public Settings Settings { get; }
+
+    public Screen Screen { get; }
+
+    public JsonLines Json { get; }
+
+    public SecretReader Secrets { get; }
+
+    public bool WantsJson => Arguments.Has("--json");
+
+    /// <summary>Whether a question may be asked.</summary>
+    public bool MayAsk => Host.IsInteractive && !Arguments.Has("--no-input");
+
+    /// <summary>The zone in which moments are shown.</summary>
+    public TimeZoneInfo Zone => Host.Time.LocalTimeZone;
+
+    /// <summary>
+    /// The repository that is configured, or the user's own default one; null where none is configured and there is none.
+    /// </summary>
+    public string? RepositoryUrl
+    {
+        get
+        {
+            Settings.RequireValid();
+            string? url = Settings.Text("repo");
+            return url ?? (BackupIqRepository.Exists(Settings.Folders.DefaultRepository) ? Settings.Folders.DefaultRepository : null);
+        }
+    }
+
+    /// <summary>How this process uses a repository.</summary>
+    public RepositoryOptions RepositoryOptions => new()
+    {
+        CacheFolder = Settings.Text("cache-dir") ?? Settings.Folders.Cache,
+        MemoryBudget = Settings.Size("memory"),
+        Jobs = Settings.Number("jobs"),
+        UploadLimit = Settings.Size("limit-upload"),
+        DownloadLimit = Settings.Size("limit-download"),
+    };
+
+    /// <summary>Opens the repository that is configured.</summary>
+    /// <exception cref="BackupIQException">There is none, nothing opens it, or it cannot be reached.</exception>
+    public async Task<BackupIqRepository> OpenRepositoryAsync(CancellationToken cancellationToken)
+    {
+        string url = RepositoryUrl ?? throw new BackupIQException(
+            ErrorCodes.RepositoryNotFound,
+            "No repository is configured",
+            "Run 'backupiq backup DIR' to make one on this disk, or name one with --repo or BACKUPIQ_REPO.");
+        return await OpenRepositoryAsync(url, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Opens a repository with the secrets of this run.</summary>
+    public async Task<BackupIqRepository> OpenRepositoryAsync(string url, CancellationToken cancellationToken)
+    {
+        // No secret is asked for, and no password derived, for a repository that is not there.
+        if (BackupIqRepository.LocalPath(url) is not null && !BackupIqRepository.Exists(url))
+        {
+            throw new BackupIQException(ErrorCodes.RepositoryNotFound, "There is no repository").With("location", url);
+        }
+
+        RepositorySecrets secrets = Secrets.ForOpening(url);
+        try
+        {
+            BackupIqRepository repository = await BackupIqRepository
+                .OpenAsync(url, secrets, RepositoryOptions, Host.Time, cancellationToken).ConfigureAwait(false);
+            foreach (string finding in repository.Findings)
+            {
+                Screen.Warn(DisplayText.Of(finding), ErrorCodes.CorruptData);
+            }
+
+            return repository;
+        }
+        finally
+        {
+            secrets.Password?.Dispose();
+            secrets.KeyFile?.Dispose();
+        }
+    }
+
+    /// <summary>Writes text to standard output.</summary>
+    public void Print(string text)
+    {
+        Host.Output.Write(Encoding.UTF8.GetBytes(text));
+        Host.Output.Flush();
+    }
+
+    /// <summary>Lets <paramref name="write"/> write lines to standard output, buffered.</summary>
+    public void Print(Action<TextWriter> write)
+    {
+        using StreamWriter writer = new(Host.Output, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false), 1 << 16, leaveOpen: true);
+        write(writer);
+    }
+
+    /// <summary>Asks before something is lost; <c>--yes</c> answers.</summary>
+    /// <exception cref="BackupIQException"><see cref="ErrorCodes.NotConfirmed"/>: the answer was no, or nobody can be asked.</exception>
+    public void Confirm(string question)
+    {
+        if (Arguments.Has("--yes"))
+        {
+            return;
+        }
+
+        if (!MayAsk)
+        {
+            throw new BackupIQException(ErrorCodes.NotConfirmed, $"{question} needs an answer, and nobody can be asked", "Give --yes.");
+        }
+
+        if (!Screen.Ask(question, Host.ReadLine))
+        {
+            throw new BackupIQException(ErrorCodes.NotConfirmed, "Nothing was changed", "");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+using System.Globalization;
+using System.Text.Json;
+using BackupIQ.Jobs;
+
+namespace BackupIQ.Cli.Output;
+
+/// <summary>Objects that several verbs write.</summary>
+internal static class JsonFields
+{
+    /// <summary>Whole seconds, or null while nobody can tell.</summary>
+    public static void WriteSeconds(Utf8JsonWriter writer, string name, double? seconds)
+    {
+        if (seconds is { } known && known < long.MaxValue)
+        {
+            writer.WriteNumber(name, (long)Math.Ceiling(known));
+        }
+        else
+        {
+            writer.WriteNull(name);
+        }
+    }
+
+    /// <summary>A snapshot, as an object.</summary>
+    public static void WriteSnapshot(Utf8JsonWriter writer, SnapshotInfo snapshot)
+    {
+        writer.WriteStartObject();
+        WriteSnapshotFields(writer, snapshot);
+        writer.WriteEndObject();
+    }
+
+    /// <summary>The fields of a snapshot.</summary>
+    public static void WriteSnapshotFields(Utf8JsonWriter writer, SnapshotInfo snapshot)
+    {
+        writer.WriteString("id", snapshot.Id);
+        writer.WriteString("short_id", snapshot.ShortId);
+        writer.WriteString("name", snapshot.Name);
+        writer.WriteString("time", snapshot.Time);
+        writer.WriteString("hostname", snapshot.Hostname);
+        writer.WriteString("username", snapshot.Username);
+        writer.WriteStartArray("paths");
+        foreach (byte[] path in snapshot.Paths)
+        {
+            writer.WriteStringValue(System.Text.Encoding.UTF8.GetString(path));
+        }
+
+        writer.WriteEndArray();
+        if (snapshot.Paths.Any(static path => !System.Text.Unicode.Utf8.IsValid(path)))
+        {
+            writer.WriteStartArray("paths_raw");
+            foreach (byte[] path in snapshot.Paths)
+            {
+                writer.WriteBase64StringValue(path);
+            }
+
+            writer.WriteEndArray();
+        }
+
+        writer.WriteStartArray("tags");
+        foreach (string tag in snapshot.Tags)
+        {
+            writer.WriteStringValue(tag);
+        }
+
+        writer.WriteEndArray();
+        writer.WriteString("parent", snapshot.Parent);
+        writer.WriteString("tree", snapshot.Tree);
+        writer.WriteString("program_version", snapshot.ProgramVersion);
+        writer.WriteString("kind", snapshot.Kind);
+        writer.WriteString("type", snapshot.Type);
+        writer.WritePropertyName("summary");
+        if (snapshot.Counts is { } counts)
+        {
+            writer.WriteStartObject();
+            BackupView.WriteCounts(writer, counts);
+            writer.WriteEndObject();
+        }
+        else
+        {
+            writer.WriteNullValue();
+        }
+    }
+
+    /// <summary>The fields of an entry, under restic's names.</summary>
+    public static void WriteEntryFields(Utf8JsonWriter writer, EntryInfo entry)
+    {
+        writer.WriteName("name", entry.Name);
+        writer.WriteString("type", entry.Type);
+        writer.WriteName("path", entry.Path);
+        writer.WriteNumber("uid", entry.UserId);
+        writer.WriteNumber("gid", entry.GroupId);
+        if (entry.UserName is { } user)
+        {
+            writer.WriteName("user", user);
+        }
+
+        if (entry.GroupName is { } group)
+        {
+            writer.WriteName("group", group);
+        }
+
+        if (entry.Type == "file")
+        {
+            writer.WriteNumber("size", entry.Size);
+        }
+
+        writer.WriteNumber("mode", entry.Mode);
+        writer.WriteString("permissions", EntryText.Permissions(entry));
+        writer.WriteString("mtime", EntryText.ModifiedExactly(entry));
+        if (entry.LinkTarget is { } target)
+        {
+            writer.WriteName("linktarget", target);
+        }
+    }
+}
+
+/// <summary>Entries as <c>ls -l</c> shows them.</summary>
+internal static class EntryText
+{
+    /// <summary><c>drwxr-sr-x</c></summary>
+    public static string Permissions(EntryInfo entry)
+    {
+        Span<char> text = stackalloc char[10];
+        text[0] = entry.Type switch { "dir" => 'd', "symlink" => 'l', "dev" => 'b', "chardev" => 'c', "fifo" => 'p', "socket" => 's', _ => '-' };
+        for (int i = 0; i < 9; i++)
+        {
+            text[i + 1] = (entry.Mode & (0x100u >> i)) != 0 ? "rwx"[i % 3] : '-';
+        }
+
+        Special(text, 3, entry.Mode & 0x800, 's', 'S');
+        Special(text, 6, entry.Mode & 0x400, 's', 'S');
+        Special(text, 9, entry.Mode & 0x200, 't', 'T');
+        return text.ToString();
+    }
+
+    /// <summary>The time of the last change with all nine digits: <c>2026-11-22T10:00:00.123456789Z</c>.</summary>
+    public static string ModifiedExactly(EntryInfo entry) =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{DateTimeOffset.FromUnixTimeSeconds(Math.Clamp(entry.ModifiedSeconds, -62_135_596_800, 253_402_300_799)):yyyy-MM-dd'T'HH:mm:ss}.{entry.ModifiedNanoseconds:000000000}Z");
+
+    /// <summary>A line as <c>ls -l</c> has it.</summary>
+    public static string Line(EntryInfo entry, TimeZoneInfo zone)
+    {
+        string user = entry.UserName is { } name ? DisplayText.Of(name) : entry.UserId.ToString(CultureInfo.InvariantCulture);
+        string group = entry.GroupName is { } groupName ? DisplayText.Of(groupName) : entry.GroupId.ToString(CultureInfo.InvariantCulture);
+        string target = entry.LinkTarget is { } link ? $" -> {DisplayText.Of(link)}" : "";
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"{Permissions(entry)} {user,-8} {group,-8} {entry.Size,12} {Words.Moment(entry.Modified, zone)} {DisplayText.Of(entry.Path)}{target}");
+    }
+
+    private static void Special(Span<char> text, int at, uint bit, char executable, char plain)
+    {
+        if (bit != 0)
+        {
+            text[at] = text[at] == 'x' ? executable : plain;
+        }
+    }
+}

@@ -1,0 +1,38 @@
+using System.CommandLine;
+
+namespace BackupIQ.Cli.Parsing;
+
+/// <summary>The flags that every verb understands.</summary>
+internal static class GlobalFlags
+{
+    /// <summary>A new set of them, for one command line.</summary>
+    public static IReadOnlyList<Option> Create() =>
+    [
+        Value("--repo", "URL", "the repository: a path or file:///path", "-r"),
+        Value("--password-file", "FILE", "read the password from FILE", "-p"),
+        Value("--password-command", "CMD", "read the password from what CMD prints"),
+        Value("--key-file", "FILE", "open with this key file instead of a password"),
+        Value("--recovery-kit", "FILE", "open with the recovery kit in FILE"),
+        Value("--config", "FILE", "configuration file (default: ~/.config/backupiq/config.yaml)"),
+        Value("--environment", "NAME", "lay config.NAME.yaml over the configuration file"),
+        Value("--cache-dir", "DIR", "local cache (default: ~/.cache/backupiq); can be deleted at any time"),
+        Value("--memory", "SIZE", "memory for buffers, as 512M"),
+        Value("--jobs", "N", "workers (default: one per core)", "-j"),
+        Value("--limit-upload", "RATE", "at most RATE bytes per second to the storage, as 10M"),
+        Value("--limit-download", "RATE", "at most RATE bytes per second from the storage"),
+        Value("--log-format", "FORMAT", "messages as text or json"),
+        Flag("--json", "results as JSON"),
+        Flag("--quiet", "no progress, no messages but warnings and errors", "-q"),
+        Flag("-v", "more messages; -vv: every file, and where a failure came from", "--verbose"),
+        Flag("--no-progress", "no progress bar"),
+        Flag("--yes", "answer yes to every question", "-y"),
+        Flag("--no-input", "never ask; fail instead"),
+        Flag("--help", "show help", "-h"),
+    ];
+
+    private static Option<bool> Flag(string name, string description, params string[] aliases) =>
+        new(name, aliases) { Description = description, Arity = ArgumentArity.Zero, Recursive = true };
+
+    private static Option<string[]> Value(string name, string valueName, string description, params string[] aliases) =>
+        new(name, aliases) { Description = description, HelpName = valueName, Arity = ArgumentArity.OneOrMore, Recursive = true };
+}

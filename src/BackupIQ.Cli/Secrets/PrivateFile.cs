@@ -1,0 +1,37 @@
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Cli.Secrets;
+
+/// <summary>Files that only their owner may read, in folders that only their owner may enter.</summary>
+internal static class PrivateFile
+{
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+
+    /// <summary>Writes a new file, 0600 from its first moment, and makes it durable; its folder is made 0700.</summary>
+    /// <exception cref="BackupIQException"><see cref="ErrorCodes.Configuration"/>: something is there already, or it cannot be written.</exception>
+    public static void Write(string path, ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder && !Directory.Exists(folder))
+            {
+                Directory.CreateDirectory(folder, OwnerOnly | UnixFileMode.UserExecute);
+            }
+
+            using FileStream file = new(path, new FileStreamOptions
+            {
+                Mode = FileMode.CreateNew,
+                Access = FileAccess.Write,
+                UnixCreateMode = OwnerOnly,
+                BufferSize = 0,
+            });
+            file.Write(bytes);
+            file.Flush(flushToDisk: true);
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            string why = File.Exists(path) ? "is there already and is not overwritten" : $"cannot be written: {fault.Message}";
+            throw new BackupIQException(ErrorCodes.Configuration, $"The file {why}", "Choose another file.", fault).With("file", path);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
+using BackupIQ.Cli.Configuration;
+using BackupIQ.Cli.Parsing;
+using BackupIQ.Jobs;
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Cli.Secrets;
+
+/// <summary>
+/// Finds the secret that opens a repository: flags before environment before configuration file, then the default repository's own key
+/// file, then a question on the terminal. Never a plain flag, which every user of the machine could read in the list of processes.
+/// </summary>
+internal sealed class SecretReader(CliHost host, Arguments arguments, Settings settings)
+{
+    private const int LargestSecret = 256 << 10;
+
+    /// <summary>The secrets for opening a repository. The caller disposes them.</summary>
+    /// <exception cref="BackupIQException">
+    /// <see cref="ErrorCodes.SecretUnavailable"/>: a file or command failed, or there is no secret and nobody to ask.
+    /// <see cref="ErrorCodes.Usage"/>: two secrets are given at the same level, and which one counts cannot be known.
+    /// </exception>
+    public RepositorySecrets ForOpening(string url)
+    {
+        if (arguments.Value("--recovery-kit") is { } kit)
+        {
+            return new RepositorySecrets { RecoveryKit = Encoding.UTF8.GetString(ReadFile(kit, "recovery kit")) };
+        }
+
+        return Configured() ?? DefaultKey(url) ?? new RepositorySecrets { Password = Ask("password: ", twice: false) };
+    }
+
+    /// <summary>
+    /// The secrets for a new repository. A key file that is named and is not there yet is made, with random bytes, and
+    /// <paramref name="onKeyMade"/> hears of it.
+    /// </summary>
+    public RepositorySecrets ForCreating(Action<string> onKeyMade)
+    {
+        SettingValue keyFile = settings.Get("key-file");
+        if (keyFile.Text is { } path && !File.Exists(path) && (keyFile.Origin == SettingOrigin.Flag || !HasPassword()))
+        {
+            PrivateFile.Write(path, RandomNumberGenerator.GetBytes(64));
+            onKeyMade(path);
+        }
+
+        return Configured() ?? new RepositorySecrets { Password = Ask("password for the new repository: ", twice: true) };
+    }
+
+    /// <summary>A secret to add or to change to: only the flags that begin with <c>--new-</c> count, else it is asked for.</summary>
+    public RepositorySecrets ForAdding() => ForOther("new-", "new password: ", twice: true);
+
+    /// <summary>A secret beside that of the repository: only the flags that begin with <paramref name="prefix"/> count, else it is asked for.</summary>
+    public RepositorySecrets ForOther(string prefix, string prompt, bool twice = false)
+    {
+        string file = $"--{prefix}password-file";
+        string command = $"--{prefix}password-command";
+        string key = $"--{prefix}key-file";
+        return arguments.Value(key) is { } keyFile ? new RepositorySecrets { KeyFile = KeyFile(keyFile) }
+            : arguments.Value(file) is { } passwordFile ? new RepositorySecrets { Password = PasswordFile(passwordFile) }
+            : arguments.Value(command) is { } text ? new RepositorySecrets { Password = PasswordCommand(text) }
+            : new RepositorySecrets { Password = Ask(prompt, twice) };
+    }
+
+    private bool HasPassword() =>
+        settings.Get("password-file").Text is not null || settings.Get("password-command").Text is not null || settings.Environment("BACKUPIQ_PASSWORD") is not null;
+
+    private RepositorySecrets? Configured()
+    {
+        foreach (SettingOrigin level in (SettingOrigin[])[SettingOrigin.Flag, SettingOrigin.Environment, SettingOrigin.File])
+        {
+            SettingValue[] given =
+                [.. new[] { "key-file", "password-file", "password-command" }.Select(settings.Get).Where(setting => setting.Origin == level && setting.Text is not null)];
+            string? plain = level == SettingOrigin.Environment ? settings.Environment("BACKUPIQ_PASSWORD") : null;
+            if (given.Length + (plain is null ? 0 : 1) > 1)
+            {
+                string names = string.Join(" and ", given.Select(static setting => setting.Place).Concat(plain is null ? [] : ["BACKUPIQ_PASSWORD"]));
+                throw new BackupIQException(ErrorCodes.Usage, $"Two secrets are given: {names}", "Give one.");
+            }
+
+            if (plain is not null)
+            {
+                return new RepositorySecrets { Password = Take(Encoding.UTF8.GetBytes(plain), "BACKUPIQ_PASSWORD") };
+            }
+
+            if (given.Length == 1)
+            {
+                return given[0].Definition.Key switch
+                {
+                    "key-file" => new RepositorySecrets { KeyFile = KeyFile(given[0].Text!) },
+                    "password-file" => new RepositorySecrets { Password = PasswordFile(given[0].Text!) },
+                    _ => new RepositorySecrets { Password = PasswordCommand(given[0].Text!) },
+                };
+            }
+        }
+
+        return null;
+    }
+
+    private RepositorySecrets? DefaultKey(string url) =>
+        BackupIqRepository.LocalPath(url) == settings.Folders.DefaultRepository && File.Exists(settings.Folders.DefaultKeyFile)
+            ? new RepositorySecrets { KeyFile = KeyFile(settings.Folders.DefaultKeyFile) }
+            : null;
+
+    private Secret Ask(string prompt, bool twice)
+    {
+        if (!host.IsInteractive || arguments.Has("--no-input"))
+        {
+            throw new BackupIQException(
+                ErrorCodes.SecretUnavailable,
+                "No password or key file is given, and there is no terminal to ask on",
+                "Give --password-file, --password-command or --key-file, or set BACKUPIQ_PASSWORD_FILE or BACKUPIQ_KEY_FILE.");
+        }
+
+        string first = Prompt(prompt);
+        if (twice && Prompt("once more: ") != first)
+        {
+            throw new BackupIQException(ErrorCodes.SecretUnavailable, "The two passwords differ", "Run again and type the same password twice.");
+        }
+
+        return Take(Encoding.UTF8.GetBytes(first), "the terminal");
+    }
+
+    private string Prompt(string text)
+    {
+        host.Error.Write(text);
+        host.Error.Flush();
+        string? line = host.ReadHidden();
+        host.Error.WriteLine();
+        return line ?? throw new BackupIQException(ErrorCodes.SecretUnavailable, "No password was typed");
+    }
+
+    private static Secret KeyFile(string path) => Wrap(ReadFile(path, "key file"));
+
+    private static Secret PasswordFile(string path) => Take(ReadFile(path, "password file"), path);
+
+    private static Secret PasswordCommand(string command)
+    {
+        // As restic does: through no shell, arguments split at blanks, quotes keep them together.
+        string[] words = CommandWords.Split(command);
+        if (words.Length == 0)
+        {
+            throw new BackupIQException(ErrorCodes.SecretUnavailable, "The password command is empty");
+        }
+
+        ProcessStartInfo start = new(words[0], words.Skip(1)) { RedirectStandardOutput = true, UseShellExecute = false };
+        try
+        {
+            using Process process = Process.Start(start) ?? throw new System.ComponentModel.Win32Exception("it did not start");
+            using MemoryStream output = new();
+            process.StandardOutput.BaseStream.CopyTo(output);
+            process.WaitForExit();
+            return process.ExitCode == 0
+                ? Take(output.ToArray(), command)
+                : throw new BackupIQException(ErrorCodes.SecretUnavailable, $"The password command ended with exit code {process.ExitCode}").With("command", words[0]);
+        }
+        catch (System.ComponentModel.Win32Exception fault)
+        {
+            throw new BackupIQException(ErrorCodes.SecretUnavailable, $"The password command cannot be run: {fault.Message}", null, fault).With("command", words[0]);
+        }
+    }
+
+    /// <summary>The first line, without its end; the bytes given are wiped.</summary>
+    private static Secret Take(byte[] bytes, string place)
+    {
+        ReadOnlySpan<byte> line = bytes.AsSpan();
+        int end = line.IndexOf((byte)'\n');
+        line = end < 0 ? line : line[..end];
+        line = line is [.., (byte)'\r'] ? line[..^1] : line;
+        bool isEmpty = line.IsEmpty;
+        Secret secret = new(line);
+        CryptographicOperations.ZeroMemory(bytes);
+        return isEmpty ? throw new BackupIQException(ErrorCodes.SecretUnavailable, "The password is empty").With("from", place) : secret;
+    }
+
+    private static Secret Wrap(byte[] bytes)
+    {
+        Secret secret = new(bytes);
+        CryptographicOperations.ZeroMemory(bytes);
+        return secret;
+    }
+
+    private static byte[] ReadFile(string path, string what)
+    {
+        try
+        {
+            using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+            using MemoryStream content = new();
+            byte[] buffer = new byte[4096];
+            for (int read = file.Read(buffer); read > 0; read = file.Read(buffer))
+            {
+                content.Write(buffer, 0, read);
+                if (content.Length > LargestSecret)
+                {
+                    throw new BackupIQException(ErrorCodes.SecretUnavailable, $"The {what} is too large to be one").With("file", path);
+                }
+            }
+
+            return content.ToArray();
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            string why = fault is FileNotFoundException or DirectoryNotFoundException ? "does not exist" : "cannot be read";
+            throw new BackupIQException(ErrorCodes.SecretUnavailable, $"The {what} {why}", null, fault).With("file", path);
+        }
+    }
+}

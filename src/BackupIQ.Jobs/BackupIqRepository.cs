@@ -1,0 +1,229 @@
+using System.Reflection;
+using System.Text;
+using BackupIQ.Engine.Backup;
+using BackupIQ.Engine.Snapshots;
+using BackupIQ.Jobs.Browsing;
+using BackupIQ.Jobs.Composition;
+using BackupIQ.Primitives;
+using BackupIQ.Repository;
+using BackupIQ.Repository.Keys;
+using BackupIQ.Sources.Files;
+using BackupIQ.Storage;
+
+namespace BackupIQ.Jobs;
+
+/// <summary>
+/// A repository, opened: the door for programs that back up, restore and check. Dispose it to wipe its keys. One operation at a time;
+/// open it again for more.
+/// </summary>
+/// <example>docs/library.md shows a whole program.</example>
+public sealed class BackupIqRepository : IAsyncDisposable
+{
+    private readonly IStorageBackend _storage;
+    private readonly BackupRepository _repository;
+    private readonly RepositoryOptions _options;
+    private readonly TimeProvider _time;
+
+    private BackupIqRepository(IStorageBackend storage, BackupRepository repository, RepositoryOptions options, TimeProvider time)
+    {
+        _storage = storage;
+        _repository = repository;
+        _options = options;
+        _time = time;
+    }
+
+    /// <summary>The version of BackupIQ: <c>0.1.0</c>.</summary>
+    public static string Version { get; } =
+        typeof(BackupIqRepository).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0";
+
+    /// <summary>The repository's id, 32 hex digits.</summary>
+    public string Id => _repository.Id.ToString();
+
+    /// <summary>Where it lies, without secrets.</summary>
+    public string Location => _storage.Location;
+
+    /// <summary>Damage that was met while opening and did not prevent it, a sentence each: exit code 14.</summary>
+    public IReadOnlyList<string> Findings => [.. _repository.Findings.Select(static finding => finding.ToString())];
+
+    /// <summary>Whether there is anything at <paramref name="url"/> that could be a repository. Makes nothing.</summary>
+    public static bool Exists(string url) => StorageLocator.Exists(url);
+
+    /// <summary>The path of a repository on this machine's own file system, or null for any other.</summary>
+    public static string? LocalPath(string url) => StorageLocator.LocalPath(url);
+
+    /// <summary>
+    /// Makes a repository at <paramref name="url"/> (a path or <c>file:///path</c>) with at least a password or a key file, and opens it.
+    /// </summary>
+    /// <returns>The repository, and the text of its recovery kit when one was asked for: it holds a secret, so store it 0600.</returns>
+    /// <exception cref="BackupIQException"><c>RepositoryExists</c>, <c>Validation</c>, or the storage failed.</exception>
+    public static async Task<(BackupIqRepository Repository, string? RecoveryKit)> CreateAsync(
+        string url,
+        RepositorySecrets secrets,
+        RepositoryOptions? options = null,
+        bool recoveryKit = true,
+        BackupIqRepository? chunkerFrom = null,
+        TimeProvider? time = null,
+        CancellationToken cancellationToken = default)
+    {
+        IStorageBackend storage = StorageLocator.Open(url, create: true, time ?? TimeProvider.System);
+        try
+        {
+            CreateOptions create = new()
+            {
+                Password = secrets.Password,
+                KeyFile = secrets.KeyFile,
+                RecoveryKit = recoveryKit,
+                ChunkerFrom = chunkerFrom?._repository,
+            };
+            CreatedRepository created = await BackupRepository.CreateAsync(storage, create, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
+            return (new BackupIqRepository(storage, created.Repository, options ?? new RepositoryOptions(), time ?? TimeProvider.System), created.RecoveryKit);
+        }
+        catch
+        {
+            await storage.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Opens the repository at <paramref name="url"/>.</summary>
+    /// <exception cref="BackupIQException"><c>RepositoryNotFound</c>, <c>Authentication</c>, <c>KeyDamaged</c>, or the storage failed.</exception>
+    public static async Task<BackupIqRepository> OpenAsync(
+        string url,
+        RepositorySecrets secrets,
+        RepositoryOptions? options = null,
+        TimeProvider? time = null,
+        CancellationToken cancellationToken = default)
+    {
+        IStorageBackend storage = StorageLocator.Open(url, create: false, time ?? TimeProvider.System);
+        try
+        {
+            using RecoveryKit? kit = secrets.RecoveryKit is null ? null : RecoveryKit.Parse(secrets.RecoveryKit);
+            Credentials credentials = new() { Password = secrets.Password, KeyFile = secrets.KeyFile, RecoveryKit = kit };
+            BackupRepository repository = await BackupRepository.OpenAsync(storage, credentials, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
+            return new BackupIqRepository(storage, repository, options ?? new RepositoryOptions(), time ?? TimeProvider.System);
+        }
+        catch
+        {
+            await storage.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Backs up what <paramref name="request"/> names. The snapshot exists whole when this returns, or not at all. Items that could not be
+    /// read are told to <paramref name="monitor"/> and counted.
+    /// </summary>
+    /// <exception cref="OperationCanceledException">It was cancelled; what was complete is stored and reused by the next run.</exception>
+    /// <exception cref="BackupIQException">It failed; nothing was committed.</exception>
+    public async Task<BackupOutcome> BackupAsync(BackupRequest request, BackupMonitor? monitor = null, CancellationToken cancellationToken = default)
+    {
+        monitor ??= new BackupMonitor();
+        DateTimeOffset started = _time.GetUtcNow();
+        using IBackupSource source = request.OpenSource(OwnFolders(), _time);
+        BackupRunner runner = new(_repository, _time, _options.CacheFolder);
+        BackupResult result = await runner.RunAsync(source, request.ToOptions(_options, "backupiq " + Version), monitor.Progress, cancellationToken).ConfigureAwait(false);
+        if (source is FileSource files)
+        {
+            foreach (SourceNotice notice in files.Notices)
+            {
+                monitor.OnNotice?.Invoke($"{PathText.Show(notice.Path)}: {notice.Message}");
+            }
+        }
+
+        return new BackupOutcome
+        {
+            Snapshot = result.Snapshot is null ? null : SnapshotInfo.From(result.Snapshot),
+            Counts = BackupCounts.From(result.Summary, result.Snapshot?.Time ?? started, result.Snapshot?.Ended ?? _time.GetUtcNow()),
+            Warnings = result.Warnings,
+            BytesPut = result.BytesPut,
+        };
+    }
+
+    /// <summary>The snapshots that <paramref name="query"/> chooses, oldest first; <paramref name="onDamage"/> hears of each that cannot be read.</summary>
+    public async Task<IReadOnlyList<SnapshotInfo>> ListSnapshotsAsync(
+        SnapshotQuery? query = null, Action<string>? onDamage = null, CancellationToken cancellationToken = default)
+    {
+        SnapshotStore store = new(_repository);
+        IReadOnlyList<Snapshot> all = await store.ListAsync(cancellationToken).ConfigureAwait(false);
+        foreach (string damage in store.Damaged)
+        {
+            onDamage?.Invoke(damage);
+        }
+
+        query ??= new SnapshotQuery();
+        SnapshotInfo[] chosen = [.. all.Select(SnapshotInfo.From).Where(query.Matches)];
+        return query.Limit is { } limit && limit < chosen.Length ? chosen[^limit..] : chosen;
+    }
+
+    /// <summary>
+    /// The snapshot that <paramref name="text"/> names: an id, a unique prefix of 4 or more digits, a name, <c>latest</c>, <c>latest~2</c> or
+    /// <c>@2026-11-22T10:00</c>. A query narrows what <c>latest</c> chooses among.
+    /// </summary>
+    /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>.</exception>
+    public async Task<SnapshotInfo> FindSnapshotAsync(string text, SnapshotQuery? query = null, CancellationToken cancellationToken = default)
+    {
+        IReadOnlyList<Snapshot> all = await new SnapshotStore(_repository).ListAsync(cancellationToken).ConfigureAwait(false);
+        return SnapshotInfo.From(SnapshotStore.Find(query is null ? all : [.. all.Where(snapshot => query.Matches(SnapshotInfo.From(snapshot)))], text));
+    }
+
+    /// <summary>Opens what snapshots hold, for listing and searching. The caller disposes it.</summary>
+    public Task<SnapshotBrowser> BrowseAsync(CancellationToken cancellationToken = default) =>
+        SnapshotBrowser.OpenAsync(_repository, _options.CacheFolder, cancellationToken);
+
+    /// <summary>The ways into the repository, oldest first; <paramref name="onDamage"/> hears of each that is damaged.</summary>
+    public async Task<IReadOnlyList<KeyInfo>> ListKeysAsync(Action<string>? onDamage = null, CancellationToken cancellationToken = default)
+    {
+        KeySlotListing listing = await _repository.Slots.ListAsync(cancellationToken).ConfigureAwait(false);
+        foreach (RepositoryFinding finding in listing.Findings)
+        {
+            onDamage?.Invoke(finding.ToString());
+        }
+
+        return [.. listing.Slots.Select(Show)];
+    }
+
+    /// <summary>Adds a password or a key file as another way in.</summary>
+    public async Task<KeyInfo> AddKeyAsync(RepositorySecrets secret, string label, CancellationToken cancellationToken = default) =>
+        secret switch
+        {
+            { Password: { } password } => Show(await _repository.Slots.AddPasswordAsync(password, label, cancellationToken).ConfigureAwait(false)),
+            { KeyFile: { } keyFile } => Show(await _repository.Slots.AddKeyFileAsync(keyFile, label, cancellationToken).ConfigureAwait(false)),
+            _ => throw new BackupIQException(ErrorCodes.Usage, "A password or a key file must be given to add"),
+        };
+
+    /// <summary>Adds a recovery kit and returns its text, which holds a secret: store it 0600.</summary>
+    public Task<string> AddRecoveryKitAsync(string label, CancellationToken cancellationToken = default) =>
+        _repository.Slots.AddRecoveryKitAsync(label, cancellationToken);
+
+    /// <summary>Puts a new password in the place of a password slot.</summary>
+    public async Task<KeyInfo> ChangePasswordAsync(string keyId, Secret newPassword, CancellationToken cancellationToken = default) =>
+        Show(await _repository.Slots.ChangePasswordAsync(keyId, newPassword, cancellationToken).ConfigureAwait(false));
+
+    /// <summary>Removes a way in by its full id; the last one stays.</summary>
+    public Task RemoveKeyAsync(string keyId, CancellationToken cancellationToken = default) => _repository.Slots.RemoveAsync(keyId, cancellationToken);
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _repository.DisposeAsync().ConfigureAwait(false);
+        await _storage.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private static KeyInfo Show(KeySlotInfo slot) => new(slot.Id, slot.Type, slot.Label, slot.Created, slot.IsCurrent);
+
+    private List<OwnFolder> OwnFolders()
+    {
+        List<OwnFolder> own = [];
+        if (StorageLocator.LocalPath(Location) is { } path)
+        {
+            own.Add(new OwnFolder(Encoding.UTF8.GetBytes(path), "the repository"));
+        }
+
+        if (_options.CacheFolder is { } cache)
+        {
+            own.Add(new OwnFolder(Encoding.UTF8.GetBytes(cache), "the cache"));
+        }
+
+        return own;
+    }
+}

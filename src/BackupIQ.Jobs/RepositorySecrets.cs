@@ -1,0 +1,43 @@
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Jobs;
+
+/// <summary>What opens a repository; any one is enough. The secrets stay the caller's.</summary>
+public sealed record RepositorySecrets
+{
+    /// <summary>The password's bytes.</summary>
+    public Secret? Password { get; init; }
+
+    /// <summary>The key file's bytes: at least 32, random.</summary>
+    public Secret? KeyFile { get; init; }
+
+    /// <summary>The text of a recovery kit, or of the part of it that holds the secret.</summary>
+    public string? RecoveryKit { get; init; }
+}
+
+/// <summary>How a repository is used by one process.</summary>
+public sealed record RepositoryOptions
+{
+    /// <summary>The folder of local caches, which can be deleted at any time; null: none is kept.</summary>
+    public string? CacheFolder { get; init; }
+
+    /// <summary>Bytes of buffers that a backup or restore may use. 256 MiB: enough for every core of a common machine, little beside what it runs.</summary>
+    public long MemoryBudget { get; init; } = 256L << 20;
+
+    /// <summary>Workers; 0: one per core, fewer where the budget is small.</summary>
+    public int Jobs { get; init; }
+
+    /// <summary>Bytes per second to the storage; 0: no limit.</summary>
+    public long UploadLimit { get; init; }
+
+    /// <summary>Bytes per second from the storage; 0: no limit.</summary>
+    public long DownloadLimit { get; init; }
+}
+
+/// <summary>A way into a repository.</summary>
+/// <param name="Id">32 hex digits.</param>
+/// <param name="Type"><c>password</c>, <c>keyfile</c> or <c>kit</c>.</param>
+/// <param name="Label">What its owner calls it.</param>
+/// <param name="Created">When it was made.</param>
+/// <param name="IsCurrent">Whether it opened the repository now.</param>
+public sealed record KeyInfo(string Id, string Type, string Label, DateTimeOffset Created, bool IsCurrent);
