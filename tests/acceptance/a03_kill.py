@@ -5,8 +5,8 @@ import random
 import threading
 import time
 
-import corpora
 from harness import MIB, Acceptance, Repository, compare, fresh, has_stack_trace, human, kill_group
+import corpora  # found by way of harness
 
 
 class Mutator(threading.Thread):
