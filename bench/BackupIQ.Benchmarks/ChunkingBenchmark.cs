@@ -8,9 +8,9 @@ internal static class ChunkingBenchmark
     public static void Run(Stopclock clock)
     {
         clock.Section("chunking, profile general");
-        byte[] data = TestBytes.Make(64 << 20, 3);
+        byte[] data = TestBytes.Make(8 << 20, 3);
         GearChunker chunker = new(ChunkerProfile.General, new byte[32]);
-        clock.Measure("serial: NextCut over 64 MiB", data.Length, () =>
+        clock.Measure("serial: NextCut over 8 MiB", data.Length, () =>
         {
             for (int start = 0; start < data.Length;)
             {

@@ -149,9 +149,14 @@ public sealed class BackupRepository : IAsyncDisposable
     internal async Task<byte[]?> ReadUnlessFenceAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
     {
         byte[] bytes = await ReadBytesAsync(key, cancellationToken);
-        return SealedObject.TryPeekKind(bytes, out ObjectKind found) && found == ObjectKind.Fence
-            ? null
-            : SealedObject.Open(Keys, kind, key, bytes);
+        if (!SealedObject.TryPeekKind(bytes, out ObjectKind found) || found != ObjectKind.Fence)
+        {
+            return SealedObject.Open(Keys, kind, key, bytes);
+        }
+
+        // The kind in the clear is a claim: only a fence that opens as one stands in a snapshot's place.
+        SealedObject.Open(Keys, ObjectKind.Fence, key, bytes);
+        return null;
     }
 
     /// <inheritdoc/>

@@ -42,11 +42,11 @@ internal sealed record KdfParameters
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Unknown { get; set; }
 
-    /// <summary>scrypt with N = 2^16, r = 8, p = 1 (64 MiB, some 0.2 s): what the field uses, bearable in a rescue system too. New salt.</summary>
+    /// <summary>scrypt with N = 2^16, r = 8, p = 1 (64 MiB, some 0.4 s): what the field uses, bearable in a rescue system too. New salt.</summary>
     public static KdfParameters NewScrypt(int n = 1 << 16) =>
         new() { Name = ScryptName, Salt = NewSalt(), N = n, R = 8, P = 1 };
 
-    /// <summary>PBKDF2 with HMAC-SHA-512, for where scrypt is not allowed. 600,000 rounds are some 0.5 s. New salt.</summary>
+    /// <summary>PBKDF2 with HMAC-SHA-512, for where scrypt is not allowed. 600,000 rounds are some 0.8 s. New salt.</summary>
     public static KdfParameters NewPbkdf2(int iterations = 600_000) =>
         new() { Name = Pbkdf2Name, Salt = NewSalt(), Iterations = iterations };
 

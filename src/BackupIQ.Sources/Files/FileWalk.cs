@@ -65,7 +65,7 @@ internal sealed class FileWalk : IDisposable
             throw LinuxError.ToItemException(-error2, [(byte)'/'], "open the folder");
         }
 
-        Enter(new Folder(null, top!, plan) { IsEntered = true, Device = plan.IsGiven ? top!.Device : null }, plan.IsGiven);
+        Enter(new Folder(null, top!, plan) { IsEntered = true, IsWhole = plan.IsGiven, Device = plan.IsGiven ? top!.Device : null }, plan.IsGiven);
     }
 
     /// <summary>The next event; false at the end.</summary>
@@ -164,8 +164,12 @@ internal sealed class FileWalk : IDisposable
             State = new FollowedFolder(handle!),
         };
         Push(plan.Name);
-        Folder folder = new(entry, handle!, plan) { Device = plan.IsGiven ? stat.Device : parent.Device };
-        Enter(folder, plan.IsWhole && !(_options.OneFileSystem && folder.Device != stat.Device));
+        Folder folder = new(entry, handle!, plan)
+        {
+            Device = plan.IsGiven ? stat.Device : parent.Device,
+            IsWhole = plan.IsGiven || parent.IsWhole,
+        };
+        Enter(folder, folder.IsWhole && !(_options.OneFileSystem && folder.Device != stat.Device));
     }
 
     /// <summary>An entry that the options decide about. The index is that in the folder's listing, or -1.</summary>
@@ -181,7 +185,7 @@ internal sealed class FileWalk : IDisposable
     /// <summary>True when the entry is a folder that was entered, which keeps the path until it is left.</summary>
     private bool TryVisit(Folder folder, ReadOnlySpan<byte> name, int index, bool isGiven)
     {
-        if (_excludes?.Matches(_path) == true || _excludesIgnoringCase?.Matches(_lowerPath!) == true || IsTagged(folder, name))
+        if (IsExcluded(_excludes, _path, folder) || IsExcluded(_excludesIgnoringCase, _lowerPath, folder) || IsTagged(folder, name))
         {
             return false;
         }
@@ -342,6 +346,10 @@ internal sealed class FileWalk : IDisposable
         }
     }
 
+    /// <summary>The folders that lead to given paths were kept without asking; everywhere else, what is above is known not to match.</summary>
+    private static bool IsExcluded(PatternList? patterns, PathCursor? path, Folder folder) =>
+        patterns is not null && (folder.IsPlanned ? patterns.Matches(path!) : patterns.MatchesLast(path!));
+
     private bool IsTagged(Folder folder, ReadOnlySpan<byte> name)
     {
         if (_tags.Length == 0)
@@ -433,6 +441,11 @@ internal sealed class FileWalk : IDisposable
 
         /// <summary>The device of the given path that this lies below; null above all of them.</summary>
         internal ulong? Device { get; init; }
+
+        /// <summary>Whether it or a folder above it was given, so that all of it is wanted and not only what leads on.</summary>
+        internal bool IsWhole { get; init; }
+
+        internal bool IsPlanned { get; } = plan is not null;
 
         /// <summary>Told of only when something in it is included.</summary>
         internal bool IsPending { get; init; }

@@ -22,9 +22,6 @@ internal sealed class SourcePlan
     /// <summary>Whether this path was given itself.</summary>
     internal bool IsGiven { get; private set; }
 
-    /// <summary>Whether this path or one above it was given, so that all of it is backed up and not only what leads on.</summary>
-    internal bool IsWhole { get; private set; }
-
     /// <summary>The next folders or given paths, sorted by their bytes.</summary>
     internal IReadOnlyCollection<SourcePlan> Children => _children.Values;
 
@@ -49,17 +46,7 @@ internal sealed class SourcePlan
             plan.IsGiven = true;
         }
 
-        top.Spread(false);
         return top;
-    }
-
-    private void Spread(bool isWhole)
-    {
-        IsWhole = isWhole || IsGiven;
-        foreach (SourcePlan child in _children.Values)
-        {
-            child.Spread(IsWhole);
-        }
     }
 }
 

@@ -254,13 +254,14 @@ public sealed class FileSourceTests : IDisposable
             e.Error.ShouldBeNull();
             entered += e.Kind == SourceEventKind.Enter && e.Entry!.Name.AsSpan().SequenceEqual(name) ? 1 : 0;
             bottom = e.Kind == SourceEventKind.Leaf ? e.Entry : bottom;
-            if (entered == levels)
+            if (e.Kind == SourceEventKind.Leaf)
             {
                 Directory.GetFiles("/proc/self/fd").Length.ShouldBeLessThan(1000);
             }
         }
 
         entered.ShouldBe(levels);
+        Directory.GetFiles("/proc/self/fd").Length.ShouldBeLessThan(1000);
         source.Describe(bottom!).Size.ShouldBe(13u);
         using ISourceFile file = source.Open(bottom!);
         byte[] content = new byte[20];

@@ -21,12 +21,16 @@ internal sealed class PathPattern
     /// <summary>Indices into <see cref="_names"/>, or one of the constants above.</summary>
     private readonly int[] _parts;
 
+    /// <summary>Whether there is a <c>**</c>.</summary>
+    private readonly bool _hasWild;
+
     private PathPattern(string original, bool isNegated, NamePattern[] names, int[] parts)
     {
         Original = original;
         IsNegated = isNegated;
         _names = names;
         _parts = parts;
+        _hasWild = Array.IndexOf(parts, AnyNames) >= 0;
     }
 
     /// <summary>The pattern as it was given, for messages.</summary>
@@ -73,6 +77,21 @@ internal sealed class PathPattern
 
     /// <summary>Whether the path, or a folder above it, matches.</summary>
     internal bool Matches(PathCursor path) => Match(_parts, path, path.Count);
+
+    /// <summary>As <see cref="Matches"/>, when it is known that no folder above matches: then only runs that end at the last name can.</summary>
+    internal bool MatchesLast(PathCursor path)
+    {
+        if (_hasWild)
+        {
+            return Matches(path);
+        }
+
+        bool anchored = _parts[0] == Anchor;
+        int offset = path.Count - (anchored ? _parts.Length - 1 : _parts.Length);
+        return anchored
+            ? offset == 0 && MatchAt(_parts.AsSpan(1), path, 0)
+            : offset >= 0 && MatchAt(_parts, path, offset);
+    }
 
     /// <summary>Whether something below the path could match: false only when an anchored pattern leads elsewhere.</summary>
     internal bool MayMatchBelow(PathCursor path)

@@ -105,7 +105,6 @@ public sealed class KeySlotTests
     [Fact]
     public void EveryFlippedBitAndEveryCutOfASlotIsNoticed()
     {
-        byte[] secret = FixedKdf.Derive("correct horse"u8);
         for (int bit = 0; bit < GoldenObjects.Slot.Length * 8; bit++)
         {
             byte[] damaged = [.. GoldenObjects.Slot];
@@ -120,7 +119,6 @@ public sealed class KeySlotTests
         }
 
         KeySlot.TryParse(new string('a', 32), GoldenObjects.Slot, out _).ShouldBeNull();
-        secret.ShouldNotBeEmpty();
     }
 
     [Fact]

@@ -1,0 +1,194 @@
+using System.Runtime.InteropServices;
+using BackupIQ.Repository;
+using BackupIQ.Repository.Index;
+using BackupIQ.Repository.Packs;
+
+namespace BackupIQ.Engine.Restore;
+
+/// <summary>Frames next to each other in a pack, read in one go.</summary>
+internal readonly record struct ReadGroup(int First, int Count, long Offset, int Length);
+
+/// <summary>
+/// As many entries as the memory budget allows: planned together, fetched frame by frame in the order of the packs. A window is used
+/// again when it is done with.
+/// </summary>
+internal sealed class RestoreWindow
+{
+    /// <summary>What a file, its metadata and its names take, measured roughly.</summary>
+    private const int FileCost = 800;
+    private const int ChunkCost = 64;
+    private const int FrameCost = 200;
+
+    private const int MaxGap = 64 << 10;
+
+    private readonly Dictionary<FrameHandle, int> _frameNumbers = [];
+    private readonly Dictionary<PackId, int> _packNumbers = [];
+    private readonly List<PlannedChunk> _chunks = [];
+    private PlannedFrame[] _frames = new PlannedFrame[256];
+    private int _frameCount;
+    private int[] _order = [];
+
+    /// <summary>Bytes that the plan takes, roughly.</summary>
+    public long Cost { get; private set; }
+
+    public List<WindowFile> Files { get; } = [];
+
+    /// <summary>Indexes in <see cref="Files"/> of entries that need no chunk.</summary>
+    public List<int> Direct { get; } = [];
+
+    /// <summary>Indexes in <see cref="Files"/> of files that are there already and to be compared.</summary>
+    public List<int> Compare { get; } = [];
+
+    /// <summary>Files of several windows whose last chunk is planned here.</summary>
+    public List<PlannedFile> Completed { get; } = [];
+
+    public List<PlannedLink> Links { get; } = [];
+
+    /// <summary>What is to be read, once <see cref="PlanReads"/> was called.</summary>
+    public List<ReadGroup> Reads { get; } = [];
+
+    public Span<PlannedChunk> Chunks => CollectionsMarshal.AsSpan(_chunks);
+
+    public bool IsEmpty => Files.Count == 0 && Links.Count == 0 && Completed.Count == 0;
+
+    /// <summary>The frame at a place in the order of <see cref="Reads"/>.</summary>
+    public ref PlannedFrame FrameAt(int place) => ref _frames[_order[place]];
+
+    public void AddChunk(in ChunkId id, in ChunkLocation location, uint length, long fileOffset, SnapshotMetadata metadata)
+    {
+        if (!_frameNumbers.TryGetValue(location.Frame, out int frame))
+        {
+            frame = _frameCount++;
+            _frameNumbers.Add(location.Frame, frame);
+            if (frame == _frames.Length)
+            {
+                Array.Resize(ref _frames, _frames.Length * 2);
+            }
+
+            FrameReference reference = metadata.GetFrame(location.Frame);
+            if (!_packNumbers.TryGetValue(reference.Pack, out int pack))
+            {
+                pack = _packNumbers.Count;
+                _packNumbers.Add(reference.Pack, pack);
+            }
+
+            _frames[frame] = new PlannedFrame { Reference = reference, PackOrder = pack, FirstChunk = -1, LastChunk = -1 };
+            Cost += FrameCost;
+        }
+
+        _chunks.Add(new PlannedChunk
+        {
+            Id = id,
+            FileOffset = fileOffset,
+            FrameOffset = location.Offset,
+            Length = length,
+            File = Files.Count,
+            Frame = frame,
+            Next = -1,
+        });
+        Cost += ChunkCost;
+    }
+
+    public int ChunkCount => _chunks.Count;
+
+    /// <summary>Takes back the chunks added last: the file is not restored after all.</summary>
+    public void DropChunks(int from) => _chunks.RemoveRange(from, _chunks.Count - from);
+
+    /// <summary>Adds a file with the chunks added since <paramref name="firstChunk"/>; returns its index.</summary>
+    public int AddFile(PlannedFile file, int firstChunk)
+    {
+        Files.Add(new WindowFile(file, firstChunk, _chunks.Count - firstChunk));
+        Cost += FileCost + file.Inline.Length;
+        return Files.Count - 1;
+    }
+
+    public void AddLink(in PlannedLink link)
+    {
+        Links.Add(link);
+        Cost += FileCost;
+    }
+
+    /// <summary>Orders what is still to be fetched by pack and offset, and joins near frames to reads of at most <paramref name="maxRead"/> bytes.</summary>
+    public void PlanReads(int maxRead)
+    {
+        Span<PlannedChunk> chunks = Chunks;
+        for (int i = 0; i < chunks.Length; i++)
+        {
+            if (chunks[i].IsRight)
+            {
+                continue;
+            }
+
+            ref PlannedFrame frame = ref _frames[chunks[i].Frame];
+            if (frame.LastChunk < 0)
+            {
+                frame.FirstChunk = i;
+            }
+            else
+            {
+                chunks[frame.LastChunk].Next = i;
+            }
+
+            frame.LastChunk = i;
+        }
+
+        if (_order.Length < _frameCount)
+        {
+            _order = new int[_frames.Length];
+        }
+
+        int count = 0;
+        for (int i = 0; i < _frameCount; i++)
+        {
+            if (_frames[i].FirstChunk >= 0)
+            {
+                _order[count++] = i;
+            }
+        }
+
+        PlannedFrame[] frames = _frames;
+        _order.AsSpan(0, count).Sort((a, b) => frames[a].PackOrder != frames[b].PackOrder
+            ? frames[a].PackOrder.CompareTo(frames[b].PackOrder)
+            : frames[a].Reference.Offset.CompareTo(frames[b].Reference.Offset));
+        Join(count, maxRead);
+    }
+
+    public void Clear()
+    {
+        _frameNumbers.Clear();
+        _packNumbers.Clear();
+        _chunks.Clear();
+        _frameCount = 0;
+        Files.Clear();
+        Direct.Clear();
+        Compare.Clear();
+        Completed.Clear();
+        Links.Clear();
+        Reads.Clear();
+        Cost = 0;
+    }
+
+    private void Join(int count, int maxRead)
+    {
+        for (int first = 0; first < count;)
+        {
+            ref PlannedFrame start = ref FrameAt(first);
+            long end = start.Reference.Offset + (long)start.Reference.StoredLength;
+            int next = first + 1;
+            for (; next < count; next++)
+            {
+                ref PlannedFrame frame = ref FrameAt(next);
+                long frameEnd = frame.Reference.Offset + (long)frame.Reference.StoredLength;
+                if (frame.PackOrder != start.PackOrder || frame.Reference.Offset > end + MaxGap || frameEnd - start.Reference.Offset > maxRead)
+                {
+                    break;
+                }
+
+                end = Math.Max(end, frameEnd);
+            }
+
+            Reads.Add(new ReadGroup(first, next - first, start.Reference.Offset, (int)Math.Min(end - start.Reference.Offset, maxRead)));
+            first = next;
+        }
+    }
+}
