@@ -37,6 +37,7 @@ internal sealed class CommandLine(CliHost host)
                 throw Misuse.Explain(parsed, root, args);
             }
 
+            verb.CheckCount(arguments.Positional);
             Settings settings = Settings.Load(arguments, host.Environment);
             screen = CreateScreen(arguments, settings.Text("log-format") ?? "text");
             Invocation run = new(host, arguments, settings, screen);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using BackupIQ.Cli.Output;
 using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands;
@@ -6,6 +7,9 @@ namespace BackupIQ.Cli.Commands;
 /// <summary>A verb of the command line: what it takes, and what it does.</summary>
 internal abstract class Verb(string name, string description) : Command(name, description)
 {
+    private int _least;
+    private int _most;
+
     /// <summary>Lines of examples that the verb's help ends with.</summary>
     public virtual IReadOnlyList<string> Examples => [];
 
@@ -25,8 +29,30 @@ internal abstract class Verb(string name, string description) : Command(name, de
         Options.Add(new Option<string[]>(name, aliases) { Description = description + " (repeatable)", HelpName = valueName, Arity = ArgumentArity.OneOrMore });
 
     /// <summary>Declares what stands without a flag.</summary>
-    protected void Positional(string name, string description, int atLeast = 0, int atMost = 100_000) =>
-        Arguments.Add(new Argument<string[]>(name) { Description = description, Arity = new ArgumentArity(atLeast, atMost) });
+    protected void Positional(string name, string description, int atLeast = 0, int atMost = 100_000)
+    {
+        _least = atLeast;
+        _most = atMost;
+        Arguments.Add(new Argument<string[]>(name) { Description = description, Arity = new ArgumentArity(atLeast, 100_000) });
+    }
+
+    /// <summary>Whether what stands without a flag may be given several times.</summary>
+    public bool TakesMany => _most > 1;
+
+    /// <summary>Refuses too few or too many arguments, with a line that says what is missing or too much.</summary>
+    /// <exception cref="BackupIQException"><see cref="ErrorCodes.Usage"/></exception>
+    public void CheckCount(IReadOnlyList<string> positional)
+    {
+        if (positional.Count < _least)
+        {
+            throw Misuse($"'{Path(this)}' needs {Arguments[0].Name}: {Arguments[0].Description}");
+        }
+
+        if (positional.Count > _most)
+        {
+            throw Misuse($"'{Path(this)}' takes no further argument: '{DisplayText.Of(positional[_most])}'");
+        }
+    }
 
     /// <summary>A failure that says how the verb is used.</summary>
     protected BackupIQException Misuse(string message, string? guidance = null) =>

@@ -11,7 +11,7 @@ internal static class Failure
         string details = string.Join(", ", failure.Details.Select(static detail => $"{detail.Key} {detail.Value}"));
         string what = failure.Message.TrimEnd('.', ' ');
         string line = details.Length == 0 ? what : $"{what} ({details})";
-        return DisplayText.Of(failure.Guidance.Length == 0 ? line : $"{line}. {failure.Guidance}");
+        return DisplayText.Of(failure.Guidance.Length == 0 ? line : $"{line}{(line.EndsWith('?') ? "" : ".")} {failure.Guidance}");
     }
 
     /// <summary>A failure that nobody foresaw, as one of ours.</summary>

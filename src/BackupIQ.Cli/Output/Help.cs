@@ -55,7 +55,7 @@ internal static class Help
         text.Append(command.Subcommands.Count > 0 ? " VERB" : "");
         foreach (Argument argument in command.Arguments)
         {
-            string shown = argument.Arity.MaximumNumberOfValues > 2 ? argument.Name + "…" : argument.Name;
+            string shown = command is Verb { TakesMany: true } ? argument.Name + "…" : argument.Name;
             text.Append(argument.Arity.MinimumNumberOfValues == 0 ? $" [{shown}]" : $" {shown}");
         }
 

@@ -32,10 +32,10 @@ internal static class Misuse
         {
             string choices = string.Join(", ", group.Subcommands.Select(static verb => verb.Name));
             return unmatched is null
-                ? new BackupIQException(ErrorCodes.Usage, $"'backupiq {group.Name}' needs one of {choices}", help)
+                ? new BackupIQException(ErrorCodes.Usage, $"'{group.Name}' needs one of {choices}", help)
                 : new BackupIQException(
                     ErrorCodes.Usage,
-                    $"unknown: '{DisplayText.Of($"{group.Name} {unmatched}")}'{DidYouMean(unmatched, group.Subcommands.Select(static verb => verb.Name))}",
+                    $"unknown verb '{DisplayText.Of($"{group.Name} {unmatched}")}'{DidYouMean(unmatched, group.Subcommands.Select(static verb => verb.Name))}",
                     $"Use one of {choices}.");
         }
 
@@ -57,8 +57,8 @@ internal static class Misuse
         string message = error.SymbolResult switch
         {
             OptionResult { Tokens.Count: 0 } option => $"{option.Option.Name} needs a value ({option.Option.HelpName})",
-            ArgumentResult argument => $"'{Verb.Path(command)}' needs {argument.Argument.Name}",
-            CommandResult when command.Arguments.FirstOrDefault() is { } argument => $"'{Verb.Path(command)}' needs {argument.Name}",
+            ArgumentResult or CommandResult when command.Arguments.FirstOrDefault() is { } argument =>
+                $"'{Verb.Path(command)}' needs {argument.Name}: {argument.Description}",
             _ => error.Message,
         };
         return new BackupIQException(ErrorCodes.Usage, DisplayText.Of(message), help);
