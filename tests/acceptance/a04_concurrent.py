@@ -2,8 +2,8 @@
 """A4: four backups of different trees at once into one repository, which share part of their contents."""
 import os
 
-import corpora
 from harness import Acceptance, Failed, Repository, compare, copy_tree
+import corpora  # found by way of harness
 
 
 def body(a):

@@ -4,8 +4,8 @@ reported. A damaged slot or configuration is made good by another; with none lef
 import os
 import shutil
 
-import corpora
 from harness import EXIT_CODES, Acceptance, Failed, Repository, compare, copy_tree, differing, fresh, has_stack_trace
+import corpora  # found by way of harness
 
 # Names under the repository's folder, as docs/format.md gives them.
 DATA, METADATA, INDEX, SNAPSHOT, KEYS, CONFIGURATION = "d/", "m/", "i/", "s/", "keys/", "config/"

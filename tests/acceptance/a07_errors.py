@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 
-import corpora
 from harness import EXIT_CODES, MIB, Acceptance, Failed, Repository, copy_tree, fresh, has_stack_trace
+import corpora  # found by way of harness
 
 MEMORY_LIMIT = 400 * MIB  # of a command on a small repository, whatever the objects claim
 

@@ -139,7 +139,9 @@ public sealed class ExcludesEqualResticTests : IDisposable
                 }
                 else if (kind < 52)
                 {
-                    _ = Syscalls.MakeNode(AtFlags.WorkingFolder, U(path), (kind == 50 ? FileModes.Fifo : FileModes.Socket) | 0x180u);
+                    // restic 0.14 waits for ever for the header of a tag that is a fifo.
+                    bool isFifo = kind == 50 && name != "baz.txt";
+                    _ = Syscalls.MakeNode(AtFlags.WorkingFolder, U(path), (isFifo ? FileModes.Fifo : FileModes.Socket) | 0x180u);
                 }
                 else
                 {
@@ -430,6 +432,7 @@ public sealed class ExcludesEqualResticTests : IDisposable
         start.Environment.Remove("A11_MISSING");
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync();
+        using Timer limit = new(_ => process.Kill(), null, TimeSpan.FromMinutes(10), Timeout.InfiniteTimeSpan);
         string output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
         return (process.ExitCode, output, error.Result);

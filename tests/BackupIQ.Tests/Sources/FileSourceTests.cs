@@ -374,6 +374,16 @@ public sealed class FileSourceTests : IDisposable
     }
 
     [Fact]
+    public void ATagThatIsAFifoIsNotWaitedFor()
+    {
+        _ = Syscalls.MakeNode(AtFlags.WorkingFolder, U(At(".tag")), FileModes.Fifo | 0x180u);
+        File.WriteAllText(At("f"), "f");
+        using FileSource source = new(new FileSourceOptions { Paths = [_scratch.PathBytes], ExcludeIfPresent = [FolderTag.Parse(".tag:x"u8)] });
+        Describe(source).Keys.ShouldBe([".tag", "f"]);
+        source.Notices.ShouldHaveSingleItem().Message.ShouldContain("tag");
+    }
+
+    [Fact]
     public void FoldersOfOurOwnAreLeftOutAndTold()
     {
         Directory.CreateDirectory(At("repo/data"));
