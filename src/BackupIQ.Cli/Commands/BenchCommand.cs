@@ -9,7 +9,13 @@ namespace BackupIQ.Cli.Commands;
 internal sealed class BenchCommand : Verb
 {
     public BenchCommand()
-        : base("bench", "Measures how fast this machine does the steps of a backup, on one core.") => Subcommands.Add(new BenchCompressionCommand());
+        : base("bench", "Measures how fast this machine does the steps of a backup, on one core.")
+    {
+        Subcommands.Add(new BenchCompressionCommand());
+
+        // Without an action the parser would insist on one of the verbs below; it is never called.
+        SetAction(static _ => ExitCodes.Done);
+    }
 
     /// <inheritdoc/>
     public override Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)

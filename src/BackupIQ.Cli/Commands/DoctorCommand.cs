@@ -126,7 +126,7 @@ internal sealed class DoctorCommand : Verb
         string?[] privateFolders =
         [
             run.Settings.Text("repo") is { } url ? BackupIqRepository.LocalPath(url) : folders.DefaultRepository,
-            run.Settings.Text("cache-dir") ?? folders.Cache,
+            run.CacheFolder,
             folders.Config,
         ];
         string?[] privateFiles = [run.Settings.Text("key-file"), run.Settings.Text("password-file"), folders.DefaultKeyFile, folders.DefaultRecoveryKit];
@@ -159,7 +159,7 @@ internal sealed class DoctorCommand : Verb
 
     private static void Cache(Invocation run, List<Finding> findings, CancellationToken cancellationToken)
     {
-        string cache = run.Settings.Text("cache-dir") ?? run.Settings.Folders.Cache;
+        string cache = run.CacheFolder;
         long size = 0;
         if (Directory.Exists(cache))
         {
