@@ -31,6 +31,7 @@ internal static class FirstUse
             PrivateFile.Write(keyFile, RandomNumberGenerator.GetBytes(KeyLength));
         }
 
+        run.MakeCacheFolder();
         RepositorySecrets secrets = run.Secrets.ForOpening(url);
         (BackupIqRepository repository, string? kit) = await BackupIqRepository
             .CreateAsync(url, secrets, run.RepositoryOptions, time: run.Host.Time, cancellationToken: cancellationToken).ConfigureAwait(false);

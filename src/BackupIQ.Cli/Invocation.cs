@@ -54,10 +54,13 @@ internal sealed class Invocation
         }
     }
 
+    /// <summary>Where the caches are.</summary>
+    public string CacheFolder => Settings.Text("cache-dir") ?? Settings.Folders.Cache;
+
     /// <summary>How this process uses a repository.</summary>
     public RepositoryOptions RepositoryOptions => new()
     {
-        CacheFolder = Settings.Text("cache-dir") ?? Settings.Folders.Cache,
+        CacheFolder = Directory.Exists(CacheFolder) ? CacheFolder : null,
         MemoryBudget = Settings.Size("memory"),
         Jobs = Settings.Number("jobs"),
         UploadLimit = Settings.Size("limit-upload"),
@@ -87,6 +90,7 @@ internal sealed class Invocation
         RepositorySecrets secrets = Secrets.ForOpening(url);
         try
         {
+            MakeCacheFolder();
             BackupIqRepository repository = await BackupIqRepository
                 .OpenAsync(url, secrets, RepositoryOptions, Host.Time, cancellationToken).ConfigureAwait(false);
             foreach (string finding in repository.Findings)
@@ -100,6 +104,19 @@ internal sealed class Invocation
         {
             secrets.Password?.Dispose();
             secrets.KeyFile?.Dispose();
+        }
+    }
+
+    /// <summary>Makes the cache's folder, for its owner alone. Where that cannot be, the run goes on: a cache is a convenience.</summary>
+    public void MakeCacheFolder()
+    {
+        try
+        {
+            PrivateFile.MakeFolder(CacheFolder);
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            Screen.Note(DisplayText.Of($"The cache folder {CacheFolder} cannot be made: {fault.Message}"), Verbosity.Detailed);
         }
     }
 

@@ -1,13 +1,16 @@
 using System.Reflection;
 using System.Text;
 using BackupIQ.Engine.Backup;
+using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Jobs.Browsing;
 using BackupIQ.Jobs.Composition;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
+using BackupIQ.Repository.Index;
 using BackupIQ.Repository.Keys;
 using BackupIQ.Sources.Files;
+using BackupIQ.Sources.Files.Restore;
 using BackupIQ.Storage;
 
 namespace BackupIQ.Jobs;
@@ -164,6 +167,39 @@ public sealed class BackupIqRepository : IAsyncDisposable
     {
         IReadOnlyList<Snapshot> all = await new SnapshotStore(_repository).ListAsync(cancellationToken).ConfigureAwait(false);
         return SnapshotInfo.From(SnapshotStore.Find(query is null ? all : [.. all.Where(snapshot => query.Matches(SnapshotInfo.From(snapshot)))], text));
+    }
+
+    /// <summary>
+    /// Restores. When this returns, everything that was restored is durable; entries that could not be are told to
+    /// <paramref name="monitor"/> and counted.
+    /// </summary>
+    /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>PathNotFound</c>, or repository or target failed as a whole.</exception>
+    public async Task<RestoreOutcome> RestoreAsync(RestoreRequest request, RestoreMonitor? monitor = null, CancellationToken cancellationToken = default)
+    {
+        monitor ??= new RestoreMonitor();
+        RestoreOptions options = request.ToOptions(_options);
+        Snapshot snapshot = await new SnapshotStore(_repository).FindAsync(request.Snapshot, cancellationToken).ConfigureAwait(false);
+        IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
+        using ChunkIndex index = load.Index;
+        using LinuxRestoreTarget target = new(request.Target);
+        RestoreResult result = await RestoreRunner
+            .RunAsync(_repository, index, snapshot, request.Path, target, options, monitor.Progress, cancellationToken).ConfigureAwait(false);
+        return new RestoreOutcome
+        {
+            Snapshot = SnapshotInfo.From(snapshot),
+            TotalFiles = result.TotalFiles,
+            FilesRestored = result.FilesRestored,
+            FilesUnchanged = result.FilesUnchanged,
+            FilesSkipped = result.FilesSkipped,
+            FilesDeleted = result.FilesDeleted,
+            FilesVerified = result.FilesVerified,
+            TotalBytes = result.TotalBytes,
+            BytesRestored = result.BytesRestored,
+            Errors = result.ErrorCount,
+            Warnings = [.. result.Warnings.Select(static warning => (warning.Message, warning.Count, warning.Examples))],
+            Duration = result.Duration,
+            ExitCode = result.ExitCode,
+        };
     }
 
     /// <summary>Opens what snapshots hold, for listing and searching. The caller disposes it.</summary>

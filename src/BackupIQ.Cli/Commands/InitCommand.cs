@@ -41,6 +41,7 @@ internal sealed class InitCommand : Verb
             throw new BackupIQException(ErrorCodes.Configuration, "The file for the recovery kit is already there", "Choose another file.").With("file", kitFile);
         }
 
+        run.MakeCacheFolder();
         await using BackupIqRepository? chunkerFrom = await OpenModelAsync(run, cancellationToken).ConfigureAwait(false);
         RepositorySecrets secrets = run.Secrets.ForCreating(
             made => run.Screen.Note(DisplayText.Of($"made the key file {made}: without it or a recovery kit nobody can read the repository, so keep copies elsewhere")));

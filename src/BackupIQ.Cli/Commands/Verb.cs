@@ -26,7 +26,7 @@ internal abstract class Verb(string name, string description) : Command(name, de
 
     /// <summary>Declares a flag that may be written several times.</summary>
     protected void List(string name, string valueName, string description, params string[] aliases) =>
-        Options.Add(new Option<string[]>(name, aliases) { Description = description + " (repeatable)", HelpName = valueName, Arity = ArgumentArity.OneOrMore });
+        Options.Add(new Option<string[]>(name, aliases) { Description = description, HelpName = valueName + "…", Arity = ArgumentArity.OneOrMore });
 
     /// <summary>Declares what stands without a flag.</summary>
     protected void Positional(string name, string description, int atLeast = 0, int atMost = 100_000)

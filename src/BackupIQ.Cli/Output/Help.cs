@@ -52,7 +52,7 @@ internal static class Help
     {
         StringBuilder text = new();
         text.Append($"{command.Description}\n\nUsage: backupiq {Verb.Path(command)}");
-        text.Append(command.Subcommands.Count > 0 ? " VERB" : "");
+        text.Append(command.Subcommands.Count > 0 ? command is VerbGroup ? " VERB" : " [VERB]" : "");
         foreach (Argument argument in command.Arguments)
         {
             string shown = command is Verb { TakesMany: true } ? argument.Name + "…" : argument.Name;
@@ -77,6 +77,7 @@ internal static class Help
             }
         }
 
+        text.Append(command.Options.Any(static option => option.HelpName?.EndsWith('…') == true) ? "\n… may be given several times.\n" : "");
         text.Append("\nFlags of every verb (--repo, --json, --quiet …): backupiq help\n");
         return text.ToString();
     }

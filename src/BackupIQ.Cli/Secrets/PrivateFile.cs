@@ -7,16 +7,27 @@ internal static class PrivateFile
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
+    /// <summary>Makes a folder 0700 where it is not there yet; what is missing above it, too.</summary>
+    public static void MakeFolder(string folder)
+    {
+        if (!Directory.Exists(folder))
+        {
+            if (Path.GetDirectoryName(folder) is { } parent)
+            {
+                MakeFolder(parent);
+            }
+
+            Directory.CreateDirectory(folder, OwnerOnly | UnixFileMode.UserExecute);
+        }
+    }
+
     /// <summary>Writes a new file, 0600 from its first moment, and makes it durable; its folder is made 0700.</summary>
     /// <exception cref="BackupIQException"><see cref="ErrorCodes.Configuration"/>: something is there already, or it cannot be written.</exception>
     public static void Write(string path, ReadOnlySpan<byte> bytes)
     {
         try
         {
-            if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder && !Directory.Exists(folder))
-            {
-                Directory.CreateDirectory(folder, OwnerOnly | UnixFileMode.UserExecute);
-            }
+            MakeFolder(Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/");
 
             using FileStream file = new(path, new FileStreamOptions
             {

@@ -1,0 +1,225 @@
+using System.Runtime.InteropServices;
+using BackupIQ.Cli.Configuration;
+using BackupIQ.Cli.Output;
+using BackupIQ.Cli.Secrets;
+using BackupIQ.Jobs;
+
+namespace BackupIQ.Cli.Commands;
+
+/// <summary><c>doctor</c>: what could go wrong here, before it does.</summary>
+internal sealed class DoctorCommand : Verb
+{
+    private static readonly (string Program, string Purpose)[] Programs =
+    [
+        ("pg_dump", "logical PostgreSQL backups"),
+        ("mariadb-dump", "logical MySQL and MariaDB backups"),
+        ("rclone", "storage of other providers"),
+        ("redis-cli", "Redis backups"),
+    ];
+
+    public DoctorCommand()
+        : base("doctor", "Looks for what could go wrong: libraries, permissions, keys, clock.") =>
+        Flag("--confirm-kit", "say that key and recovery kit of the default repository lie elsewhere, too");
+
+    private enum Level
+    {
+        Good,
+        Note,
+        Warning,
+        Failed,
+    }
+
+    /// <inheritdoc/>
+    public override Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
+    {
+        List<Finding> findings = [];
+        Libraries(findings);
+        OptionalPrograms(run, findings);
+        Configuration(run, findings);
+        DefaultRepository(run, findings);
+        Permissions(run, findings);
+        Cache(run, findings, cancellationToken);
+        Clock(run, findings);
+
+        if (run.WantsJson)
+        {
+            WriteJson(run, findings);
+        }
+        else
+        {
+            Show(run, findings);
+        }
+
+        return Task.FromResult(
+            findings.Any(static finding => finding.Level == Level.Failed) ? ExitCodes.Usage
+            : findings.Any(static finding => finding.Level == Level.Warning) ? ExitCodes.Warnings
+            : ExitCodes.Done);
+    }
+
+    private static void Libraries(List<Finding> findings)
+    {
+        foreach (SystemLibrary library in SystemLibraries.Inspect())
+        {
+            findings.Add(library.Version is { } version
+                ? new Finding(Level.Good, library.Purpose, $"{library.FileName ?? "built in"} {version}")
+                : new Finding(Level.Warning, library.Purpose, $"{library.FileName} is missing", $"Install it: apt install {library.DebianPackage}"));
+        }
+    }
+
+    private static void OptionalPrograms(Invocation run, List<Finding> findings)
+    {
+        string[] folders = (run.Settings.Environment("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
+        foreach ((string program, string purpose) in Programs)
+        {
+            string? found = folders.Select(folder => System.IO.Path.Join(folder, program)).FirstOrDefault(File.Exists);
+            findings.Add(new Finding(Level.Good, program, found ?? $"not installed; only needed for {purpose}"));
+        }
+    }
+
+    private static void Configuration(Invocation run, List<Finding> findings)
+    {
+        foreach (ConfigFinding finding in run.Settings.File.Findings)
+        {
+            findings.Add(new Finding(Level.Failed, "configuration", finding.ToString(), "Correct the line."));
+        }
+
+        if (run.Settings.File.Findings.Count == 0)
+        {
+            findings.Add(new Finding(
+                Level.Good, "configuration", run.Settings.File.Files.Count == 0 ? "none; defaults are in force" : string.Join(", ", run.Settings.File.Files)));
+        }
+
+        SettingValue repo = run.Settings.Get("repo");
+        string? url = repo.Text ?? (BackupIqRepository.Exists(run.Settings.Folders.DefaultRepository) ? run.Settings.Folders.DefaultRepository : null);
+        findings.Add(url is null
+            ? new Finding(Level.Note, "repository", "none yet", "'backupiq backup DIR' makes one on this disk, 'backupiq init --repo PATH' elsewhere.")
+            : BackupIqRepository.LocalPath(url) is not null && !BackupIqRepository.Exists(url)
+                ? new Finding(Level.Warning, "repository", $"{url} ({repo.Place}) is not there", "Mount its disk, or correct the setting.")
+                : new Finding(Level.Good, "repository", url));
+    }
+
+    private static void DefaultRepository(Invocation run, List<Finding> findings)
+    {
+        UserFolders folders = run.Settings.Folders;
+        if (!BackupIqRepository.Exists(folders.DefaultRepository) || !File.Exists(folders.DefaultKeyFile))
+        {
+            return;
+        }
+
+        if (run.Arguments.Has("--confirm-kit") && !File.Exists(folders.ConfirmedKits))
+        {
+            PrivateFile.Write(folders.ConfirmedKits, System.Text.Encoding.UTF8.GetBytes(folders.DefaultRepository + "\n"));
+        }
+
+        findings.Add(File.Exists(folders.ConfirmedKits)
+            ? new Finding(Level.Good, "recovery kit", "you said that key and kit lie elsewhere, too")
+            : new Finding(
+                Level.Note,
+                "recovery kit",
+                $"the repository {folders.DefaultRepository}, its key {folders.DefaultKeyFile} and recovery kit {folders.DefaultRecoveryKit} are all on this disk: when it fails, all are lost",
+                "Copy key and kit elsewhere, then say so with 'backupiq doctor --confirm-kit'."));
+    }
+
+    private static void Permissions(Invocation run, List<Finding> findings)
+    {
+        UserFolders folders = run.Settings.Folders;
+        string?[] privateFolders =
+        [
+            run.Settings.Text("repo") is { } url ? BackupIqRepository.LocalPath(url) : folders.DefaultRepository,
+            run.CacheFolder,
+            folders.Config,
+        ];
+        string?[] privateFiles = [run.Settings.Text("key-file"), run.Settings.Text("password-file"), folders.DefaultKeyFile, folders.DefaultRecoveryKit];
+        int wide = 0;
+        foreach (string path in privateFolders.Concat(privateFiles).OfType<string>().Distinct())
+        {
+            bool isFolder = Directory.Exists(path);
+            if (!isFolder && !File.Exists(path))
+            {
+                continue;
+            }
+
+            UnixFileMode mode = File.GetUnixFileMode(path);
+            const UnixFileMode others = UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
+                | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
+            if ((mode & others) != 0)
+            {
+                wide++;
+                string right = isFolder ? "0700" : "0600";
+                findings.Add(new Finding(
+                    Level.Warning, "permissions", $"{path} is open to others ({Convert.ToString((int)mode, 8).PadLeft(4, '0')})", $"chmod {right} {path}"));
+            }
+        }
+
+        if (wide == 0)
+        {
+            findings.Add(new Finding(Level.Good, "permissions", "repository, keys and caches are yours alone"));
+        }
+    }
+
+    private static void Cache(Invocation run, List<Finding> findings, CancellationToken cancellationToken)
+    {
+        string cache = run.CacheFolder;
+        long size = 0;
+        if (Directory.Exists(cache))
+        {
+            foreach (FileInfo file in new DirectoryInfo(cache).EnumerateFiles("*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true, AttributesToSkip = FileAttributes.ReparsePoint }))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                size += file.Length;
+            }
+        }
+
+        findings.Add(new Finding(Level.Good, "cache", $"{cache}, {Words.Size(size)}; can be deleted at any time"));
+    }
+
+    private static void Clock(Invocation run, List<Finding> findings)
+    {
+        DateTimeOffset now = run.Host.Time.GetUtcNow();
+        DateTimeOffset built = File.Exists(Environment.ProcessPath) ? new DateTimeOffset(File.GetLastWriteTimeUtc(Environment.ProcessPath)) : now;
+        findings.Add(now < built.AddDays(-1)
+            ? new Finding(Level.Warning, "clock", $"it says {now:u}, before this program was installed", "Set the clock: retention goes by it.")
+            : new Finding(Level.Good, "clock", $"{now:u}"));
+    }
+
+    private static void Show(Invocation run, List<Finding> findings)
+    {
+        run.Print(output =>
+        {
+            output.WriteLine($"BackupIQ {BackupIqRepository.Version}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}, {Words.Count(Environment.ProcessorCount, "core")}");
+            foreach (Finding finding in findings)
+            {
+                string mark = finding.Level switch { Level.Good => "ok  ", Level.Note => "note", Level.Warning => "WARN", _ => "FAIL" };
+                output.WriteLine($"{mark}  {finding.Check}: {DisplayText.Of(finding.Message)}");
+                if (finding.Guidance is { } guidance)
+                {
+                    output.WriteLine($"      -> {DisplayText.Of(guidance)}");
+                }
+            }
+        });
+    }
+
+    private static void WriteJson(Invocation run, List<Finding> findings) => run.Json.Document(writer =>
+    {
+        writer.WriteStartObject();
+        writer.WriteString("version", BackupIqRepository.Version);
+        writer.WriteString("runtime", RuntimeInformation.FrameworkDescription);
+        writer.WriteString("os", RuntimeInformation.OSDescription);
+        writer.WriteBoolean("ok", findings.TrueForAll(static finding => finding.Level <= Level.Note));
+        writer.WriteStartArray("findings");
+        foreach (Finding finding in findings)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("level", finding.Level.ToString().ToLowerInvariant());
+            writer.WriteString("check", finding.Check);
+            writer.WriteString("message", finding.Message);
+            writer.WriteString("guidance", finding.Guidance);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+        writer.WriteEndObject();
+    });
+
+    private sealed record Finding(Level Level, string Check, string Message, string? Guidance = null);
+}
