@@ -3,6 +3,7 @@ using System.Text;
 using BackupIQ.Engine.Backup;
 using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
+using BackupIQ.Engine.Verification;
 using BackupIQ.Jobs.Browsing;
 using BackupIQ.Jobs.Composition;
 using BackupIQ.Primitives;
@@ -200,6 +201,24 @@ public sealed class BackupIqRepository : IAsyncDisposable
             Duration = result.Duration,
             ExitCode = result.ExitCode,
         };
+    }
+
+    /// <summary>Checks that the repository is whole. Damage is in the outcome and no exception.</summary>
+    /// <exception cref="BackupIQException">The storage cannot be read, or <see cref="CheckRequest.ReadData"/> is malformed.</exception>
+    public async Task<CheckOutcome> CheckAsync(CheckRequest request, CheckMonitor? monitor = null, CancellationToken cancellationToken = default)
+    {
+        CheckOptions options = new()
+        {
+            ReadData = request.ReadData switch
+            {
+                null => null,
+                "all" => ReadDataSubset.All,
+                string subset => ReadDataSubset.Parse(subset),
+            },
+            HashPacks = request.HashPacks,
+        };
+        CheckRunner runner = new(_repository, _time);
+        return CheckOutcome.From(await runner.RunAsync(options, (monitor ?? new CheckMonitor()).Progress, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Opens what snapshots hold, for listing and searching. The caller disposes it.</summary>

@@ -89,6 +89,7 @@ public interface ITargetFile : IDisposable
     /// <summary>Reserves space as far as the file system can, so that a lack of it shows now and the file is not scattered.</summary>
     void Reserve(long length);
 
+    /// <summary>Writes all of <paramref name="bytes"/> at <paramref name="offset"/>; the file grows as needed.</summary>
     void Write(ReadOnlySpan<byte> bytes, long offset);
 
     /// <summary>Reads until <paramref name="destination"/> is full or the file ends; returns the bytes read.</summary>

@@ -124,13 +124,22 @@ public sealed class FrameCompressionTests
         byte[] back = new byte[plain.Length];
         FrameCompression result = default;
         Once();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 20; i++)
+
+        // A collection that another thread brings about may charge this one with the rest of its allocation block, once; what a frame
+        // allocated itself would show in every round.
+        long least = long.MaxValue;
+        for (int round = 0; round < 5; round++)
         {
-            Once();
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 20; i++)
+            {
+                Once();
+            }
+
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
         }
 
-        (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBe(0);
+        least.ShouldBe(0);
 
         void Once()
         {
