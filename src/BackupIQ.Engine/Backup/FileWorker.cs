@@ -149,7 +149,7 @@ internal sealed unsafe class FileWorker : IDisposable
 
         List<Extent> extents = [];
         long at = 0;
-        while (at < size && file.NextData(at, size - at, out long offset, out long length))
+        while (at < size && file.NextData(at, size, out long offset, out long length))
         {
             long read = ReadRange(file, offset, length, hint, chunks);
             if (read > 0)

@@ -50,10 +50,10 @@ public interface ISourceFile : IDisposable
     int Read(Span<byte> destination, long offset);
 
     /// <summary>
-    /// The next run of data at or after <paramref name="offset"/>; false when only a hole follows. A source without holes answers with
-    /// all that is left.
+    /// The next run of data at or after <paramref name="offset"/> and before <paramref name="fileEnd"/>; false when only a hole follows.
+    /// A source without holes answers with all that is left.
     /// </summary>
-    bool NextData(long offset, long length, out long dataOffset, out long dataLength);
+    bool NextData(long offset, long fileEnd, out long dataOffset, out long dataLength);
 }
 
 /// <summary>What the file system says of an entry: enough to tell whether it changed.</summary>

@@ -136,7 +136,7 @@ public sealed unsafe class GearChunker
     /// Two steps a turn, since a taken branch costs as much as a step.
     /// </summary>
     [SkipLocalsInit]
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     private static nint Scan(byte* lane, nint stride, nint i, nint length, ulong* gear, ulong limit, ulong* hashes)
     {
         byte* lane1 = lane + stride;
@@ -190,7 +190,7 @@ public sealed unsafe class GearChunker
     }
 
     /// <summary>Scans one stretch in order, as <see cref="Scan"/> does four.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     private static nint ScanOne(byte* data, nint i, nint length, ulong* gear, ulong limit, ref ulong hash)
     {
         ulong h = hash;

@@ -45,6 +45,10 @@ internal unsafe interface IBlake3Lanes<TVector>
 /// BLAKE3's compression by lanes: vector i holds word i of every hash, so that chunks or parents of one input are hashed side by side.
 /// One text for all widths; the widths differ in <typeparamref name="TLanes"/>.
 /// </summary>
+/// <remarks>
+/// These methods are optimised at their first call, since a short run never reaches the second tier, and never inlined: inlined into a
+/// caller's second tier, the compiler ran out of budget for the G functions in one process of twenty, which made it six times slower.
+/// </remarks>
 internal static unsafe class Blake3Lanes<TLanes, TVector>
     where TLanes : struct, IBlake3Lanes<TVector>
     where TVector : unmanaged
@@ -57,7 +61,7 @@ internal static unsafe class Blake3Lanes<TLanes, TVector>
     /// <paramref name="output"/>, 32 bytes each, which may overlap the inputs.
     /// </summary>
     [SkipLocalsInit]
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     public static void Run(
         byte* input, nint stride, int count, int blocks, uint* key, ulong counter, uint increment, uint flags, uint start, uint end, byte* output)
     {

@@ -70,7 +70,7 @@ internal static unsafe class Blake3Rows<TRows, TVector>
     /// which <paramref name="lastLength"/> count, when that is given (one hash only), else from the inputs too.
     /// </summary>
     [SkipLocalsInit]
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     public static void Run(
         uint* cv, byte* first, byte* second, int blocks, byte* last, uint lastLength, ulong counter, ulong secondCounter, uint flags, uint start, uint end)
     {

@@ -13,7 +13,7 @@ internal static unsafe class Blake3Scalar
     /// all 16 words of output, of which the first 8 are the next chaining value. <paramref name="output"/> may be <paramref name="cv"/>
     /// only when it has room for 16 words.
     /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     public static void Compress(uint* cv, byte* block, uint length, ulong counter, uint flags, uint* output)
     {
         uint* m = (uint*)block;

@@ -1,5 +1,5 @@
 using BackupIQ.Primitives;
-using BackupIQ.Repository.Index;
+using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Packs;
 
 namespace BackupIQ.Repository.Maintenance;

@@ -146,7 +146,10 @@ public sealed class RepositoryCheck : IDisposable
         return fate;
     }
 
-    /// <summary>A number for a metadata chunk by which to remember it: below 2^32; -1 when the index does not know it.</summary>
+    /// <summary>Entries of the index: every number of <see cref="NumberOf"/> is below.</summary>
+    public long EntryCount => _index.EntryCount;
+
+    /// <summary>A number for a metadata chunk by which to remember it; -1 when the index does not know it.</summary>
     public long NumberOf(in ChunkId id) => _index.NumberOf(id);
 
     /// <summary>True for the first who comes to this metadata chunk; also when nothing knows it, for then it cannot be remembered.</summary>

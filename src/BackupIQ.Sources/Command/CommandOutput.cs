@@ -58,7 +58,7 @@ internal sealed class CommandOutput(CommandSource source, byte[] path, Process? 
 
     /// <inheritdoc/>
     /// <remarks>How much is left is not known before the end: the answer is all that could be.</remarks>
-    public bool NextData(long offset, long length, out long dataOffset, out long dataLength)
+    public bool NextData(long offset, long fileEnd, out long dataOffset, out long dataLength)
     {
         dataOffset = offset;
         dataLength = _ended ? 0 : long.MaxValue - offset;

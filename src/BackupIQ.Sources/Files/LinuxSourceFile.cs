@@ -37,12 +37,12 @@ internal sealed class LinuxSourceFile : ISourceFile
     }
 
     /// <inheritdoc/>
-    /// <remarks><paramref name="length"/> is where the caller takes the file to end; no run goes beyond it.</remarks>
-    public bool NextData(long offset, long length, out long dataOffset, out long dataLength)
+    /// <remarks><paramref name="fileEnd"/> is where the caller takes the file to end; no run goes beyond it.</remarks>
+    public bool NextData(long offset, long fileEnd, out long dataOffset, out long dataLength)
     {
         dataOffset = offset;
         dataLength = 0;
-        if (offset >= length)
+        if (offset >= fileEnd)
         {
             return false;
         }
@@ -58,7 +58,7 @@ internal sealed class LinuxSourceFile : ISourceFile
         if (data is -Errno.Invalid or -Errno.NotSupported || hole is -Errno.Invalid or -Errno.NotSupported)
         {
             // The file system knows no holes.
-            dataLength = length - offset;
+            dataLength = fileEnd - offset;
             return true;
         }
 
@@ -68,13 +68,13 @@ internal sealed class LinuxSourceFile : ISourceFile
         }
 
         // It shrank between the two questions: nothing is left.
-        if (hole == -Errno.NoDevice || data >= length)
+        if (hole == -Errno.NoDevice || data >= fileEnd)
         {
             return false;
         }
 
         dataOffset = data;
-        dataLength = Math.Min(hole, length) - data;
+        dataLength = Math.Min(hole, fileEnd) - data;
         return dataLength > 0;
     }
 

@@ -31,13 +31,15 @@ public sealed class LocalBackend : IStorageBackend
 
     private readonly string _root;
     private readonly Publication _publication;
+    private readonly Action? _beforePublishing;
     private readonly DurableFolders _folders;
     private readonly HandleCache _handles;
 
-    private LocalBackend(string root, Publication publication, LocalOptions options, TimeProvider time)
+    private LocalBackend(string root, Publication publication, LocalOptions options, TimeProvider time, Action? beforePublishing)
     {
         _root = root;
         _publication = publication;
+        _beforePublishing = beforePublishing;
         _folders = new DurableFolders(root);
         _handles = new HandleCache(OpenHandles, time);
         SpoolFolder = Path.Join(root, SpoolName);
@@ -89,8 +91,12 @@ public sealed class LocalBackend : IStorageBackend
     /// <exception cref="StorageException">With <c>StorageConnection</c> when it is not there.</exception>
     public static LocalBackend Open(string root, LocalOptions options, TimeProvider time) => Open(root, options, time, null);
 
-    /// <summary>For tests: uses <paramref name="publication"/> instead of finding out.</summary>
-    internal static LocalBackend Open(string root, LocalOptions options, TimeProvider time, Publication? publication)
+    /// <summary>
+    /// For tests: uses <paramref name="publication"/> instead of finding out, and calls <paramref name="beforePublishing"/> when a put's
+    /// file is finished and about to get its name: the moment at which a rival may be first.
+    /// </summary>
+    internal static LocalBackend Open(
+        string root, LocalOptions options, TimeProvider time, Publication? publication, Action? beforePublishing = null)
     {
         root = Path.TrimEndingDirectorySeparator(Path.GetFullPath(root));
         if (!Directory.Exists(root))
@@ -100,7 +106,7 @@ public sealed class LocalBackend : IStorageBackend
 
         // Where this fails, the storage is read-only or the first put says what is wrong.
         _ = Libc.MakeFolder(Path.Join(root, SpoolName), OwnerOnlyFolder);
-        return new LocalBackend(root, publication ?? FindPublication(root), options, time);
+        return new LocalBackend(root, publication ?? FindPublication(root), options, time, beforePublishing);
     }
 
     /// <inheritdoc/>
@@ -214,6 +220,7 @@ public sealed class LocalBackend : IStorageBackend
                 Write(key, content, temporary, cancellationToken);
             }
 
+            _beforePublishing?.Invoke();
             int error = Publish(temporary, target);
             if (error == Libc.ENOENT)
             {

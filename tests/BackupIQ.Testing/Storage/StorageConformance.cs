@@ -108,15 +108,19 @@ public abstract class StorageConformance : IAsyncLifetime
         }
     }
 
+    /// <summary>
+    /// Whether puts overlap is the machine's choice, so a storage that replaces may pass once in a while: where a backend can be stopped
+    /// right before it publishes, its own tests should do that too.
+    /// </summary>
     [Fact]
     public async Task OfManyPutsAtOnceOnOneKeyExactlyOneWins()
     {
         IStorageBackend[] clients = [await ClientAsync(), await ClientAsync(), await ClientAsync(), await ClientAsync()];
         Assert.SkipUnless(clients[0].Capabilities.ConditionalPut, "The storage does not declare ConditionalPut.");
-        for (int round = 0; round < 20; round++)
+        for (int round = 0; round < 30; round++)
         {
             string key = $"s/{round}";
-            byte[][] contents = [.. clients.Select((_, i) => Bytes(5000, seed: i))];
+            byte[][] contents = [.. clients.Select((_, i) => Bytes(200_000, seed: i))];
             PutOutcome[] outcomes = await Task.WhenAll(clients.Select((c, i) => Task.Run(
                 () => i % 2 == 0 ? PutAsync(c, key, contents[i]) : PutFileAsync(c, key, contents[i], inSpool: true), Token)));
             outcomes.Count(o => o == PutOutcome.Stored).ShouldBe(1);

@@ -1,0 +1,113 @@
+using System.Collections.Concurrent;
+using BackupIQ.Repository.Maintenance;
+
+namespace BackupIQ.Engine.Verification;
+
+/// <summary>All workers of a check: the same number for small objects, packs and graph, one stage after the other.</summary>
+internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options, CheckProgress progress) : IDisposable
+{
+    private readonly ConcurrentBag<PackExaminer> _examiners = [];
+    private readonly int _workers = options.Concurrency > 0 ? Math.Min(options.Concurrency, 64) : Math.Clamp(Environment.ProcessorCount, 1, 64);
+
+    /// <summary>Opens every small object.</summary>
+    public Task CheckSmallObjectsAsync(CancellationToken cancellationToken) => Parallel.ForEachAsync(
+        Enumerable.Range(0, check.SmallObjectCount),
+        Parallelism(cancellationToken),
+        async (number, ct) => await check.CheckSmallObjectAsync(number, ct));
+
+    /// <summary>Examines packs, the largest first so that no worker is left alone at the end, and compares them with the index.</summary>
+    public async Task ExaminePacksAsync(IEnumerable<(CheckedPack Pack, PackDepth Depth)> packs, CancellationToken cancellationToken)
+    {
+        await Parallel.ForEachAsync(
+            packs.OrderByDescending(static p => p.Depth).ThenByDescending(static p => p.Pack.Size),
+            Parallelism(cancellationToken),
+            async (task, ct) =>
+            {
+                await WithExaminerAsync(examiner => examiner.ExamineAsync(task.Pack, task.Depth, ct));
+                progress.PackDone();
+            });
+        await check.FinishPacksAsync(
+            batch => Parallel.ForEachAsync(
+                batch, Parallelism(cancellationToken), async (open, ct) => await WithExaminerAsync(examiner => open(examiner, ct))),
+            cancellationToken);
+    }
+
+    /// <summary>Follows everything that the roots lead to and that was not followed before.</summary>
+    public async Task<(bool Damage, bool Missing)> FollowAsync(IEnumerable<GraphItem> roots, CancellationToken cancellationToken)
+    {
+        GraphQueue queue = new(_workers);
+        queue.Give(roots);
+        using CancellationTokenRegistration stop = cancellationToken.Register(queue.End);
+        Task<(bool Damage, bool Missing)>[] tasks = new Task<(bool, bool)>[_workers];
+        for (int i = 0; i < tasks.Length; i++)
+        {
+            tasks[i] = Task.Factory.StartNew(
+                () => Work(queue, cancellationToken), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        }
+
+        (bool Damage, bool Missing)[] met = await Task.WhenAll(tasks);
+        cancellationToken.ThrowIfCancellationRequested();
+        return (met.Any(static m => m.Damage), met.Any(static m => m.Missing));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (PackExaminer examiner in _examiners)
+        {
+            examiner.Dispose();
+        }
+    }
+
+    private ParallelOptions Parallelism(CancellationToken cancellationToken) =>
+        new() { MaxDegreeOfParallelism = _workers, CancellationToken = cancellationToken };
+
+    private async Task WithExaminerAsync(Func<PackExaminer, Task> work)
+    {
+        PackExaminer examiner = _examiners.TryTake(out PackExaminer? free) ? free : check.CreateExaminer(progress.BytesRead);
+        try
+        {
+            await work(examiner);
+        }
+        finally
+        {
+            _examiners.Add(examiner);
+        }
+    }
+
+    private (bool Damage, bool Missing) Work(GraphQueue queue, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using GraphWorker worker = new(check, progress);
+            List<GraphItem> own = [];
+            while (queue.Take(out GraphItem item))
+            {
+                own.Add(item);
+                while (own.Count > 0)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    GraphItem next = own[^1];
+                    own.RemoveAt(own.Count - 1);
+                    List<GraphItem> children = worker.Follow(next, cancellationToken);
+                    children.Reverse();
+                    own.AddRange(children);
+                    if (own.Count > 1 && queue.IsHungry)
+                    {
+                        // The oldest lead to most.
+                        int given = own.Count / 2;
+                        queue.Give(own.GetRange(0, given));
+                        own.RemoveRange(0, given);
+                    }
+                }
+            }
+
+            return (worker.HasMetDamage, worker.HasMetMissing);
+        }
+        catch
+        {
+            queue.End();
+            throw;
+        }
+    }
+}

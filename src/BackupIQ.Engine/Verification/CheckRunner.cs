@@ -1,0 +1,167 @@
+using System.Text.Json;
+using BackupIQ.Engine.Snapshots;
+using BackupIQ.Primitives;
+using BackupIQ.Repository;
+using BackupIQ.Repository.Maintenance;
+using BackupIQ.Repository.Sessions;
+
+namespace BackupIQ.Engine.Verification;
+
+/// <summary>
+/// Checks a repository: objects → packs against index → graph of every snapshot → what damage means for files. Changes nothing, and may run
+/// beside backups. Level 0 (exists, size), 2 (contents against index) and 3 (graph) always; 1 (pack hash) and 4 (every chunk) by its options.
+/// </summary>
+public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
+{
+    /// <summary>Runs the check. Damage is in the result and no exception.</summary>
+    /// <exception cref="BackupIQException">The storage cannot be reached, or only a newer version may check this repository.</exception>
+    public async Task<CheckResult> RunAsync(CheckOptions options, CheckProgress progress, CancellationToken cancellationToken)
+    {
+        progress.Start(time);
+        using RepositoryCheck check = await RepositoryCheck.OpenAsync(repository, time, cancellationToken);
+        using CheckPipeline pipeline = new(check, options, progress);
+        progress.Phase = "objects";
+        await pipeline.CheckSmallObjectsAsync(cancellationToken);
+
+        progress.Phase = "packs";
+        await pipeline.ExaminePacksAsync(Plan(check, options, progress), cancellationToken);
+
+        progress.Phase = "snapshots";
+        List<Root> complete = Roots(check, check.Snapshots, isPartial: false);
+        List<Root> partial = Roots(check, check.Partials, isPartial: true);
+        progress.WillWalk(complete.Count + partial.Count);
+        (bool isDamaged, bool isMissing) = await pipeline.FollowAsync(Items(complete, progress), cancellationToken);
+        (bool isPartialDamaged, _) = await pipeline.FollowAsync(Items(partial, progress), cancellationToken);
+
+        progress.Phase = "damage";
+        using DamageTrace trace = new(check, options.MaxListedFiles);
+        if (isDamaged || isPartialDamaged)
+        {
+            Trace(trace, complete, cancellationToken);
+            trace.TurnToPartials();
+            Trace(trace, partial, cancellationToken);
+        }
+
+        return Conclude(check, trace, isMissing, progress, complete.Count);
+    }
+
+    private static List<(CheckedPack Pack, PackDepth Depth)> Plan(RepositoryCheck check, CheckOptions options, CheckProgress progress)
+    {
+        HashSet<PackId> whole = options.ReadData?.Choose(check.Packs) ?? [];
+        PackDepth others = options.HashPacks ?? check.IsLocal ? PackDepth.Hash : PackDepth.Contents;
+        List<(CheckedPack Pack, PackDepth Depth)> plan = [];
+        foreach (CheckedPack pack in check.Packs)
+        {
+            if (!pack.IsMissing)
+            {
+                PackDepth depth = whole.Contains(pack.Id) ? PackDepth.Chunks : others;
+                plan.Add((pack, depth));
+                progress.WillRead(1, depth == PackDepth.Contents ? 0 : pack.Size);
+            }
+        }
+
+        return plan;
+    }
+
+    // Newest first: a damaged file is shown in the snapshot that people would restore from.
+    private static List<Root> Roots(RepositoryCheck check, IReadOnlyList<SnapshotObject> snapshots, bool isPartial)
+    {
+        List<Root> roots = [];
+        foreach (SnapshotObject stored in snapshots)
+        {
+            try
+            {
+                Snapshot snapshot = JsonSerializer.Deserialize(stored.Document, SnapshotJson.Default.Snapshot) ?? throw new JsonException("it is empty");
+                roots.Add(new Root(stored.Session, snapshot.Time, snapshot.TreeId, snapshot.ScanId));
+            }
+            catch (Exception e) when (e is JsonException or CorruptDataException)
+            {
+                check.Report(
+                    DamageKind.Snapshot,
+                    isPartial ? DamageSeverity.Warning : DamageSeverity.Error,
+                    stored.Name,
+                    $"snapshot {stored.Session.ToString()[..8]} is malformed");
+            }
+        }
+
+        roots.Sort(static (a, b) => b.Time != a.Time ? b.Time.CompareTo(a.Time) : b.Snapshot.CompareTo(a.Snapshot));
+        return roots;
+    }
+
+    // Given in the order of newest last, for the last given is taken first.
+    private static IEnumerable<GraphItem> Items(List<Root> roots, CheckProgress progress)
+    {
+        for (int i = roots.Count - 1; i >= 0; i--)
+        {
+            if (roots[i].Scan is { } scan)
+            {
+                yield return new GraphItem(scan, GraphPlace.Scan);
+            }
+
+            yield return new GraphItem(roots[i].Tree, GraphPlace.Tree);
+            progress.SnapshotDone();
+        }
+    }
+
+    private static void Trace(DamageTrace trace, List<Root> roots, CancellationToken cancellationToken)
+    {
+        foreach (Root root in roots)
+        {
+            trace.Trace(root.Snapshot, root.Tree, root.Scan, cancellationToken);
+        }
+    }
+
+    private static CheckResult Conclude(RepositoryCheck check, DamageTrace trace, bool isMissing, CheckProgress progress, long snapshots)
+    {
+        Dictionary<PackId, Impact> byPack = trace.Impacts.Where(static i => i.Pack is not null).ToDictionary(static i => i.Pack!.Id);
+        List<CheckFinding> findings = [.. check.Damage.Select(static d => new CheckFinding { Damage = d })];
+        foreach (RepositoryDamage damage in check.PackDamage(isMissing))
+        {
+            Impact? impact = damage.Pack is { } pack ? byPack.GetValueOrDefault(pack) : null;
+            findings.Add(impact is null ? new CheckFinding { Damage = damage } : Finding(damage, impact));
+        }
+
+        foreach (Impact impact in trace.Impacts.Where(static i => i.Pack is null))
+        {
+            bool isTree = impact.Kind == DamageKind.TreeMalformed;
+            findings.Add(Finding(
+                new RepositoryDamage(
+                    impact.Kind,
+                    impact.Severity,
+                    isTree ? $"directory {impact.First}" : $"chunk {impact.First}",
+                    isTree ? "it is malformed, though its seal holds: whoever wrote it wrote it so"
+                    : impact.Chunks.Count == 1 ? "no pack has it" : $"no pack has it, nor {impact.Chunks.Count - 1} more"),
+                impact));
+        }
+
+        findings.Sort(static (a, b) => a.IsError != b.IsError ? b.IsError.CompareTo(a.IsError)
+            : a.Damage.Kind != b.Damage.Kind ? a.Damage.Kind.CompareTo(b.Damage.Kind)
+            : string.CompareOrdinal(a.Damage.ObjectName, b.Damage.ObjectName));
+        (int unneeded, long unneededBytes) = check.Unneeded();
+        return new CheckResult
+        {
+            Findings = findings,
+            NumErrors = findings.Count(static f => f.IsError),
+            BrokenPacks = [.. findings.Where(static f => f.IsError && f.Damage.Pack is not null).Select(static f => f.Damage.Pack!.Value)],
+            DamagedFiles = trace.DamagedPaths,
+            SuggestRepairIndex = findings.Any(static f => f.IsError && f.Damage.Kind is DamageKind.IndexSegment or DamageKind.IndexLost),
+            SuggestPrune = unneeded > 0,
+            UnneededPacks = unneeded,
+            UnneededBytes = unneededBytes,
+            PacksChecked = progress.PacksDone,
+            BytesRead = progress.BytesDone,
+            SnapshotsChecked = snapshots,
+        };
+    }
+
+    private static CheckFinding Finding(RepositoryDamage damage, Impact impact) => new()
+    {
+        Damage = damage,
+        ChunkCount = impact.Chunks.Count,
+        FileCount = impact.Paths.Count,
+        Files = impact.Files,
+        Snapshots = impact.Snapshots,
+    };
+
+    private sealed record Root(SessionId Snapshot, DateTimeOffset Time, ChunkId Tree, ChunkId? Scan);
+}

@@ -1,0 +1,68 @@
+namespace BackupIQ.Engine.Verification;
+
+/// <summary>
+/// Shares a depth-first walk among workers: each keeps a stack of its own, so that neighbours stay together, and gives some away when
+/// another has nothing to do. The walk is over when all of them wait.
+/// </summary>
+internal sealed class GraphQueue(int workers)
+{
+    private readonly Stack<GraphItem> _shared = new();
+    private readonly object _gate = new();
+    private int _waiting;
+    private bool _isOver;
+
+    /// <summary>Whether somebody waits for work.</summary>
+    public bool IsHungry => Volatile.Read(ref _waiting) > 0;
+
+    /// <summary>Adds items; the last one is taken first.</summary>
+    public void Give(IEnumerable<GraphItem> items)
+    {
+        lock (_gate)
+        {
+            foreach (GraphItem item in items)
+            {
+                _shared.Push(item);
+            }
+
+            Monitor.PulseAll(_gate);
+        }
+    }
+
+    /// <summary>Takes an item; blocks while others may still give some; false when the walk is over.</summary>
+    public bool Take(out GraphItem item)
+    {
+        lock (_gate)
+        {
+            Interlocked.Increment(ref _waiting);
+            while (!_isOver && _shared.Count == 0)
+            {
+                if (_waiting == workers)
+                {
+                    End();
+                    break;
+                }
+
+                Monitor.Wait(_gate);
+            }
+
+            item = default;
+            if (_isOver || !_shared.TryPop(out item))
+            {
+                return false;
+            }
+
+            Interlocked.Decrement(ref _waiting);
+            return true;
+        }
+    }
+
+    /// <summary>Ends the walk early: everybody stops.</summary>
+    public void End()
+    {
+        lock (_gate)
+        {
+            _isOver = true;
+            Monitor.PulseAll(_gate);
+        }
+    }
+}
