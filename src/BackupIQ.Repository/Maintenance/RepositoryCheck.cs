@@ -274,8 +274,6 @@ public sealed class RepositoryCheck : IDisposable
                 isPartial ? ObjectKind.PartialSnapshot : ObjectKind.Snapshot, key, cancellationToken);
             if (document is null)
             {
-                // A fence: it only keeps a dead session from committing, but it must be whole to be believed.
-                await _repository.ReadObjectAsync(ObjectKind.Fence, key, cancellationToken);
                 return;
             }
 
