@@ -4,6 +4,7 @@ import glob
 import os
 import subprocess
 import sys
+import time
 
 from harness import HERE, Acceptance, Repository, compare, need
 
@@ -25,6 +26,8 @@ def body(a):
     installed = sorted(p for p in glob.glob("/usr/lib/python3*") if os.path.isdir(p) and not os.path.islink(p))
     sources = [odd, *installed, *([] if a.short else ["/usr/share"])]
     repository = Repository(a)
+    # What changed in the two seconds before a run is read again by the next: let the tree come to rest.
+    time.sleep(3)
     backup = repository.must("backup", *sources, "--json")
     summary = backup.summary()
     a.note(f"{summary['total_files_processed']} files, {summary['total_bytes_processed']} bytes backed up in {backup.seconds:.1f} s; "
@@ -44,8 +47,12 @@ def body(a):
     part = a.path("part")
     repository.restore(f"latest:{odd}/tree/links", part)
     compare(a, "SNAP:/p puts p's contents into the target", os.path.join(odd, "tree", "links"), part, *[])
+    # A file whose mtime lies ahead of the clock can never be told to be unchanged, so it is read again each time.
+    ahead = sum(os.lstat(os.path.join(folder, name)).st_mtime > time.time() for source in sources
+                for folder, _, names in os.walk(os.fsencode(source)) for name in names
+                if not os.path.islink(os.path.join(folder, name)) and os.path.isfile(os.path.join(folder, name)))
     again = repository.backup(*sources)
-    a.check("an unchanged second backup finds nothing new or changed", again["files_new"] == 0 and again["files_changed"] == 0,
+    a.check("an unchanged second backup finds nothing new or changed", again["files_new"] == 0 and again["files_changed"] == ahead,
             f"{again['files_new']} new, {again['files_changed']} changed, {again['files_unmodified']} unmodified")
     check = repository.call("check", "--read-data")
     a.check("check --read-data is clean", check.code == 0, check.text[-500:] if check.code else "")

@@ -88,10 +88,10 @@ internal sealed class Walk(
         }
 
         bool known = _parents.Peek().Seek(entry.Name, out NodePeek node, out ScanEntry scan, out FileTime trusted) && node.Type == entry.Stat.Type;
-        bool linked = isFile && entry.Stat.LinkCount > 1;
+        bool linked = entry.Stat.LinkCount > 1;
         if (linked && _links.TryGetValue((entry.Stat.Device, entry.Stat.Inode), out LinkedFile? first))
         {
-            LinkAgain(entry, first);
+            LinkAgain(entry, first, isFile);
             return;
         }
 
@@ -117,14 +117,20 @@ internal sealed class Walk(
         EntryOutcome outcome = known ? EntryOutcome.Changed : EntryOutcome.New;
         if (!isFile)
         {
-            Hand(entry, new Node { Metadata = metadata }, outcome);
+            Node special = new() { Metadata = metadata, HardLinkGroup = group };
+            if (linked)
+            {
+                _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, null, special, outcome));
+            }
+
+            Hand(entry, special, outcome);
             return;
         }
 
         FileJob job = new(entry, metadata);
         if (linked)
         {
-            _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, job, null));
+            _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, job, null, outcome));
         }
 
         Schedule(job);
@@ -139,7 +145,7 @@ internal sealed class Walk(
             Node full = NodeFormat.Read(fields);
             Node regrouped = WithGroup(full, full.Metadata, group);
             fields = Encode(regrouped);
-            _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, null, regrouped));
+            _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, null, regrouped, EntryOutcome.Unmodified));
         }
 
         if (entry.Stat.Type == NodeType.File)
@@ -161,18 +167,20 @@ internal sealed class Walk(
     }
 
     // Another name of a file that was met before: the same content, read once.
-    private void LinkAgain(SourceEntry entry, LinkedFile first)
+    private void LinkAgain(SourceEntry entry, LinkedFile first, bool isFile)
     {
-        if (first.Known is { } known)
+        if (isFile)
         {
             progress.BytesRead((long)entry.Stat.Size);
             progress.FileDone();
-            Hand(entry, WithGroup(known, known.Metadata with { Name = entry.Name }, first.Group), EntryOutcome.Unmodified);
+        }
+
+        if (first.Known is { } known)
+        {
+            Hand(entry, WithGroup(known, known.Metadata with { Name = entry.Name }, first.Group), first.Outcome);
             return;
         }
 
-        progress.BytesRead((long)entry.Stat.Size);
-        progress.FileDone();
         HandOn(new WalkStep
         {
             Kind = WalkStepKind.File,
@@ -180,7 +188,7 @@ internal sealed class Walk(
             Name = entry.Name,
             Job = first.Job,
             HardLinkGroup = first.Group,
-            Outcome = EntryOutcome.New,
+            Outcome = first.Outcome,
         });
     }
 
@@ -352,7 +360,7 @@ internal sealed class Walk(
         Modified = entry.Stat.Modified,
     };
 
-    private sealed record LinkedFile(ulong Group, FileJob? Job, Node? Known);
+    private sealed record LinkedFile(ulong Group, FileJob? Job, Node? Known, EntryOutcome Outcome);
 }
 
 /// <summary>Neighbouring files that one worker reads one after the other, so that they share frames.</summary>

@@ -9,7 +9,7 @@ namespace BackupIQ.Sources.Files;
 
 /// <summary>
 /// Files and folders of this machine (Linux). Every access is relative to an open folder, so that neither the length of paths nor
-/// symbolic links put in their place while the backup runs lead astray. Sockets are left out and counted.
+/// symbolic links put in their place while the backup runs lead astray.
 /// </summary>
 /// <remarks>
 /// A folder that may not be listed is kept, empty, and an <see cref="SourceEventKind.Error"/> follows its <see cref="SourceEventKind.Enter"/>.
@@ -89,9 +89,6 @@ public sealed class FileSource : IBackupSource
 
     /// <summary>What was left out without being asked, and what an option could not do. Complete when the walk and all reading are.</summary>
     public IReadOnlyList<SourceNotice> Notices => [.. _notices];
-
-    /// <summary>How many sockets were left out so far.</summary>
-    public long SocketCount => _walk.SocketCount;
 
     /// <inheritdoc/>
     public IEnumerable<SourceEvent> Walk(CancellationToken cancellationToken)

@@ -48,9 +48,6 @@ internal sealed class FileWalk : IDisposable
         }
     }
 
-    /// <summary>Sockets met. They are no content: whoever listens there makes them again. restic leaves them out as well.</summary>
-    internal long SocketCount { get; private set; }
-
     /// <summary>Begins: reports the paths that are missing and opens the top folder.</summary>
     internal void Begin(SourcePlan plan, IReadOnlyList<SourceItemException> missing)
     {
@@ -212,9 +209,8 @@ internal sealed class FileWalk : IDisposable
             return false;
         }
 
-        if (stat.IsSocket || stat.Type is null)
+        if (stat.Type is null)
         {
-            SocketCount++;
             return false;
         }
 

@@ -41,8 +41,6 @@ internal struct StatX
 
     internal readonly bool IsSymbolicLink => (Mode & TypeMask) == FileModes.SymbolicLink;
 
-    internal readonly bool IsSocket => (Mode & TypeMask) == FileModes.Socket;
-
     /// <summary>What it is, or null for what Linux does not know today.</summary>
     internal readonly NodeType? Type => (Mode & TypeMask) switch
     {
