@@ -3,6 +3,7 @@ using System.Text;
 using BackupIQ.Engine.Backup;
 using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
+using BackupIQ.Engine.Verification;
 using BackupIQ.Jobs.Browsing;
 using BackupIQ.Jobs.Composition;
 using BackupIQ.Primitives;
@@ -200,6 +201,15 @@ public sealed class BackupIqRepository : IAsyncDisposable
             Duration = result.Duration,
             ExitCode = result.ExitCode,
         };
+    }
+
+    /// <summary>Checks the repository and changes nothing. Damage is in the report and no exception.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: the subset is none; or the storage cannot be reached.</exception>
+    public async Task<CheckReport> CheckAsync(CheckRequest? request = null, CheckMonitor? monitor = null, CancellationToken cancellationToken = default)
+    {
+        CheckOptions options = (request ?? new CheckRequest()).ToOptions(_options);
+        CheckRunner runner = new(_repository, _time);
+        return CheckReport.From(await runner.RunAsync(options, (monitor ?? new CheckMonitor()).Progress, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Opens what snapshots hold, for listing and searching. The caller disposes it.</summary>

@@ -13,6 +13,7 @@ internal static class Verbs
         (["stats"], static () => new StatsCommand()),
         (["show"], static () => new ShowCommand()),
         (["restore"], static () => new RestoreCommand()),
+        (["check"], static () => new CheckCommand()),
         (["key"], static () => KeyCommand.Create()),
         (["config"], static () => ConfigCommand.Create()),
         (["doctor"], static () => new DoctorCommand()),
