@@ -203,22 +203,13 @@ public sealed class BackupIqRepository : IAsyncDisposable
         };
     }
 
-    /// <summary>Checks that the repository is whole. Damage is in the outcome and no exception.</summary>
-    /// <exception cref="BackupIQException">The storage cannot be read, or <see cref="CheckRequest.ReadData"/> is malformed.</exception>
-    public async Task<CheckOutcome> CheckAsync(CheckRequest request, CheckMonitor? monitor = null, CancellationToken cancellationToken = default)
+    /// <summary>Checks the repository and changes nothing. Damage is in the report and no exception.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: the subset is none; or the storage cannot be reached.</exception>
+    public async Task<CheckReport> CheckAsync(CheckRequest? request = null, CheckMonitor? monitor = null, CancellationToken cancellationToken = default)
     {
-        CheckOptions options = new()
-        {
-            ReadData = request.ReadData switch
-            {
-                null => null,
-                "all" => ReadDataSubset.All,
-                string subset => ReadDataSubset.Parse(subset),
-            },
-            HashPacks = request.HashPacks,
-        };
+        CheckOptions options = (request ?? new CheckRequest()).ToOptions(_options);
         CheckRunner runner = new(_repository, _time);
-        return CheckOutcome.From(await runner.RunAsync(options, (monitor ?? new CheckMonitor()).Progress, cancellationToken).ConfigureAwait(false));
+        return CheckReport.From(await runner.RunAsync(options, (monitor ?? new CheckMonitor()).Progress, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Opens what snapshots hold, for listing and searching. The caller disposes it.</summary>
