@@ -1,0 +1,172 @@
+using BackupIQ.Engine.Backup;
+using BackupIQ.Engine.Restore;
+using BackupIQ.Engine.Snapshots;
+using BackupIQ.Primitives;
+using BackupIQ.Repository;
+using BackupIQ.Repository.Index;
+using BackupIQ.Sources.Files;
+using BackupIQ.Sources.Files.Restore;
+using BackupIQ.Storage.Local;
+using BackupIQ.Testing.Files;
+using Shouldly;
+using Xunit;
+
+namespace BackupIQ.Tests.Engine.Backup;
+
+/// <summary>Whole backups of real folders into real repositories on disk.</summary>
+public sealed class BackupRunnerTests : IDisposable
+{
+    private readonly ScratchFolder _scratch = new();
+
+    public void Dispose() => _scratch.Dispose();
+
+    [Fact]
+    public async Task UnchangedBackupAddsItsSnapshotAndNothingElse()
+    {
+        string source = MakeTree("source", seed: 1);
+        await using BackupRepository repository = await CreateAsync();
+        await BackupAsync(repository, source, "here");
+        BackupResult again = await BackupAsync(repository, source, "here");
+        again.Summary.FilesNew.ShouldBe(0);
+        again.Summary.FilesChanged.ShouldBe(0);
+        again.Summary.DataBlobs.ShouldBe(0);
+        again.Summary.DirsChanged.ShouldBeLessThanOrEqualTo(FoldersAbove(source));
+        again.BytesPut.ShouldBeLessThan(16 << 10);
+        again.Snapshot!.Type.ShouldBe(SnapshotType.Incremental);
+    }
+
+    [Fact]
+    public async Task TheSameTreeUnderAnotherHostNameAddsNoData()
+    {
+        string source = MakeTree("source", seed: 2);
+        await using BackupRepository repository = await CreateAsync();
+        await BackupAsync(repository, source, "here");
+        BackupResult other = await BackupAsync(repository, source, "elsewhere");
+        other.Snapshot!.Type.ShouldBe(SnapshotType.Full);
+        other.Summary.DataBlobs.ShouldBe(0);
+        other.Summary.TreeBlobs.ShouldBeLessThanOrEqualTo(2 * (1 + FoldersAbove(source)));
+    }
+
+    [Fact]
+    public async Task ARenamedFolderIsReadAgainAndStoredOnce()
+    {
+        string source = MakeTree("source", seed: 3);
+        await using BackupRepository repository = await CreateAsync();
+        await BackupAsync(repository, source, "here");
+        Directory.Move(Path.Combine(source, "folder 1"), Path.Combine(source, "renamed"));
+        BackupResult again = await BackupAsync(repository, source, "here");
+        again.Summary.FilesNew.ShouldBe(20);
+        again.Summary.DataBlobs.ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task FourBackupsAtOnceShareOneRepositoryAndAllRestoreEqual()
+    {
+        string[] sources = [.. Enumerable.Range(0, 4).Select(i => MakeTree($"source {i}", seed: 10 + (i / 2)))];
+        await using BackupRepository repository = await CreateAsync();
+        BackupResult[] results = await Task.WhenAll(sources.Select((s, i) => Task.Run(() => BackupAsync(repository, s, $"host {i}"))));
+        for (int i = 0; i < sources.Length; i++)
+        {
+            string target = Path.Combine(_scratch.Path, $"restored {i}");
+            await RestoreAsync(repository, results[i].Snapshot!, target);
+            ScratchFolder.Run("diff", "-r", "--no-dereference", sources[i], target + sources[i]).ShouldBeEmpty();
+        }
+    }
+
+    [Fact]
+    public async Task ACancelledBackupLeavesWhatIsCompleteForTheNext()
+    {
+        string source = MakeTree("source", seed: 20);
+        await using BackupRepository repository = await CreateAsync();
+        using CancellationTokenSource stop = new();
+        int items = 0;
+        BackupProgress progress = new()
+        {
+            OnItem = (_, _, _) =>
+            {
+                if (++items == 60)
+                {
+                    stop.Cancel();
+                }
+            },
+        };
+        await Should.ThrowAsync<OperationCanceledException>(() => BackupAsync(repository, source, "here", progress, stop.Token));
+        SnapshotStore store = new(repository);
+        (await store.ListAsync(CancellationToken.None)).ShouldBeEmpty();
+        (await store.ListPartialAsync(CancellationToken.None)).Count.ShouldBe(1);
+        BackupResult next = await BackupAsync(repository, source, "here");
+        next.Summary.FilesUnmodified.ShouldBeGreaterThan(0);
+        string target = Path.Combine(_scratch.Path, "restored");
+        await RestoreAsync(repository, next.Snapshot!, target);
+        ScratchFolder.Run("diff", "-r", source, target + source).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task ADryRunPutsNothing()
+    {
+        string source = MakeTree("source", seed: 30);
+        await using BackupRepository repository = await CreateAsync();
+        string[] before = Objects();
+        using FileSource files = new(new FileSourceOptions { Paths = [PathText.Bytes(source)] });
+        BackupResult result = await new BackupRunner(repository, TimeProvider.System, null).RunAsync(
+            files, new BackupOptions { Hostname = "here", DryRun = true }, new BackupProgress(), CancellationToken.None);
+        result.Snapshot.ShouldBeNull();
+        result.Summary.FilesNew.ShouldBe(101);
+        result.Summary.DataAdded.ShouldBeGreaterThan(20 << 20);
+        Objects().ShouldBe(before);
+    }
+
+    // The folders that lead to the source are in the snapshot too, and other tests may write into the temporary folder meanwhile.
+    private static int FoldersAbove(string source) => source.Count(static c => c == '/') - 1;
+
+    private string[] Objects() => [.. Directory.EnumerateFiles(Path.Combine(_scratch.Path, "repository"), "*", SearchOption.AllDirectories).Order()];
+
+    // 100 small files in 5 folders and one of 20 MiB, all made by the seed; at rest for longer than change detection distrusts.
+    private string MakeTree(string name, int seed)
+    {
+        Random random = new(seed);
+        string root = Path.Combine(_scratch.Path, name);
+        for (int folder = 0; folder < 5; folder++)
+        {
+            string path = Path.Combine(root, $"folder {folder}");
+            Directory.CreateDirectory(path);
+            for (int file = 0; file < 20; file++)
+            {
+                byte[] bytes = new byte[random.Next(0, 20_000)];
+                random.NextBytes(bytes.AsSpan(0, bytes.Length / 2));
+                File.WriteAllBytes(Path.Combine(path, $"file {file}"), bytes);
+            }
+        }
+
+        byte[] large = new byte[20 << 20];
+        random.NextBytes(large);
+        File.WriteAllBytes(Path.Combine(root, "large"), large);
+        Thread.Sleep(2500);
+        return root;
+    }
+
+    private async Task<BackupRepository> CreateAsync()
+    {
+        LocalBackend storage = LocalBackend.Create(Path.Combine(_scratch.Path, "repository"), new LocalOptions(), TimeProvider.System);
+        CreateOptions options = new() { KeyFile = Secret.Random(32), RecoveryKit = false };
+        return (await BackupRepository.CreateAsync(storage, options, TimeProvider.System, CancellationToken.None)).Repository;
+    }
+
+    private static async Task<BackupResult> BackupAsync(
+        BackupRepository repository, string source, string host, BackupProgress? progress = null, CancellationToken cancellationToken = default)
+    {
+        using FileSource files = new(new FileSourceOptions { Paths = [PathText.Bytes(source)] });
+        return await new BackupRunner(repository, TimeProvider.System, null).RunAsync(
+            files, new BackupOptions { Hostname = host }, progress ?? new BackupProgress(), cancellationToken);
+    }
+
+    private static async Task RestoreAsync(BackupRepository repository, Snapshot snapshot, string target)
+    {
+        IndexLoad load = await IndexLoader.LoadAsync(repository, null, CancellationToken.None);
+        using ChunkIndex index = load.Index;
+        using LinuxRestoreTarget to = new(PathText.Bytes(target));
+        RestoreResult result = await RestoreRunner.RunAsync(
+            repository, index, snapshot, "/"u8.ToArray(), to, new RestoreOptions(), new RestoreProgress(), CancellationToken.None);
+        result.ExitCode.ShouldBe(0);
+    }
+}
