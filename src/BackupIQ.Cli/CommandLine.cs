@@ -38,6 +38,12 @@ internal sealed class CommandLine(CliHost host)
             }
 
             verb.CheckCount(arguments.Positional);
+            if (arguments.Has("--at") && !verb.CanLookBack)
+            {
+                throw new BackupIQException(
+                    ErrorCodes.Usage, $"'{Verb.Path(verb)}' works on the repository as it is", "--at is for verbs that only read snapshots, such as ls and restore.");
+            }
+
             Settings settings = Settings.Load(arguments, host.Environment);
             screen = CreateScreen(arguments, settings.Text("log-format") ?? "text");
             Invocation run = new(host, arguments, settings, screen);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using BackupIQ.Cli.Configuration;
 using BackupIQ.Cli.Output;
@@ -65,7 +66,15 @@ internal sealed class Invocation
         Jobs = Settings.Number("jobs"),
         UploadLimit = Settings.Size("limit-upload"),
         DownloadLimit = Settings.Size("limit-download"),
+        At = Arguments.Value("--at") is { } text ? Moment(text) : null,
     };
+
+    // What has no zone is meant in this machine's own.
+    private static DateTimeOffset Moment(string text) =>
+        DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeLocal, out DateTimeOffset moment)
+            ? moment
+            : throw new BackupIQException(
+                ErrorCodes.Usage, $"--at: '{text}' is no moment", "Write it as 2026-11-22T10:00, with a zone (Z or +01:00) if it is not this machine's.");
 
     /// <summary>Opens the repository that is configured.</summary>
     /// <exception cref="BackupIQException">There is none, nothing opens it, or it cannot be reached.</exception>
@@ -130,9 +139,12 @@ internal sealed class Invocation
     /// <summary>Lets <paramref name="write"/> write lines to standard output, buffered.</summary>
     public void Print(Action<TextWriter> write)
     {
-        using StreamWriter writer = new(Host.Output, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false), 1 << 16, leaveOpen: true);
+        using StreamWriter writer = OpenText();
         write(writer);
     }
+
+    /// <summary>A writer of lines to standard output, buffered until it is disposed.</summary>
+    public StreamWriter OpenText() => new(Host.Output, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false), 1 << 16, leaveOpen: true);
 
     /// <summary>Asks before something is lost; <c>--yes</c> answers.</summary>
     /// <exception cref="BackupIQException"><see cref="ErrorCodes.NotConfirmed"/>: the answer was no, or nobody can be asked.</exception>

@@ -1,6 +1,7 @@
 using System.Reflection;
 using System.Text;
 using BackupIQ.Engine.Backup;
+using BackupIQ.Engine.Diff;
 using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Engine.Verification;
@@ -69,7 +70,7 @@ public sealed class BackupIqRepository : IAsyncDisposable
         TimeProvider? time = null,
         CancellationToken cancellationToken = default)
     {
-        IStorageBackend storage = StorageLocator.Open(url, create: true, time ?? TimeProvider.System);
+        IStorageBackend storage = StorageLocator.Open(url, create: true, options, time ?? TimeProvider.System);
         try
         {
             CreateOptions create = new()
@@ -98,7 +99,7 @@ public sealed class BackupIqRepository : IAsyncDisposable
         TimeProvider? time = null,
         CancellationToken cancellationToken = default)
     {
-        IStorageBackend storage = StorageLocator.Open(url, create: false, time ?? TimeProvider.System);
+        IStorageBackend storage = StorageLocator.Open(url, create: false, options, time ?? TimeProvider.System);
         try
         {
             using RecoveryKit? kit = secrets.RecoveryKit is null ? null : RecoveryKit.Parse(secrets.RecoveryKit);
@@ -147,7 +148,7 @@ public sealed class BackupIqRepository : IAsyncDisposable
     public async Task<IReadOnlyList<SnapshotInfo>> ListSnapshotsAsync(
         SnapshotQuery? query = null, Action<string>? onDamage = null, CancellationToken cancellationToken = default)
     {
-        SnapshotStore store = new(_repository);
+        SnapshotStore store = Snapshots();
         IReadOnlyList<Snapshot> all = await store.ListAsync(cancellationToken).ConfigureAwait(false);
         foreach (string damage in store.Damaged)
         {
@@ -166,7 +167,7 @@ public sealed class BackupIqRepository : IAsyncDisposable
     /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>.</exception>
     public async Task<SnapshotInfo> FindSnapshotAsync(string text, SnapshotQuery? query = null, CancellationToken cancellationToken = default)
     {
-        IReadOnlyList<Snapshot> all = await new SnapshotStore(_repository).ListAsync(cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<Snapshot> all = await Snapshots().ListAsync(cancellationToken).ConfigureAwait(false);
         return SnapshotInfo.From(SnapshotStore.Find(query is null ? all : [.. all.Where(snapshot => query.Matches(SnapshotInfo.From(snapshot)))], text));
     }
 
@@ -179,7 +180,7 @@ public sealed class BackupIqRepository : IAsyncDisposable
     {
         monitor ??= new RestoreMonitor();
         RestoreOptions options = request.ToOptions(_options);
-        Snapshot snapshot = await new SnapshotStore(_repository).FindAsync(request.Snapshot, cancellationToken).ConfigureAwait(false);
+        Snapshot snapshot = await Snapshots().FindAsync(request.Snapshot, cancellationToken).ConfigureAwait(false);
         IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
         using ChunkIndex index = load.Index;
         using LinuxRestoreTarget target = new(request.Target);
@@ -201,6 +202,44 @@ public sealed class BackupIqRepository : IAsyncDisposable
             Duration = result.Duration,
             ExitCode = result.ExitCode,
         };
+    }
+
+    /// <summary>
+    /// Compares two snapshots, or folders of them: tells <paramref name="onChange"/> every difference in the order of the paths, and
+    /// <paramref name="onFailure"/> every folder that cannot be compared wholly because of damage.
+    /// </summary>
+    /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>PathNotFound</c>, or the storage failed.</exception>
+    public async Task<DiffOutcome> DiffAsync(
+        DiffRequest request, Action<DiffEntry> onChange, Action<ItemFailure>? onFailure = null, CancellationToken cancellationToken = default)
+    {
+        IReadOnlyList<Snapshot> snapshots = await Snapshots().ListAsync(cancellationToken).ConfigureAwait(false);
+        DiffSide before = new(SnapshotStore.Find(snapshots, request.Before), request.BeforePath);
+        DiffSide after = new(SnapshotStore.Find(snapshots, request.After), request.AfterPath);
+        IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
+        using ChunkIndex index = load.Index;
+        long errors = 0;
+        DiffStatistics statistics = DiffRunner.Run(
+            _repository, index, before, after, new DiffOptions { Metadata = request.Metadata }, change => onChange(DiffEntry.From(change)), Damaged, cancellationToken);
+        return new DiffOutcome
+        {
+            Before = SnapshotInfo.From(before.Snapshot),
+            After = SnapshotInfo.From(after.Snapshot),
+            Added = DiffCounts.From(statistics.Added),
+            Removed = DiffCounts.From(statistics.Removed),
+            ChangedFiles = statistics.ChangedFiles,
+            ChangedMetadata = statistics.ChangedMetadata,
+            ChangedDirectories = statistics.ChangedDirectories,
+            RenamedFiles = statistics.RenamedFiles,
+            RenamedDirectories = statistics.RenamedDirectories,
+            RenamesSkipped = statistics.RenamesSkipped,
+            Errors = errors,
+        };
+
+        void Damaged(byte[] path, BackupIQException damage)
+        {
+            errors++;
+            onFailure?.Invoke(new ItemFailure(damage.Code, path, damage.Message));
+        }
     }
 
     /// <summary>Checks the repository and changes nothing. Damage is in the report and no exception.</summary>
@@ -254,6 +293,8 @@ public sealed class BackupIqRepository : IAsyncDisposable
         await _repository.DisposeAsync().ConfigureAwait(false);
         await _storage.DisposeAsync().ConfigureAwait(false);
     }
+
+    private SnapshotStore Snapshots() => new(_repository, _options.At);
 
     private static KeyInfo Show(KeySlotInfo slot) => new(slot.Id, slot.Type, slot.Label, slot.Created, slot.IsCurrent);
 

@@ -32,6 +32,12 @@ public sealed record RepositoryOptions
 
     /// <summary>Bytes per second from the storage; 0: no limit.</summary>
     public long DownloadLimit { get; init; }
+
+    /// <summary>
+    /// See the repository as it was at this moment: snapshots committed later, by the clock of the machine that was backed up, are not
+    /// there. Null: as it is. Nothing may be written then.
+    /// </summary>
+    public DateTimeOffset? At { get; init; }
 }
 
 /// <summary>A way into a repository.</summary>

@@ -54,7 +54,6 @@ public sealed record RestoreRequest
         DryRun = DryRun,
         Concurrency = options.Jobs,
         MemoryBudget = options.MemoryBudget,
-        DownloadLimit = options.DownloadLimit,
     };
 
     private RestoreFilter? Filter()

@@ -20,6 +20,9 @@ internal sealed class FindCommand : Verb
     }
 
     /// <inheritdoc/>
+    public override bool CanLookBack => true;
+
+    /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);

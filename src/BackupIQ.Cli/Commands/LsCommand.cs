@@ -20,6 +20,9 @@ internal sealed class LsCommand : Verb
     public override IReadOnlyList<string> Examples => ["backupiq ls latest", "backupiq ls -l latest:/home/ann"];
 
     /// <inheritdoc/>
+    public override bool CanLookBack => true;
+
+    /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         SnapshotPath target = SnapshotPath.Parse(run.Arguments.Positional[0]);

@@ -31,6 +31,9 @@ internal sealed class RestoreCommand : Verb
     ];
 
     /// <inheritdoc/>
+    public override bool CanLookBack => true;
+
+    /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         Arguments arguments = run.Arguments;

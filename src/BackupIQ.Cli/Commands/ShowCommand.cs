@@ -10,6 +10,9 @@ internal sealed class ShowCommand : Verb
         : base("show", "Shows all that is known of a snapshot.") => Positional("SNAP", "the snapshot", 1, 1);
 
     /// <inheritdoc/>
+    public override bool CanLookBack => true;
+
+    /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);

@@ -24,6 +24,9 @@ internal sealed class SnapshotsCommand : Verb
     }
 
     /// <inheritdoc/>
+    public override bool CanLookBack => true;
+
+    /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         SnapshotQuery query = Query(run);

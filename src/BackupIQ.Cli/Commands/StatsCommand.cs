@@ -17,6 +17,9 @@ internal sealed class StatsCommand : Verb
     }
 
     /// <inheritdoc/>
+    public override bool CanLookBack => true;
+
+    /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);

@@ -13,6 +13,9 @@ internal abstract class Verb(string name, string description) : Command(name, de
     /// <summary>Lines of examples that the verb's help ends with.</summary>
     public virtual IReadOnlyList<string> Examples => [];
 
+    /// <summary>Whether the verb only reads snapshots, so that <c>--at</c> can show it the repository as it was.</summary>
+    public virtual bool CanLookBack => false;
+
     /// <summary>Runs the verb and returns its exit code.</summary>
     public abstract Task<int> RunAsync(Invocation run, CancellationToken cancellationToken);
 

@@ -10,6 +10,7 @@ internal static class Verbs
         (["snapshots", "list"], static () => new SnapshotsCommand()),
         (["ls"], static () => new LsCommand()),
         (["find"], static () => new FindCommand()),
+        (["diff"], static () => new DiffCommand()),
         (["stats"], static () => new StatsCommand()),
         (["show"], static () => new ShowCommand()),
         (["restore"], static () => new RestoreCommand()),

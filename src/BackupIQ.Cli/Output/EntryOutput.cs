@@ -1,4 +1,3 @@
-using System.Text.Json;
 using BackupIQ.Jobs;
 
 namespace BackupIQ.Cli.Output;
@@ -9,18 +8,11 @@ internal static class EntryOutput
     /// <summary>One <c>node</c> object a line.</summary>
     public static void WriteJson(Invocation run, IEnumerable<EntryInfo> entries)
     {
-        using BufferedStream buffered = new(run.Host.Output, 1 << 16);
         foreach (EntryInfo entry in entries)
         {
-            using Utf8JsonWriter writer = new(buffered, JsonLines.WriterOptions);
-            writer.WriteStartObject();
-            writer.WriteString("message_type", "node");
-            JsonFields.WriteEntryFields(writer, entry);
-            writer.WriteEndObject();
-            writer.Flush();
-            buffered.WriteByte((byte)'\n');
+            run.Json.Row("node", entry, JsonFields.WriteEntryFields);
         }
 
-        buffered.Flush();
+        run.Json.Flush();
     }
 }

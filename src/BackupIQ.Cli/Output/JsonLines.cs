@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -6,14 +7,50 @@ using BackupIQ.Cli.Parsing;
 namespace BackupIQ.Cli.Output;
 
 /// <summary>
-/// Writes JSON to standard output: documents, or one object a line, each line flushed when complete. Safe for any thread.
+/// Writes JSON to standard output: documents, or one object a line, each line flushed when complete; of many rows some at a time. Safe for
+/// any thread.
 /// </summary>
 internal sealed class JsonLines(Stream output)
 {
+    private const int RowBuffer = 64 << 10;
+
     /// <summary>Letters of any script stay as they are; control characters are escaped.</summary>
     public static readonly JsonWriterOptions WriterOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private readonly Lock _gate = new();
+    private readonly ArrayBufferWriter<byte> _rows = new();
+    private Utf8JsonWriter? _rowWriter;
+
+    /// <summary>Writes one of many objects with <c>message_type</c> first; it is seen once some are together, or with the next line.</summary>
+    public void Row<T>(string messageType, T value, Action<Utf8JsonWriter, T> fields)
+    {
+        lock (_gate)
+        {
+            _rowWriter ??= new Utf8JsonWriter(_rows, WriterOptions);
+            _rowWriter.WriteStartObject();
+            _rowWriter.WriteString("message_type", messageType);
+            fields(_rowWriter, value);
+            _rowWriter.WriteEndObject();
+            _rowWriter.Flush();
+            _rowWriter.Reset();
+            _rows.Write("\n"u8);
+            if (_rows.WrittenCount >= RowBuffer)
+            {
+                Flush();
+            }
+        }
+    }
+
+    /// <summary>Shows the rows that are together.</summary>
+    public void Flush()
+    {
+        lock (_gate)
+        {
+            output.Write(_rows.WrittenSpan);
+            output.Flush();
+            _rows.ResetWrittenCount();
+        }
+    }
 
     /// <summary>Writes one object with <c>message_type</c> first.</summary>
     public void Line(string messageType, Action<Utf8JsonWriter> fields) => Document(writer =>
@@ -30,8 +67,8 @@ internal sealed class JsonLines(Stream output)
         byte[] bytes = Bytes(write);
         lock (_gate)
         {
-            output.Write(bytes);
-            output.Flush();
+            _rows.Write(bytes);
+            Flush();
         }
     }
 

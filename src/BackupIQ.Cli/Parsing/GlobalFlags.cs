@@ -20,6 +20,7 @@ internal static class GlobalFlags
         Value("--jobs", "N", "workers (default: one per core)", "-j"),
         Value("--limit-upload", "RATE", "at most RATE bytes per second to the storage, as 10M"),
         Value("--limit-download", "RATE", "at most RATE bytes per second from the storage"),
+        Value("--at", "TIME", "for verbs that read: the repository as it was then, as 2026-11-22T10:00"),
         Value("--log-format", "FORMAT", "messages as text or json"),
         Flag("--json", "results as JSON"),
         Flag("--quiet", "no progress, no messages but warnings and errors", "-q"),

@@ -44,9 +44,6 @@ public sealed record RestoreOptions
 
     /// <summary>Bytes of buffers and plan that the run may use.</summary>
     public long MemoryBudget { get; init; } = 256L << 20;
-
-    /// <summary>Bytes per second that may be read from the storage; 0 is no limit.</summary>
-    public long DownloadLimit { get; init; }
 }
 
 /// <summary>What a filter says of a path.</summary>

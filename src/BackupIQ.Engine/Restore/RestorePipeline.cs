@@ -29,7 +29,6 @@ internal sealed class RestorePipeline : IDisposable
     private readonly DirectoryFinisher _finisher;
     private readonly TargetCleaner _cleaner;
     private readonly OpenTargetFiles _files;
-    private readonly DownloadThrottle? _throttle;
     private readonly CancellationTokenSource _stop;
     private readonly RestoreWorker[] _workers;
     private List<PlannedLink> _waiting = [];
@@ -46,7 +45,6 @@ internal sealed class RestorePipeline : IDisposable
         _stop = stop;
         _cleaner = new TargetCleaner(target, options, progress);
         _files = new OpenTargetFiles(target, reserve: !options.Sparse);
-        _throttle = options.DownloadLimit > 0 ? new DownloadThrottle(options.DownloadLimit) : null;
         int wanted = options.Concurrency > 0 ? options.Concurrency : Environment.ProcessorCount;
         int affordable = (int)Math.Max(1, options.MemoryBudget / 4 / RestoreWorker.Cost);
         _workers = new RestoreWorker[Math.Clamp(wanted, 1, Math.Min(affordable, 64))];
@@ -141,11 +139,6 @@ internal sealed class RestorePipeline : IDisposable
         int read = 0;
         try
         {
-            if (_throttle is not null)
-            {
-                await _throttle.WaitAsync(group.Length, _stop.Token);
-            }
-
             read = await _repository.ReadPackAsync(PackKind.Data, pack, group.Offset, worker.Stored.AsMemory(0, group.Length), _stop.Token);
         }
         catch (BackupIQException e) when (SnapshotMetadata.IsDamage(e))

@@ -9,7 +9,9 @@ using BackupIQ.Repository.Sessions;
 namespace BackupIQ.Engine.Snapshots;
 
 /// <summary>Lists, finds and reads the snapshots of a repository.</summary>
-public sealed class SnapshotStore(BackupRepository repository)
+/// <param name="repository">The repository.</param>
+/// <param name="at">Snapshots that were committed after this moment, by their own clock, are not there. Null: all are.</param>
+public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? at = null)
 {
     private readonly List<string> _damaged = [];
 
@@ -92,7 +94,11 @@ public sealed class SnapshotStore(BackupRepository repository)
         {
             try
             {
-                snapshots.Add(Read(stored.Document ?? throw new CorruptDataException(stored.Damage), stored.Session));
+                Snapshot snapshot = Read(stored.Document ?? throw new CorruptDataException(stored.Damage), stored.Session);
+                if (at is null || (snapshot.Ended > snapshot.Time ? snapshot.Ended : snapshot.Time) <= at)
+                {
+                    snapshots.Add(snapshot);
+                }
             }
             catch (CorruptDataException e)
             {

@@ -9,11 +9,15 @@ internal static class StorageLocator
 {
     private static readonly string[] OtherSchemes = ["s3", "azblob", "gs", "gdrive", "icloud", "sftp", "rclone", "http", "https", "webdav"];
 
-    /// <summary>Opens the storage; with <paramref name="create"/> its folder is made.</summary>
+    /// <summary>Opens the storage behind its decorators; with <paramref name="create"/> its folder is made.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: the URL names no storage that this version has.</exception>
-    public static IStorageBackend Open(string url, bool create, TimeProvider time) => create
-        ? LocalBackend.Create(RequireLocal(url), new LocalOptions(), time)
-        : LocalBackend.Open(RequireLocal(url), new LocalOptions(), time);
+    public static IStorageBackend Open(string url, bool create, RepositoryOptions? options, TimeProvider time)
+    {
+        IStorageBackend storage = create
+            ? LocalBackend.Create(RequireLocal(url), new LocalOptions(), time)
+            : LocalBackend.Open(RequireLocal(url), new LocalOptions(), time);
+        return options is { DownloadLimit: > 0 } ? new DownloadLimitBackend(storage, options.DownloadLimit, time) : storage;
+    }
 
     /// <summary>The absolute path on this machine's own file system, or null when the URL names another storage.</summary>
     public static string? LocalPath(string url)
