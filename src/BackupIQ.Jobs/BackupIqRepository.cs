@@ -22,7 +22,7 @@ namespace BackupIQ.Jobs;
 /// open it again for more.
 /// </summary>
 /// <example>docs/library.md shows a whole program.</example>
-public sealed class BackupIqRepository : IAsyncDisposable
+public sealed partial class BackupIqRepository : IAsyncDisposable
 {
     private readonly IStorageBackend _storage;
     private readonly BackupRepository _repository;

@@ -27,7 +27,26 @@ public sealed record SnapshotInfo
     /// <summary>What was backed up, as bytes.</summary>
     public required IReadOnlyList<byte[]> Paths { get; init; }
 
+    /// <summary>The tags it has now: those of the backup, with what was added and without what was removed since.</summary>
     public required IReadOnlyList<string> Tags { get; init; }
+
+    /// <summary>Holds that were not released, those that ended by themselves among them.</summary>
+    public IReadOnlyList<HoldInfo> Holds { get; init; } = [];
+
+    /// <summary>Something that is said about it cannot be read; it may be a hold, so the snapshot counts as held.</summary>
+    public bool HasUnreadableAnnotation { get; init; }
+
+    /// <summary>No rule of retention removes it.</summary>
+    public bool IsPinned { get; init; }
+
+    /// <summary>Verifications of its restore, oldest first.</summary>
+    public IReadOnlyList<VerdictInfo> Verdicts { get; init; } = [];
+
+    /// <summary>Set when the snapshot is forgotten.</summary>
+    public ForgottenInfo? Forgotten { get; init; }
+
+    /// <summary>When it was stored, by the storage's clock where it has one.</summary>
+    public DateTimeOffset StoredAt { get; init; }
 
     /// <summary><c>files</c>, <c>command</c>, <c>postgres</c>, …</summary>
     public required string Kind { get; init; }
@@ -46,6 +65,9 @@ public sealed record SnapshotInfo
     /// <summary>What the backup counted, where the snapshot says.</summary>
     public BackupCounts? Counts { get; init; }
 
+    /// <summary>Whether it may not be removed, whoever asks.</summary>
+    public bool IsHeld(DateTimeOffset now) => HasUnreadableAnnotation || Holds.Any(hold => hold.IsInForce(now));
+
     internal static SnapshotInfo From(Snapshot snapshot) => new()
     {
         Id = snapshot.Id.ToString(),
@@ -63,8 +85,44 @@ public sealed record SnapshotInfo
         Tree = snapshot.Tree,
         ProgramVersion = snapshot.ProgramVersion,
         Counts = snapshot.Summary is null ? null : BackupCounts.From(snapshot.Summary, snapshot.Time, snapshot.Ended),
+        StoredAt = snapshot.StoredAt,
+        Holds = [.. snapshot.Annotations.Holds.Select(static hold => new HoldInfo(hold.Id.ToString(), hold.Until, hold.Reason, hold.Time, hold.Hostname, hold.Username))],
+        HasUnreadableAnnotation = snapshot.Annotations.Unreadable.Count > 0,
+        IsPinned = snapshot.Annotations.Pins.Count > 0,
+        Verdicts = [.. snapshot.Annotations.Verdicts.Select(static verdict => new VerdictInfo(verdict.Level, verdict.Passed, verdict.Time, verdict.Hostname))],
+        Forgotten = snapshot.Annotations.Forgettings is [var first, ..]
+            ? new ForgottenInfo(first.Time, first.Hostname, first.Username, first.Reason, snapshot.Annotations.RemovedFrom!.Value)
+            : null,
     };
 }
+
+/// <summary>A hold on a snapshot.</summary>
+/// <param name="Id">Its id, 32 hex digits.</param>
+/// <param name="Until">When it ends by itself; null: never.</param>
+/// <param name="Reason">Why; may be empty.</param>
+/// <param name="Time">When it was put.</param>
+/// <param name="Hostname">Where.</param>
+/// <param name="Username">By whom.</param>
+public sealed record HoldInfo(string Id, DateTimeOffset? Until, string Reason, DateTimeOffset Time, string Hostname, string Username)
+{
+    /// <summary>Whether it has not ended by itself.</summary>
+    public bool IsInForce(DateTimeOffset now) => Until is not { } until || until > now;
+}
+
+/// <summary>The outcome of a verification of a snapshot's restore.</summary>
+/// <param name="Level">How deep: <c>quick</c>, <c>standard</c> or <c>comprehensive</c>.</param>
+/// <param name="Passed">Whether all was as it should be.</param>
+/// <param name="Time">When.</param>
+/// <param name="Hostname">Where.</param>
+public sealed record VerdictInfo(string Level, bool Passed, DateTimeOffset Time, string Hostname);
+
+/// <summary>That a snapshot is forgotten.</summary>
+/// <param name="Time">Since when.</param>
+/// <param name="Hostname">Where that was said.</param>
+/// <param name="Username">By whom.</param>
+/// <param name="Reason">Why; may be empty.</param>
+/// <param name="RemovedFrom">From then on it may be removed for good at any time.</param>
+public sealed record ForgottenInfo(DateTimeOffset Time, string Hostname, string Username, string Reason, DateTimeOffset RemovedFrom);
 
 /// <summary>What a backup counted.</summary>
 public sealed record BackupCounts
@@ -129,6 +187,11 @@ public sealed record BackupCounts
     };
 }
 
+/// <summary>Snapshots that are named, or, without names, all that a query chooses.</summary>
+/// <param name="Names">Each as <see cref="BackupIqRepository.FindSnapshotAsync"/> takes it.</param>
+/// <param name="Query">What they are looked for among.</param>
+public sealed record SnapshotSelection(IReadOnlyList<string> Names, SnapshotQuery Query);
+
 /// <summary>Chooses snapshots. What is empty or null chooses all; several values of one field are alternatives.</summary>
 public sealed record SnapshotQuery
 {
@@ -144,6 +207,9 @@ public sealed record SnapshotQuery
 
     public string? Type { get; init; }
 
+    /// <summary>Only those whose restore was verified.</summary>
+    public bool Verified { get; init; }
+
     /// <summary>Only the newest so many.</summary>
     public int? Limit { get; init; }
 
@@ -152,7 +218,8 @@ public sealed record SnapshotQuery
         && (Tags.Count == 0 || Tags.Any(tags => tags.Split(',', StringSplitOptions.TrimEntries).All(tag => HasTag(snapshot, tag))))
         && (Paths.Count == 0 || Paths.Any(path => snapshot.Paths.Any(own => own.AsSpan().SequenceEqual(path))))
         && (Kind is null || snapshot.Kind == Kind)
-        && (Type is null || snapshot.Type == Type);
+        && (Type is null || snapshot.Type == Type)
+        && (!Verified || snapshot.Verdicts is [.., { Passed: true }]);
 
     private static bool HasTag(SnapshotInfo snapshot, string tag) =>
         tag.Length == 0 ? snapshot.Tags.Count == 0 : snapshot.Tags.Any(own => own == tag || own.StartsWith(tag + "=", StringComparison.Ordinal));

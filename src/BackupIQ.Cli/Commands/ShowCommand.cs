@@ -37,6 +37,18 @@ internal sealed class ShowCommand : Verb
             }
 
             Row(output, "tags", string.Join(", ", snapshot.Tags));
+            foreach (HoldInfo hold in snapshot.Holds)
+            {
+                string until = hold.Until is { } end ? $" until {Words.Moment(end, run.Zone)}" : "";
+                Row(output, "held", $"{(hold.Reason.Length > 0 ? hold.Reason + ", " : "")}by {hold.Username}@{hold.Hostname} since {Words.Moment(hold.Time, run.Zone)}{until}");
+            }
+
+            Row(output, "pinned", snapshot.IsPinned ? "no rule removes it" : "");
+            foreach (VerdictInfo verdict in snapshot.Verdicts)
+            {
+                Row(output, "verified", $"{verdict.Level}: {(verdict.Passed ? "passed" : "FAILED")}, {Words.Moment(verdict.Time, run.Zone)} on {verdict.Hostname}");
+            }
+
             Row(output, "parent", snapshot.Parent ?? "");
             Row(output, "tree", snapshot.Tree);
             Row(output, "made by", snapshot.ProgramVersion);

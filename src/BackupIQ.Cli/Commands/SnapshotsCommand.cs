@@ -1,23 +1,16 @@
 using BackupIQ.Cli.Output;
 using BackupIQ.Cli.Parsing;
 using BackupIQ.Jobs;
-using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands;
 
 /// <summary><c>snapshots</c></summary>
-internal sealed class SnapshotsCommand : Verb
+internal sealed class SnapshotsCommand : SnapshotVerb
 {
     public SnapshotsCommand()
-        : base("snapshots", "Lists the snapshots, oldest first.")
+        : base("snapshots", "Lists the snapshots, oldest first.", "only these")
     {
         Aliases.Add("list");
-        Positional("SNAP", "only these");
-        List("--host", "NAME", "only of this host", "-H");
-        List("--tag", "TAG[,TAG]", "only with all of these tags");
-        List("--path", "PATH", "only of this path");
-        Value("--kind", "KIND", "only files, command, postgres, mysql, sqlite or state");
-        Value("--type", "TYPE", "only full, incremental or differential");
         Value("--database", "NAME", "only of this database");
         Flag("--verified", "only those whose restore was verified");
         Value("--limit", "N", "only the newest N");
@@ -29,22 +22,10 @@ internal sealed class SnapshotsCommand : Verb
     /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
-        SnapshotQuery query = Query(run);
+        SnapshotSelection selection = Selection(run);
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        bool damaged = repository.Findings.Count > 0;
-        IReadOnlyList<SnapshotInfo> snapshots = await repository.ListSnapshotsAsync(query, Damage, cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<string> named = run.Arguments.Positional;
-        if (named.Count > 0)
-        {
-            HashSet<string> wanted = [];
-            foreach (string name in named)
-            {
-                wanted.Add((await repository.FindSnapshotAsync(name, query with { Limit = null }, cancellationToken).ConfigureAwait(false)).Id);
-            }
-
-            snapshots = [.. snapshots.Where(snapshot => wanted.Contains(snapshot.Id))];
-        }
-
+        DamageEar ear = new(run);
+        IReadOnlyList<SnapshotInfo> snapshots = await repository.SelectSnapshotsAsync(selection, ear.Hear, cancellationToken).ConfigureAwait(false);
         if (run.WantsJson)
         {
             run.Json.Document(writer =>
@@ -63,17 +44,11 @@ internal sealed class SnapshotsCommand : Verb
             Show(run, snapshots);
         }
 
-        return damaged ? ExitCodes.Damage : ExitCodes.Done;
-
-        void Damage(string finding)
-        {
-            damaged = true;
-            run.Screen.Warn(DisplayText.Of(finding), ErrorCodes.CorruptData);
-        }
+        return ear.HasHeard || repository.Findings.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
     }
 
-    /// <summary>The query that the flags ask for.</summary>
-    private SnapshotQuery Query(Invocation run)
+    /// <inheritdoc/>
+    protected override SnapshotQuery Query(Invocation run)
     {
         Arguments arguments = run.Arguments;
         int? limit = null;
@@ -82,13 +57,11 @@ internal sealed class SnapshotsCommand : Verb
             limit = int.TryParse(text, out int number) && number > 0 ? number : throw Misuse($"--limit: '{DisplayText.Of(text)}' is not a number above 0");
         }
 
-        return new SnapshotQuery
+        SnapshotQuery query = base.Query(run);
+        return query with
         {
-            Hosts = arguments.Values("--host"),
-            Tags = [.. arguments.Values("--tag"), .. Labels("database", arguments.Value("--database")), .. arguments.Has("--verified") ? ["verified"] : Array.Empty<string>()],
-            Paths = [.. arguments.Values("--path").Select(static path => OsText.Encode(System.IO.Path.GetFullPath(path)))],
-            Kind = arguments.Value("--kind"),
-            Type = arguments.Value("--type"),
+            Tags = [.. query.Tags, .. Labels("database", arguments.Value("--database"))],
+            Verified = arguments.Has("--verified"),
             Limit = limit,
         };
     }
@@ -103,10 +76,13 @@ internal sealed class SnapshotsCommand : Verb
             return;
         }
 
-        Table table = new("ID", "Time", "Host", "Type", ">Files", ">Size", ">Added", "Tags", "Paths");
-        foreach (SnapshotInfo snapshot in snapshots)
+        DateTimeOffset now = run.Host.Time.GetUtcNow();
+        string[] kept = [.. snapshots.Select(snapshot => Kept(snapshot, now, run.Zone))];
+        bool anyKept = kept.Any(static word => word.Length > 0);
+        Table table = new(["ID", "Time", "Host", "Type", ">Files", ">Size", ">Added", "Tags", .. anyKept ? ["Kept"] : Array.Empty<string>(), "Paths"]);
+        foreach ((SnapshotInfo snapshot, string keeping) in snapshots.Zip(kept))
         {
-            table.Add(
+            table.Add([
                 snapshot.ShortId,
                 Words.Moment(snapshot.Time, run.Zone),
                 DisplayText.Of(snapshot.Hostname),
@@ -115,7 +91,8 @@ internal sealed class SnapshotsCommand : Verb
                 snapshot.Counts is { } sizes ? Words.Size(sizes.TotalBytes) : "",
                 snapshot.Counts is { } added ? Words.Size(added.DataAddedPacked) : "",
                 DisplayText.Of(string.Join(",", snapshot.Tags)),
-                string.Join(", ", snapshot.Paths.Select(static path => DisplayText.Of(path))));
+                .. anyKept ? [keeping] : Array.Empty<string>(),
+                string.Join(", ", snapshot.Paths.Select(static path => DisplayText.Of(path)))]);
         }
 
         run.Print(output =>
@@ -123,5 +100,15 @@ internal sealed class SnapshotsCommand : Verb
             table.Write(output);
             output.WriteLine(Words.Count(snapshots.Count, "snapshot"));
         });
+    }
+
+    // What keeps a snapshot beside the rules.
+    private static string Kept(SnapshotInfo snapshot, DateTimeOffset now, TimeZoneInfo zone)
+    {
+        HoldInfo[] holds = [.. snapshot.Holds.Where(hold => hold.IsInForce(now))];
+        string held = holds.Length == 0 ? snapshot.HasUnreadableAnnotation ? "held (unreadable)" : ""
+            : holds.Any(static hold => hold.Until is null) ? "held"
+            : $"held until {Words.Moment(holds.Max(static hold => hold.Until!.Value), zone)}";
+        return string.Join(", ", ((string[])[held, snapshot.IsPinned ? "pinned" : ""]).Where(static word => word.Length > 0));
     }
 }

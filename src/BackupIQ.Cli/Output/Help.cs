@@ -22,6 +22,7 @@ internal static class Help
 
         Back up:   backup, init
         Look:      snapshots, ls, find, diff, show, stats
+        Keep:      tag, hold, pin
         Restore:   restore, dump
         Verify:    check
         Manage:    key, config, doctor, bench, completion, version

@@ -67,6 +67,7 @@ internal static class JsonFields
         writer.WriteString("program_version", snapshot.ProgramVersion);
         writer.WriteString("kind", snapshot.Kind);
         writer.WriteString("type", snapshot.Type);
+        WriteSaid(writer, snapshot);
         writer.WritePropertyName("summary");
         if (snapshot.Counts is { } counts)
         {
@@ -77,6 +78,79 @@ internal static class JsonFields
         else
         {
             writer.WriteNullValue();
+        }
+    }
+
+    /// <summary>The fields of a hold.</summary>
+    public static void WriteHoldFields(Utf8JsonWriter writer, HoldInfo hold)
+    {
+        writer.WriteString("id", hold.Id);
+        writer.WriteString("time", hold.Time);
+        if (hold.Until is { } until)
+        {
+            writer.WriteString("until", until);
+        }
+        else
+        {
+            writer.WriteNull("until");
+        }
+
+        writer.WriteString("reason", hold.Reason);
+        writer.WriteString("hostname", hold.Hostname);
+        writer.WriteString("username", hold.Username);
+    }
+
+    // What was said about a snapshot since it was made; only what there is, for most have nothing.
+    private static void WriteSaid(Utf8JsonWriter writer, SnapshotInfo snapshot)
+    {
+        if (snapshot.Holds.Count > 0)
+        {
+            writer.WriteStartArray("holds");
+            foreach (HoldInfo hold in snapshot.Holds)
+            {
+                writer.WriteStartObject();
+                WriteHoldFields(writer, hold);
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndArray();
+        }
+
+        if (snapshot.IsPinned)
+        {
+            writer.WriteBoolean("pinned", true);
+        }
+
+        if (snapshot.HasUnreadableAnnotation)
+        {
+            writer.WriteBoolean("unreadable_annotation", true);
+        }
+
+        if (snapshot.Verdicts.Count > 0)
+        {
+            writer.WriteStartArray("verdicts");
+            foreach (VerdictInfo verdict in snapshot.Verdicts)
+            {
+                writer.WriteStartObject();
+                writer.WriteString("level", verdict.Level);
+                writer.WriteBoolean("passed", verdict.Passed);
+                writer.WriteString("time", verdict.Time);
+                writer.WriteString("hostname", verdict.Hostname);
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndArray();
+        }
+
+        if (snapshot.Forgotten is { } forgotten)
+        {
+            writer.WriteStartObject("forgotten");
+            writer.WriteString("time", forgotten.Time);
+            writer.WriteString("removed_from", forgotten.RemovedFrom);
+            writer.WriteString("reason", forgotten.Reason);
+            writer.WriteString("hostname", forgotten.Hostname);
+            writer.WriteString("username", forgotten.Username);
+            writer.WriteEndObject();
         }
     }
 

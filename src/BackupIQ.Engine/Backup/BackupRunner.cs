@@ -41,7 +41,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
     private sealed class Attempt(
         BackupRepository repository, IBackupSource source, BackupOptions options, BackupProgress progress, TimeProvider time, string? cacheFolder)
     {
-        private readonly DateTimeOffset _started = time.GetUtcNow();
+        private readonly DateTimeOffset _started = time.GetLocalNow();
         private readonly long _startedAt = time.GetTimestamp();
 
         /// <summary>The snapshot as it was about to be committed.</summary>
@@ -77,7 +77,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             }
 
             summary = Summarise(pipeline.Counts, session);
-            snapshot = snapshot with { Ended = time.GetUtcNow(), Summary = summary };
+            snapshot = snapshot with { Ended = time.GetLocalNow(), Summary = summary };
             await session.CommitAsync(SnapshotStore.Write(snapshot), cancellationToken);
             return new BackupResult { Snapshot = snapshot, Summary = summary, Warnings = progress.Failures, BytesPut = session.BytesPut };
         }
@@ -110,7 +110,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             }
 
             SnapshotStore store = new(repository);
-            IReadOnlyList<Snapshot> all = await store.ListAsync(cancellationToken);
+            IReadOnlyList<Snapshot> all = await store.ListStoredAsync(cancellationToken);
             foreach (string damage in store.Damaged)
             {
                 progress.OnNotice?.Invoke(damage);

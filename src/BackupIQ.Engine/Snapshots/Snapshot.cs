@@ -74,6 +74,18 @@ public sealed record Snapshot
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Unknown { get; set; }
 
+    /// <summary>When it was stored, by the storage's clock where it has one. Not in the document.</summary>
+    [JsonIgnore]
+    public DateTimeOffset StoredAt { get; init; }
+
+    /// <summary>The tags of the document itself; <see cref="Tags"/> has those that were added since and lacks those that were removed.</summary>
+    [JsonIgnore]
+    public IReadOnlyList<string> OwnTags { get; init; } = [];
+
+    /// <summary>What is said about it beside its document.</summary>
+    [JsonIgnore]
+    public SnapshotAnnotations Annotations { get; init; } = SnapshotAnnotations.None;
+
     [JsonIgnore]
     public string ShortId => Id.ToString()[..8];
 

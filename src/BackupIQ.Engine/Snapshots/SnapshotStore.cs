@@ -14,12 +14,53 @@ namespace BackupIQ.Engine.Snapshots;
 public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? at = null)
 {
     private readonly List<string> _damaged = [];
+    private readonly List<SessionId> _damagedIds = [];
 
-    /// <summary>One sentence for each snapshot that was met and could not be read.</summary>
+    /// <summary>One sentence for each snapshot, or annotation of one, that was met and could not be read.</summary>
     public IReadOnlyList<string> Damaged => _damaged;
 
-    /// <summary>All snapshots that count, oldest first. A damaged one is left out and told in <see cref="Damaged"/>.</summary>
-    public Task<IReadOnlyList<Snapshot>> ListAsync(CancellationToken cancellationToken) =>
+    /// <summary>The snapshots among <see cref="Damaged"/>.</summary>
+    public IReadOnlyList<SessionId> DamagedIds => _damagedIds;
+
+    /// <summary>
+    /// All snapshots that count and are not forgotten, oldest first, with what is said about them. A damaged one is left out and told in
+    /// <see cref="Damaged"/>.
+    /// </summary>
+    public async Task<IReadOnlyList<Snapshot>> ListAsync(CancellationToken cancellationToken) =>
+        [.. (await ListAnnotatedAsync(cancellationToken)).Where(IsShown)];
+
+    /// <summary>The forgotten snapshots that are not removed for good yet, oldest first.</summary>
+    public async Task<IReadOnlyList<Snapshot>> ListForgottenAsync(CancellationToken cancellationToken) =>
+        [.. (await ListAnnotatedAsync(cancellationToken)).Where(static snapshot => snapshot.Annotations.IsForgotten)];
+
+    /// <summary>All snapshots that count, forgotten or not, oldest first, with what is said about them.</summary>
+    public async Task<IReadOnlyList<Snapshot>> ListAnnotatedAsync(CancellationToken cancellationToken)
+    {
+        // Annotations after snapshots: what was said about one of these before now is seen.
+        IReadOnlyList<Snapshot> stored = await ListStoredAsync(cancellationToken);
+        IReadOnlyDictionary<SessionId, SnapshotAnnotations> said = await AnnotationStore.ReadAllAsync(repository, cancellationToken);
+        List<Snapshot> annotated = new(stored.Count);
+        foreach (Snapshot snapshot in stored)
+        {
+            if (!said.TryGetValue(snapshot.Id, out SnapshotAnnotations? about))
+            {
+                annotated.Add(snapshot);
+                continue;
+            }
+
+            annotated.Add(snapshot with { Annotations = about, Tags = about.TagsOf(snapshot.OwnTags) });
+            foreach (AnnotationObject unreadable in about.Unreadable)
+            {
+                string problem = unreadable.Document is null ? unreadable.Damage : "this version does not know what it says";
+                _damaged.Add($"{unreadable.Name}: {problem}. It may be a hold, so snapshot {snapshot.ShortId} is kept as if it were held.");
+            }
+        }
+
+        return annotated;
+    }
+
+    /// <summary>All snapshots that count as they were committed, forgotten or not, oldest first: what a backup compares with.</summary>
+    public Task<IReadOnlyList<Snapshot>> ListStoredAsync(CancellationToken cancellationToken) =>
         ListAsync(partial: false, cancellationToken);
 
     /// <summary>The partial snapshots that interrupted runs left, oldest first.</summary>
@@ -72,6 +113,9 @@ public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? a
 
     internal static byte[] Write(Snapshot snapshot) => JsonSerializer.SerializeToUtf8Bytes(snapshot, SnapshotJson.Default.Snapshot);
 
+    // As it was at that moment: what was forgotten later was still shown.
+    private bool IsShown(Snapshot snapshot) => !snapshot.Annotations.Forgettings.Any(forgetting => at is null || forgetting.Time <= at);
+
     private static Snapshot Read(byte[] json, SessionId id)
     {
         try
@@ -97,11 +141,12 @@ public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? a
                 Snapshot snapshot = Read(stored.Document ?? throw new CorruptDataException(stored.Damage), stored.Session);
                 if (at is null || (snapshot.Ended > snapshot.Time ? snapshot.Ended : snapshot.Time) <= at)
                 {
-                    snapshots.Add(snapshot);
+                    snapshots.Add(snapshot with { StoredAt = stored.StoredAt, OwnTags = snapshot.Tags });
                 }
             }
             catch (CorruptDataException e)
             {
+                _damagedIds.Add(stored.Session);
                 _damaged.Add($"Snapshot {stored.Session.ToString()[..8]} ({stored.Name}) is damaged: {e.Message}");
             }
         }
@@ -128,4 +173,5 @@ public static class PathText
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(Snapshot))]
+[JsonSerializable(typeof(AnnotationDocument))]
 internal sealed partial class SnapshotJson : JsonSerializerContext;

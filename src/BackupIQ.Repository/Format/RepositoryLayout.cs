@@ -19,6 +19,7 @@ public static class RepositoryLayout
     public const string SnapshotPrefix = "s/";
     public const string PartialSnapshotPrefix = "sp/";
     public const string AnnotationPrefix = "a/";
+    public const string WithdrawalPrefix = "f/";
     public const string MarkPrefix = "g/";
     public const string LogPrefix = "w/";
     public const string FactsPrefix = "x/";
@@ -109,8 +110,45 @@ public static class RepositoryLayout
     /// <summary>All that is said about one snapshot.</summary>
     public static string Annotations(SessionId snapshot) => $"{AnnotationPrefix}{snapshot}/";
 
-    /// <summary>A tag, hold or verdict on a snapshot; <paramref name="unique"/> is a random id.</summary>
-    public static StorageKey Annotation(SessionId snapshot, SessionId unique) => new($"{Annotations(snapshot)}{unique}");
+    /// <summary>All that takes something away from one snapshot.</summary>
+    public static string Withdrawals(SessionId snapshot) => $"{WithdrawalPrefix}{snapshot}/";
+
+    /// <summary>
+    /// One of the two copies (<c>a</c> or <c>b</c>) of something that is said about a snapshot: an annotation, or a withdrawal.
+    /// <paramref name="unique"/> is a random id.
+    /// </summary>
+    public static StorageKey Annotation(SessionId snapshot, SessionId unique, bool isWithdrawal, char copy) => copy is 'a' or 'b'
+        ? new StorageKey($"{(isWithdrawal ? Withdrawals(snapshot) : Annotations(snapshot))}{unique}.{copy}")
+        : throw new ArgumentOutOfRangeException(nameof(copy), copy, "The copies are a and b.");
+
+    /// <summary>
+    /// Reads a name under <see cref="AnnotationPrefix"/> or <see cref="WithdrawalPrefix"/>. True when it belongs to a snapshot;
+    /// <paramref name="unique"/> is null when the rest of the name is none that this version gives.
+    /// </summary>
+    public static bool TryParseAnnotation(StorageKey key, out SessionId snapshot, out bool isWithdrawal, out SessionId? unique, out char copy)
+    {
+        snapshot = default;
+        unique = null;
+        copy = default;
+        string name = key.Value;
+        isWithdrawal = name.StartsWith(WithdrawalPrefix, StringComparison.Ordinal);
+        int prefix = isWithdrawal ? WithdrawalPrefix.Length : AnnotationPrefix.Length;
+        const int id = 2 * SessionId.Size;
+        if ((!isWithdrawal && !name.StartsWith(AnnotationPrefix, StringComparison.Ordinal)) || name.Length < prefix + id + 1 ||
+            !SessionId.TryParse(name.AsSpan(prefix, id), out snapshot) || name[prefix + id] != '/')
+        {
+            return false;
+        }
+
+        ReadOnlySpan<char> rest = name.AsSpan(prefix + id + 1);
+        if (rest.Length == id + 2 && rest[id] == '.' && rest[id + 1] is 'a' or 'b' && SessionId.TryParse(rest[..id], out SessionId parsed))
+        {
+            unique = parsed;
+            copy = rest[id + 1];
+        }
+
+        return true;
+    }
 
     /// <summary>A collector's mark.</summary>
     public static StorageKey Mark(string markId) => new(MarkPrefix + markId);

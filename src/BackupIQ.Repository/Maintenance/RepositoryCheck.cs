@@ -87,7 +87,7 @@ public sealed class RepositoryCheck : IDisposable
     {
         StorageKey key = _smallObjects[number];
         // A lost tag or hold is a loss; sessions and marks only cost maintenance some work.
-        DamageSeverity severity = key.Value.StartsWith(RepositoryLayout.AnnotationPrefix, StringComparison.Ordinal) ? DamageSeverity.Error : DamageSeverity.Warning;
+        DamageSeverity severity = RepositoryLayout.TryParseAnnotation(key, out _, out _, out _, out _) ? DamageSeverity.Error : DamageSeverity.Warning;
         try
         {
             (byte[]? bytes, string problem) = await SmallObject.ReadAsync(_repository.Storage, key, HeadedObject.MaxSize, cancellationToken);
@@ -297,7 +297,8 @@ public sealed class RepositoryCheck : IDisposable
     {
         Dictionary<SessionId, (DateTimeOffset Seen, bool IsOver)> sessions = [];
         DateTimeOffset now = time.GetUtcNow();
-        foreach (string prefix in (string[])[RepositoryLayout.SessionPrefix, RepositoryLayout.AnnotationPrefix, RepositoryLayout.MarkPrefix])
+        foreach (string prefix in (string[])
+            [RepositoryLayout.SessionPrefix, RepositoryLayout.AnnotationPrefix, RepositoryLayout.WithdrawalPrefix, RepositoryLayout.MarkPrefix])
         {
             await foreach (StoredObject stored in _repository.Storage.ListAsync(prefix, cancellationToken))
             {
@@ -314,12 +315,30 @@ public sealed class RepositoryCheck : IDisposable
             }
         }
 
+        ReportLostCopies();
         HashSet<SessionId> committed = [.. _snapshots.Select(static s => s.Session)];
         foreach ((SessionId session, (DateTimeOffset seen, bool isOver)) in sessions)
         {
             if (!isOver && !committed.Contains(session) && now - seen < Lease)
             {
                 _live.Add(session);
+            }
+        }
+    }
+
+    // What is said about a snapshot stands under two names; one that is gone costs nothing yet.
+    private void ReportLostCopies()
+    {
+        HashSet<StorageKey> there = [.. _smallObjects];
+        foreach (StorageKey key in _smallObjects)
+        {
+            if (RepositoryLayout.TryParseAnnotation(key, out SessionId snapshot, out bool isWithdrawal, out SessionId? unique, out char copy) && unique is { } id)
+            {
+                StorageKey other = RepositoryLayout.Annotation(snapshot, id, isWithdrawal, copy == 'a' ? 'b' : 'a');
+                if (!there.Contains(other))
+                {
+                    Report(DamageKind.SmallObject, DamageSeverity.Warning, other.Value, "it is missing; its other copy serves");
+                }
             }
         }
     }

@@ -1,0 +1,103 @@
+using BackupIQ.Engine.Snapshots;
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Jobs;
+
+/// <content>What is said about snapshots: tags, holds, pins.</content>
+public sealed partial class BackupIqRepository
+{
+    private AnnotationStore Annotations => new(_repository, new AnnotationAuthor(Environment.MachineName, Environment.UserName, "backupiq " + Version), _time);
+
+    /// <summary>The snapshots that <paramref name="selection"/> names, in the order of their names, or all that its query chooses, oldest first.</summary>
+    /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>.</exception>
+    public async Task<IReadOnlyList<SnapshotInfo>> SelectSnapshotsAsync(
+        SnapshotSelection selection, Action<string>? onDamage = null, CancellationToken cancellationToken = default) =>
+        [.. (await SelectAsync(selection, onDamage, cancellationToken).ConfigureAwait(false)).Select(SnapshotInfo.From)];
+
+    /// <summary>
+    /// Adds and removes tags; no snapshot and no id changes. With <paramref name="replace"/> the tags of before all go, but for those to add.
+    /// </summary>
+    /// <returns>Each snapshot as it is now, and whether anything changed.</returns>
+    public async Task<IReadOnlyList<(SnapshotInfo Snapshot, bool Changed)>> TagAsync(
+        SnapshotSelection selection,
+        IReadOnlyCollection<string> add,
+        IReadOnlyCollection<string> remove,
+        bool replace = false,
+        Action<string>? onDamage = null,
+        CancellationToken cancellationToken = default)
+    {
+        List<(SnapshotInfo, bool)> changed = [];
+        foreach (Snapshot snapshot in await SelectAsync(selection, onDamage, cancellationToken).ConfigureAwait(false))
+        {
+            bool isChanged = await Annotations.TagAsync(snapshot, add, replace ? snapshot.Tags : remove, cancellationToken).ConfigureAwait(false);
+            changed.Add((await ShowAgainAsync(snapshot, cancellationToken).ConfigureAwait(false), isChanged));
+        }
+
+        return changed;
+    }
+
+    /// <summary>Holds snapshots until a moment, or until they are released: nobody can forget them.</summary>
+    /// <returns>Each as it is now.</returns>
+    /// <exception cref="BackupIQException"><c>Validation</c>: that moment is over.</exception>
+    public Task<IReadOnlyList<SnapshotInfo>> HoldAsync(
+        SnapshotSelection selection, DateTimeOffset? until, string? reason, Action<string>? onDamage = null, CancellationToken cancellationToken = default) =>
+        ForEachAsync(selection, snapshot => Annotations.HoldAsync(snapshot.Id, until, reason, cancellationToken), onDamage, cancellationToken);
+
+    /// <summary>Ends every hold of snapshots, and what cannot be read and therefore counts as one.</summary>
+    /// <returns>Each as it is now.</returns>
+    /// <exception cref="BackupIQException"><c>RetentionRefused</c>: an annotation is of another version.</exception>
+    public Task<IReadOnlyList<SnapshotInfo>> ReleaseAsync(
+        SnapshotSelection selection, Action<string>? onDamage = null, CancellationToken cancellationToken = default) =>
+        ForEachAsync(selection, snapshot => Annotations.ReleaseAsync(snapshot, cancellationToken), onDamage, cancellationToken);
+
+    /// <summary>Keeps snapshots from every rule of retention; who names one may still forget it.</summary>
+    /// <returns>Each as it is now.</returns>
+    public Task<IReadOnlyList<SnapshotInfo>> PinAsync(
+        SnapshotSelection selection, string? reason, Action<string>? onDamage = null, CancellationToken cancellationToken = default) =>
+        ForEachAsync(selection, snapshot => Annotations.PinAsync(snapshot.Id, reason, cancellationToken), onDamage, cancellationToken);
+
+    /// <summary>Ends every pin of snapshots.</summary>
+    /// <returns>Each as it is now.</returns>
+    public Task<IReadOnlyList<SnapshotInfo>> UnpinAsync(
+        SnapshotSelection selection, Action<string>? onDamage = null, CancellationToken cancellationToken = default) =>
+        ForEachAsync(selection, snapshot => Annotations.UnpinAsync(snapshot.Id, cancellationToken), onDamage, cancellationToken);
+
+    private async Task<IReadOnlyList<SnapshotInfo>> ForEachAsync(
+        SnapshotSelection selection, Func<Snapshot, Task> act, Action<string>? onDamage, CancellationToken cancellationToken)
+    {
+        List<SnapshotInfo> shown = [];
+        foreach (Snapshot snapshot in await SelectAsync(selection, onDamage, cancellationToken).ConfigureAwait(false))
+        {
+            await act(snapshot).ConfigureAwait(false);
+            shown.Add(await ShowAgainAsync(snapshot, cancellationToken).ConfigureAwait(false));
+        }
+
+        return shown;
+    }
+
+    private async Task<SnapshotInfo> ShowAgainAsync(Snapshot snapshot, CancellationToken cancellationToken)
+    {
+        SnapshotAnnotations said = await Annotations.ReadAsync(snapshot.Id, cancellationToken).ConfigureAwait(false);
+        return SnapshotInfo.From(snapshot with { Annotations = said, Tags = said.TagsOf(snapshot.OwnTags) });
+    }
+
+    private async Task<IReadOnlyList<Snapshot>> SelectAsync(SnapshotSelection selection, Action<string>? onDamage, CancellationToken cancellationToken)
+    {
+        SnapshotStore store = new(_repository);
+        IReadOnlyList<Snapshot> all = await store.ListAsync(cancellationToken).ConfigureAwait(false);
+        foreach (string damage in store.Damaged)
+        {
+            onDamage?.Invoke(damage);
+        }
+
+        return Choose(all, selection);
+    }
+
+    private static IReadOnlyList<Snapshot> Choose(IReadOnlyList<Snapshot> all, SnapshotSelection selection)
+    {
+        Snapshot[] matching = [.. all.Where(snapshot => selection.Query.Matches(SnapshotInfo.From(snapshot)))];
+        return selection.Names.Count > 0 ? [.. selection.Names.Select(name => SnapshotStore.Find(matching, name)).DistinctBy(static s => s.Id)]
+            : selection.Query.Limit is { } limit && limit < matching.Length ? matching[^limit..]
+            : matching;
+    }
+}
