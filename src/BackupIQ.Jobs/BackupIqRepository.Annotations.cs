@@ -83,7 +83,7 @@ public sealed partial class BackupIqRepository
 
     private async Task<IReadOnlyList<Snapshot>> SelectAsync(SnapshotSelection selection, Action<string>? onDamage, CancellationToken cancellationToken)
     {
-        SnapshotStore store = new(_repository);
+        SnapshotStore store = Snapshots();
         IReadOnlyList<Snapshot> all = await store.ListAsync(cancellationToken).ConfigureAwait(false);
         foreach (string damage in store.Damaged)
         {
