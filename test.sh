@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds everything (warnings are errors) and runs all tests. The last line is `N passed, N failed, N skipped`.
 #   ./test.sh          all tests
-#   ./test.sh --fast   without tests/BackupIQ.IntegrationTests (real servers)
+#   ./test.sh --fast   without tests/BackupIQ.IntegrationTests (the program in processes of its own)
 #   ./test.sh --debug  the Debug build instead of the Release build
 # Exit code: 0 when every test passed, 1 when one failed, a test project crashed, the build failed or no test ran.
 set -uo pipefail

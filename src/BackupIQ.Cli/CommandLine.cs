@@ -105,7 +105,8 @@ internal sealed class CommandLine(CliHost host)
         using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Interrupt);
         try
         {
-            return await verb.RunAsync(run, cancellation.Token).ConfigureAwait(false);
+            int code = await verb.RunAsync(run, cancellation.Token).ConfigureAwait(false);
+            return run.HasMetDamage && code is ExitCodes.Done or ExitCodes.Warnings ? ExitCodes.Damage : code;
         }
         catch (OperationCanceledException cancelled) when (cancellation.IsCancellationRequested)
         {

@@ -67,7 +67,15 @@ internal sealed class Invocation
         UploadLimit = Settings.Size("limit-upload"),
         DownloadLimit = Settings.Size("limit-download"),
         At = Arguments.Value("--at") is { } text ? Moment(text) : null,
+        OnDamage = damage =>
+        {
+            HasMetDamage = true;
+            Screen.Warn(DisplayText.Of(damage), ErrorCodes.CorruptData);
+        },
     };
+
+    /// <summary>Damage of a repository was told that did not keep the verb from its work: exit code 14 unless something worse happened.</summary>
+    public bool HasMetDamage { get; private set; }
 
     // What has no zone is meant in this machine's own.
     private static DateTimeOffset Moment(string text) =>
@@ -100,14 +108,7 @@ internal sealed class Invocation
         try
         {
             MakeCacheFolder();
-            BackupIqRepository repository = await BackupIqRepository
-                .OpenAsync(url, secrets, RepositoryOptions, Host.Time, cancellationToken).ConfigureAwait(false);
-            foreach (string finding in repository.Findings)
-            {
-                Screen.Warn(DisplayText.Of(finding), ErrorCodes.CorruptData);
-            }
-
-            return repository;
+            return await BackupIqRepository.OpenAsync(url, secrets, RepositoryOptions, Host.Time, cancellationToken).ConfigureAwait(false);
         }
         finally
         {

@@ -11,8 +11,8 @@ public sealed partial class BackupIqRepository
     /// <summary>The snapshots that <paramref name="selection"/> names, in the order of their names, or all that its query chooses, oldest first.</summary>
     /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>.</exception>
     public async Task<IReadOnlyList<SnapshotInfo>> SelectSnapshotsAsync(
-        SnapshotSelection selection, Action<string>? onDamage = null, CancellationToken cancellationToken = default) =>
-        [.. (await SelectAsync(selection, onDamage, cancellationToken).ConfigureAwait(false)).Select(SnapshotInfo.From)];
+        SnapshotSelection selection, CancellationToken cancellationToken = default) =>
+        [.. (await SelectAsync(selection, cancellationToken).ConfigureAwait(false)).Select(SnapshotInfo.From)];
 
     /// <summary>
     /// Adds and removes tags; no snapshot and no id changes. With <paramref name="replace"/> the tags of before all go, but for those to add.
@@ -23,11 +23,10 @@ public sealed partial class BackupIqRepository
         IReadOnlyCollection<string> add,
         IReadOnlyCollection<string> remove,
         bool replace = false,
-        Action<string>? onDamage = null,
         CancellationToken cancellationToken = default)
     {
         List<(SnapshotInfo, bool)> changed = [];
-        foreach (Snapshot snapshot in await SelectAsync(selection, onDamage, cancellationToken).ConfigureAwait(false))
+        foreach (Snapshot snapshot in await SelectAsync(selection, cancellationToken).ConfigureAwait(false))
         {
             bool isChanged = await Annotations.TagAsync(snapshot, add, replace ? snapshot.Tags : remove, cancellationToken).ConfigureAwait(false);
             changed.Add((await ShowAgainAsync(snapshot, cancellationToken).ConfigureAwait(false), isChanged));
@@ -40,33 +39,33 @@ public sealed partial class BackupIqRepository
     /// <returns>Each as it is now.</returns>
     /// <exception cref="BackupIQException"><c>Validation</c>: that moment is over.</exception>
     public Task<IReadOnlyList<SnapshotInfo>> HoldAsync(
-        SnapshotSelection selection, DateTimeOffset? until, string? reason, Action<string>? onDamage = null, CancellationToken cancellationToken = default) =>
-        ForEachAsync(selection, snapshot => Annotations.HoldAsync(snapshot.Id, until, reason, cancellationToken), onDamage, cancellationToken);
+        SnapshotSelection selection, DateTimeOffset? until, string? reason, CancellationToken cancellationToken = default) =>
+        ForEachAsync(selection, snapshot => Annotations.HoldAsync(snapshot.Id, until, reason, cancellationToken), cancellationToken);
 
     /// <summary>Ends every hold of snapshots, and what cannot be read and therefore counts as one.</summary>
     /// <returns>Each as it is now.</returns>
     /// <exception cref="BackupIQException"><c>RetentionRefused</c>: an annotation is of another version.</exception>
     public Task<IReadOnlyList<SnapshotInfo>> ReleaseAsync(
-        SnapshotSelection selection, Action<string>? onDamage = null, CancellationToken cancellationToken = default) =>
-        ForEachAsync(selection, snapshot => Annotations.ReleaseAsync(snapshot, cancellationToken), onDamage, cancellationToken);
+        SnapshotSelection selection, CancellationToken cancellationToken = default) =>
+        ForEachAsync(selection, snapshot => Annotations.ReleaseAsync(snapshot, cancellationToken), cancellationToken);
 
     /// <summary>Keeps snapshots from every rule of retention; who names one may still forget it.</summary>
     /// <returns>Each as it is now.</returns>
     public Task<IReadOnlyList<SnapshotInfo>> PinAsync(
-        SnapshotSelection selection, string? reason, Action<string>? onDamage = null, CancellationToken cancellationToken = default) =>
-        ForEachAsync(selection, snapshot => Annotations.PinAsync(snapshot.Id, reason, cancellationToken), onDamage, cancellationToken);
+        SnapshotSelection selection, string? reason, CancellationToken cancellationToken = default) =>
+        ForEachAsync(selection, snapshot => Annotations.PinAsync(snapshot.Id, reason, cancellationToken), cancellationToken);
 
     /// <summary>Ends every pin of snapshots.</summary>
     /// <returns>Each as it is now.</returns>
     public Task<IReadOnlyList<SnapshotInfo>> UnpinAsync(
-        SnapshotSelection selection, Action<string>? onDamage = null, CancellationToken cancellationToken = default) =>
-        ForEachAsync(selection, snapshot => Annotations.UnpinAsync(snapshot.Id, cancellationToken), onDamage, cancellationToken);
+        SnapshotSelection selection, CancellationToken cancellationToken = default) =>
+        ForEachAsync(selection, snapshot => Annotations.UnpinAsync(snapshot.Id, cancellationToken), cancellationToken);
 
     private async Task<IReadOnlyList<SnapshotInfo>> ForEachAsync(
-        SnapshotSelection selection, Func<Snapshot, Task> act, Action<string>? onDamage, CancellationToken cancellationToken)
+        SnapshotSelection selection, Func<Snapshot, Task> act, CancellationToken cancellationToken)
     {
         List<SnapshotInfo> shown = [];
-        foreach (Snapshot snapshot in await SelectAsync(selection, onDamage, cancellationToken).ConfigureAwait(false))
+        foreach (Snapshot snapshot in await SelectAsync(selection, cancellationToken).ConfigureAwait(false))
         {
             await act(snapshot).ConfigureAwait(false);
             shown.Add(await ShowAgainAsync(snapshot, cancellationToken).ConfigureAwait(false));
@@ -81,22 +80,13 @@ public sealed partial class BackupIqRepository
         return SnapshotInfo.From(snapshot with { Annotations = said, Tags = said.TagsOf(snapshot.OwnTags) });
     }
 
-    private async Task<IReadOnlyList<Snapshot>> SelectAsync(SnapshotSelection selection, Action<string>? onDamage, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<Snapshot>> SelectAsync(SnapshotSelection selection, CancellationToken cancellationToken)
     {
         SnapshotStore store = Snapshots();
         IReadOnlyList<Snapshot> all = await store.ListAsync(cancellationToken).ConfigureAwait(false);
-        foreach (string damage in store.Damaged)
-        {
-            onDamage?.Invoke(damage);
-        }
-
-        return Choose(all, selection);
-    }
-
-    private static IReadOnlyList<Snapshot> Choose(IReadOnlyList<Snapshot> all, SnapshotSelection selection)
-    {
+        TellOfSnapshots(store, selection.Names);
         Snapshot[] matching = [.. all.Where(snapshot => selection.Query.Matches(SnapshotInfo.From(snapshot)))];
-        return selection.Names.Count > 0 ? [.. selection.Names.Select(name => SnapshotStore.Find(matching, name)).DistinctBy(static s => s.Id)]
+        return selection.Names.Count > 0 ? [.. selection.Names.Select(name => store.Choose(matching, name)).DistinctBy(static s => s.Id)]
             : selection.Query.Limit is { } limit && limit < matching.Length ? matching[^limit..]
             : matching;
     }

@@ -28,6 +28,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     private readonly BackupRepository _repository;
     private readonly RepositoryOptions _options;
     private readonly TimeProvider _time;
+    private readonly List<string> _findings = [];
 
     private BackupIqRepository(IStorageBackend storage, BackupRepository repository, RepositoryOptions options, TimeProvider time)
     {
@@ -35,6 +36,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         _repository = repository;
         _options = options;
         _time = time;
+        Tell(repository.Findings.Select(static finding => finding.ToString()));
     }
 
     /// <summary>The version of BackupIQ: <c>0.1.0</c>.</summary>
@@ -47,8 +49,17 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     /// <summary>Where it lies, without secrets.</summary>
     public string Location => _storage.Location;
 
-    /// <summary>Damage that was met while opening and did not prevent it, a sentence each: exit code 14.</summary>
-    public IReadOnlyList<string> Findings => [.. _repository.Findings.Select(static finding => finding.ToString())];
+    /// <summary>Damage that was met so far, while opening and since, and prevented nothing; a sentence each: exit code 14.</summary>
+    public IReadOnlyList<string> Findings
+    {
+        get
+        {
+            lock (_findings)
+            {
+                return [.. _findings];
+            }
+        }
+    }
 
     /// <summary>Whether there is anything at <paramref name="url"/> that could be a repository. Makes nothing.</summary>
     public static bool Exists(string url) => StorageLocator.Exists(url);
@@ -127,6 +138,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         using IBackupSource source = request.OpenSource(OwnFolders(), _time);
         BackupRunner runner = new(_repository, _time, _options.CacheFolder);
         BackupResult result = await runner.RunAsync(source, request.ToOptions(_options, "backupiq " + Version), monitor.Progress, cancellationToken).ConfigureAwait(false);
+        Tell(result.Damage);
         if (source is FileSource files)
         {
             foreach (SourceNotice notice in files.Notices)
@@ -144,17 +156,12 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         };
     }
 
-    /// <summary>The snapshots that <paramref name="query"/> chooses, oldest first; <paramref name="onDamage"/> hears of each that cannot be read.</summary>
-    public async Task<IReadOnlyList<SnapshotInfo>> ListSnapshotsAsync(
-        SnapshotQuery? query = null, Action<string>? onDamage = null, CancellationToken cancellationToken = default)
+    /// <summary>The snapshots that <paramref name="query"/> chooses, oldest first. Those that cannot be read are damage, which is told.</summary>
+    public async Task<IReadOnlyList<SnapshotInfo>> ListSnapshotsAsync(SnapshotQuery? query = null, CancellationToken cancellationToken = default)
     {
         SnapshotStore store = Snapshots();
         IReadOnlyList<Snapshot> all = await store.ListAsync(cancellationToken).ConfigureAwait(false);
-        foreach (string damage in store.Damaged)
-        {
-            onDamage?.Invoke(damage);
-        }
-
+        Tell(store.Damaged);
         query ??= new SnapshotQuery();
         SnapshotInfo[] chosen = [.. all.Select(SnapshotInfo.From).Where(query.Matches)];
         return query.Limit is { } limit && limit < chosen.Length ? chosen[^limit..] : chosen;
@@ -164,12 +171,11 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     /// The snapshot that <paramref name="text"/> names: an id, a unique prefix of 4 or more digits, a name, <c>latest</c>, <c>latest~2</c> or
     /// <c>@2026-11-22T10:00</c>. A query narrows what <c>latest</c> chooses among.
     /// </summary>
-    /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>.</exception>
-    public async Task<SnapshotInfo> FindSnapshotAsync(string text, SnapshotQuery? query = null, CancellationToken cancellationToken = default)
-    {
-        IReadOnlyList<Snapshot> all = await Snapshots().ListAsync(cancellationToken).ConfigureAwait(false);
-        return SnapshotInfo.From(SnapshotStore.Find(query is null ? all : [.. all.Where(snapshot => query.Matches(SnapshotInfo.From(snapshot)))], text));
-    }
+    /// <exception cref="BackupIQException">
+    /// <c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>; <c>CorruptData</c> where it is there, but damaged.
+    /// </exception>
+    public async Task<SnapshotInfo> FindSnapshotAsync(string text, SnapshotQuery? query = null, CancellationToken cancellationToken = default) =>
+        SnapshotInfo.From(await FindAsync(text, query, cancellationToken).ConfigureAwait(false));
 
     /// <summary>
     /// Restores. When this returns, everything that was restored is durable; entries that could not be are told to
@@ -180,9 +186,10 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     {
         monitor ??= new RestoreMonitor();
         RestoreOptions options = request.ToOptions(_options);
-        Snapshot snapshot = await Snapshots().FindAsync(request.Snapshot, cancellationToken).ConfigureAwait(false);
+        Snapshot snapshot = await FindAsync(request.Snapshot, null, cancellationToken).ConfigureAwait(false);
         IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
         using ChunkIndex index = load.Index;
+        Tell(load.Findings);
         using LinuxRestoreTarget target = new(request.Target);
         RestoreResult result = await RestoreRunner
             .RunAsync(_repository, index, snapshot, request.Path, target, options, monitor.Progress, cancellationToken).ConfigureAwait(false);
@@ -212,11 +219,14 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     public async Task<DiffOutcome> DiffAsync(
         DiffRequest request, Action<DiffEntry> onChange, Action<ItemFailure>? onFailure = null, CancellationToken cancellationToken = default)
     {
-        IReadOnlyList<Snapshot> snapshots = await Snapshots().ListAsync(cancellationToken).ConfigureAwait(false);
-        DiffSide before = new(SnapshotStore.Find(snapshots, request.Before), request.BeforePath);
-        DiffSide after = new(SnapshotStore.Find(snapshots, request.After), request.AfterPath);
+        SnapshotStore store = Snapshots();
+        IReadOnlyList<Snapshot> snapshots = await store.ListAsync(cancellationToken).ConfigureAwait(false);
+        DiffSide before = new(store.Choose(snapshots, request.Before), request.BeforePath);
+        DiffSide after = new(store.Choose(snapshots, request.After), request.AfterPath);
+        TellOfSnapshots(store, request.Before, request.After);
         IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
         using ChunkIndex index = load.Index;
+        Tell(load.Findings);
         long errors = 0;
         DiffStatistics statistics = DiffRunner.Run(
             _repository, index, before, after, new DiffOptions { Metadata = request.Metadata }, change => onChange(DiffEntry.From(change)), Damaged, cancellationToken);
@@ -252,18 +262,18 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     }
 
     /// <summary>Opens what snapshots hold, for listing and searching. The caller disposes it.</summary>
-    public Task<SnapshotBrowser> BrowseAsync(CancellationToken cancellationToken = default) =>
-        SnapshotBrowser.OpenAsync(_repository, _options.CacheFolder, cancellationToken);
+    public async Task<SnapshotBrowser> BrowseAsync(CancellationToken cancellationToken = default)
+    {
+        IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
+        Tell(load.Findings);
+        return new SnapshotBrowser(_repository, load);
+    }
 
-    /// <summary>The ways into the repository, oldest first; <paramref name="onDamage"/> hears of each that is damaged.</summary>
-    public async Task<IReadOnlyList<KeyInfo>> ListKeysAsync(Action<string>? onDamage = null, CancellationToken cancellationToken = default)
+    /// <summary>The ways into the repository, oldest first. Those that are damaged are told.</summary>
+    public async Task<IReadOnlyList<KeyInfo>> ListKeysAsync(CancellationToken cancellationToken = default)
     {
         KeySlotListing listing = await _repository.Slots.ListAsync(cancellationToken).ConfigureAwait(false);
-        foreach (RepositoryFinding finding in listing.Findings)
-        {
-            onDamage?.Invoke(finding.ToString());
-        }
-
+        Tell(listing.Findings.Select(static finding => finding.ToString()));
         return [.. listing.Slots.Select(Show)];
     }
 
@@ -295,6 +305,38 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     }
 
     private SnapshotStore Snapshots() => new(_repository, _options.At);
+
+    private async Task<Snapshot> FindAsync(string text, SnapshotQuery? query, CancellationToken cancellationToken)
+    {
+        SnapshotStore store = Snapshots();
+        Snapshot found = await store.FindAsync(text, snapshot => query?.Matches(SnapshotInfo.From(snapshot)) ?? true, cancellationToken).ConfigureAwait(false);
+        TellOfSnapshots(store, text);
+        return found;
+    }
+
+    // Where snapshots are chosen by time, one that cannot be read may be the one that is meant.
+    private void TellOfSnapshots(SnapshotStore store, params IReadOnlyList<string> names)
+    {
+        if (names.Count == 0 || names.Any(SnapshotStore.IsByTime))
+        {
+            Tell(store.Damaged);
+        }
+    }
+
+    private void Tell(IEnumerable<string> damage)
+    {
+        lock (_findings)
+        {
+            foreach (string finding in damage)
+            {
+                if (!_findings.Contains(finding))
+                {
+                    _findings.Add(finding);
+                    _options.OnDamage?.Invoke(finding);
+                }
+            }
+        }
+    }
 
     private static KeyInfo Show(KeySlotInfo slot) => new(slot.Id, slot.Type, slot.Label, slot.Created, slot.IsCurrent);
 

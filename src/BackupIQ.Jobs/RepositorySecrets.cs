@@ -38,6 +38,11 @@ public sealed record RepositoryOptions
     /// there. Null: as it is. Nothing may be written then.
     /// </summary>
     public DateTimeOffset? At { get; init; }
+
+    /// <summary>
+    /// Hears, once each, of damage of the repository that is met on the way and prevents nothing: a sentence. On any thread, one at a time.
+    /// </summary>
+    public Action<string>? OnDamage { get; init; }
 }
 
 /// <summary>A way into a repository.</summary>

@@ -74,7 +74,7 @@ internal sealed class BackupCommand : Verb
             report.Write(repository, request, outcome, view);
         }
 
-        return outcome.Warnings > 0 ? ExitCodes.Warnings : repository.Findings.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
+        return outcome.Warnings > 0 ? ExitCodes.Warnings : ExitCodes.Done;
     }
 
     private BackupRequest ReadRequest(Invocation run)

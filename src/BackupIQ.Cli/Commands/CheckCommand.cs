@@ -48,7 +48,7 @@ internal sealed class CheckCommand : Verb
             Show(run, report, request);
         }
 
-        return report.Errors > 0 || repository.Findings.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
+        return report.Errors > 0 ? ExitCodes.Damage : ExitCodes.Done;
     }
 
     private static ProgressFigures Read(CheckMonitor monitor) => monitor.BytesTotal > 0

@@ -44,7 +44,7 @@ internal sealed class DiffCommand : Verb
             run.Screen.Warn("so much was added and removed that renames were not looked for; compare a folder: diff A:PATH B:PATH");
         }
 
-        return outcome.Errors > 0 || repository.Findings.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
+        return outcome.Errors > 0 ? ExitCodes.Damage : ExitCodes.Done;
     }
 
     private static async Task<DiffOutcome> ShowAsync(Invocation run, BackupIqRepository repository, DiffRequest request, CancellationToken cancellationToken)

@@ -35,7 +35,7 @@ internal sealed class FindCommand : Verb
 
         if (snapshots.Count == 0)
         {
-            snapshots.AddRange(await repository.ListSnapshotsAsync(query, finding => run.Screen.Warn(DisplayText.Of(finding)), cancellationToken).ConfigureAwait(false));
+            snapshots.AddRange(await repository.ListSnapshotsAsync(query, cancellationToken).ConfigureAwait(false));
         }
 
         using SnapshotBrowser browser = await repository.BrowseAsync(cancellationToken).ConfigureAwait(false);

@@ -2,7 +2,6 @@ using System.Globalization;
 using BackupIQ.Cli.Output;
 using BackupIQ.Cli.Parsing;
 using BackupIQ.Jobs;
-using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands;
 
@@ -37,20 +36,19 @@ internal sealed class HoldCommand : SnapshotVerb
         SnapshotSelection selection = NarrowSelection(run);
         DateTimeOffset? until = run.Arguments.Value("--until") is { } text ? Until(run, text) : null;
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        DamageEar ear = new(run);
         if (!release)
         {
-            Tell(run, await repository.HoldAsync(selection, until, run.Arguments.Value("--reason"), ear.Hear, cancellationToken).ConfigureAwait(false), _ => "held");
-            return ear.HasHeard ? ExitCodes.Damage : ExitCodes.Done;
+            Tell(run, await repository.HoldAsync(selection, until, run.Arguments.Value("--reason"), cancellationToken).ConfigureAwait(false), _ => "held");
+            return ExitCodes.Done;
         }
 
-        IReadOnlyList<SnapshotInfo> held = await repository.SelectSnapshotsAsync(selection, null, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<SnapshotInfo> held = await repository.SelectSnapshotsAsync(selection, cancellationToken).ConfigureAwait(false);
         if (held.Any(static snapshot => snapshot.HasUnreadableAnnotation))
         {
             run.Confirm("What is said about some of these snapshots cannot be read and may be a hold. Release them all the same?");
         }
 
-        Tell(run, await repository.ReleaseAsync(selection, null, cancellationToken).ConfigureAwait(false), static _ => "not held");
+        Tell(run, await repository.ReleaseAsync(selection, cancellationToken).ConfigureAwait(false), static _ => "not held");
         return ExitCodes.Done;
     }
 
@@ -86,15 +84,7 @@ internal sealed class HoldListCommand() : Verb("list", "Lists the holds.")
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        bool isDamaged = false;
-        IReadOnlyList<SnapshotInfo> snapshots = await repository.ListSnapshotsAsync(
-            null,
-            finding =>
-            {
-                isDamaged = true;
-                run.Screen.Warn(DisplayText.Of(finding), ErrorCodes.CorruptData);
-            },
-            cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<SnapshotInfo> snapshots = await repository.ListSnapshotsAsync(null, cancellationToken).ConfigureAwait(false);
         (SnapshotInfo Snapshot, HoldInfo Hold)[] holds = [.. snapshots.SelectMany(static snapshot => snapshot.Holds.Select(hold => (snapshot, hold)))];
         if (run.WantsJson)
         {
@@ -109,7 +99,7 @@ internal sealed class HoldListCommand() : Verb("list", "Lists the holds.")
             Show(run, holds);
         }
 
-        return isDamaged ? ExitCodes.Damage : ExitCodes.Done;
+        return ExitCodes.Done;
     }
 
     private static void WriteJson(Invocation run, (SnapshotInfo Snapshot, HoldInfo Hold)[] holds) => run.Json.Document(writer =>

@@ -22,7 +22,7 @@ internal static class KeyCommand
     /// <summary>The key that a user means by the first digits of its id.</summary>
     public static async Task<KeyInfo> FindAsync(BackupIqRepository repository, string text, CancellationToken cancellationToken)
     {
-        IReadOnlyList<KeyInfo> keys = await repository.ListKeysAsync(null, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<KeyInfo> keys = await repository.ListKeysAsync(cancellationToken).ConfigureAwait(false);
         KeyInfo[] found = [.. keys.Where(key => text.Length >= 4 && key.Id.StartsWith(text, StringComparison.Ordinal))];
         return found.Length == 1 ? found[0]
             : throw new BackupIQException(
@@ -66,14 +66,7 @@ internal sealed class KeyListCommand() : Verb("list", "Lists the keys; * marks t
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        bool damaged = false;
-        IReadOnlyList<KeyInfo> keys = await repository.ListKeysAsync(
-            finding =>
-            {
-                damaged = true;
-                run.Screen.Warn(DisplayText.Of(finding), ErrorCodes.CorruptData);
-            },
-            cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<KeyInfo> keys = await repository.ListKeysAsync(cancellationToken).ConfigureAwait(false);
         if (run.WantsJson)
         {
             run.Json.Document(writer =>
@@ -100,7 +93,7 @@ internal sealed class KeyListCommand() : Verb("list", "Lists the keys; * marks t
             run.Print(table.Write);
         }
 
-        return damaged ? ExitCodes.Damage : ExitCodes.Done;
+        return ExitCodes.Done;
     }
 }
 
@@ -141,7 +134,7 @@ internal sealed class KeyRemoveCommand : Verb
 
         // A damaged slot is in no list, but by its full id it can go.
         KeyInfo key = text.Length == 32
-            ? (await repository.ListKeysAsync(null, cancellationToken).ConfigureAwait(false)).FirstOrDefault(key => key.Id == text)
+            ? (await repository.ListKeysAsync(cancellationToken).ConfigureAwait(false)).FirstOrDefault(key => key.Id == text)
                 ?? new KeyInfo(text, "damaged", "", default, IsCurrent: false)
             : await KeyCommand.FindAsync(repository, text, cancellationToken).ConfigureAwait(false);
         run.Confirm($"Remove key {key.Id[..8]} ({key.Type}, {DisplayText.Of(key.Label)}){(key.IsCurrent ? ", the one in use now" : "")}?");
@@ -168,7 +161,7 @@ internal sealed class KeyPasswdCommand : Verb
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
         KeyInfo? key = run.Arguments.Positional is [{ } id]
             ? await KeyCommand.FindAsync(repository, id, cancellationToken).ConfigureAwait(false)
-            : (await repository.ListKeysAsync(null, cancellationToken).ConfigureAwait(false)).FirstOrDefault(static key => key.IsCurrent);
+            : (await repository.ListKeysAsync(cancellationToken).ConfigureAwait(false)).FirstOrDefault(static key => key.IsCurrent);
         if (key is not { Type: "password" })
         {
             throw new BackupIQException(
@@ -201,7 +194,7 @@ internal sealed class KeyRotateCommand : Verb
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        KeyInfo old = (await repository.ListKeysAsync(null, cancellationToken).ConfigureAwait(false)).FirstOrDefault(static key => key.IsCurrent)
+        KeyInfo old = (await repository.ListKeysAsync(cancellationToken).ConfigureAwait(false)).FirstOrDefault(static key => key.IsCurrent)
             ?? throw new BackupIQException(ErrorCodes.Validation, "The key in use cannot be told", "Use 'backupiq key add' and 'backupiq key remove'.");
 
         // First the new one, then the old one goes: a crash in between leaves both.

@@ -26,11 +26,10 @@ internal sealed class PinCommand : SnapshotVerb
 
         SnapshotSelection selection = NarrowSelection(run);
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        DamageEar ear = new(run);
         IReadOnlyList<SnapshotInfo> changed = remove
-            ? await repository.UnpinAsync(selection, ear.Hear, cancellationToken).ConfigureAwait(false)
-            : await repository.PinAsync(selection, run.Arguments.Value("--reason"), ear.Hear, cancellationToken).ConfigureAwait(false);
+            ? await repository.UnpinAsync(selection, cancellationToken).ConfigureAwait(false)
+            : await repository.PinAsync(selection, run.Arguments.Value("--reason"), cancellationToken).ConfigureAwait(false);
         Tell(run, changed, static snapshot => snapshot.IsPinned ? "pinned" : "not pinned");
-        return ear.HasHeard ? ExitCodes.Damage : ExitCodes.Done;
+        return ExitCodes.Done;
     }
 }

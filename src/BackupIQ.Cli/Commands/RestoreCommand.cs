@@ -70,7 +70,7 @@ internal sealed class RestoreCommand : Verb
         }
 
         Finish(run, request, outcome);
-        return outcome.ExitCode != ExitCodes.Done ? outcome.ExitCode : repository.Findings.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
+        return outcome.ExitCode;
     }
 
     private static ProgressFigures Read(RestoreMonitor monitor) => new(

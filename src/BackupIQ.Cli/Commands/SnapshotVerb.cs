@@ -72,16 +72,4 @@ internal abstract class SnapshotVerb : Verb
             }
         });
     }
-
-    /// <summary>Hears of damage; says whether there was any.</summary>
-    protected sealed class DamageEar(Invocation run)
-    {
-        public bool HasHeard { get; private set; }
-
-        public void Hear(string finding)
-        {
-            HasHeard = true;
-            run.Screen.Warn(DisplayText.Of(finding), ErrorCodes.CorruptData);
-        }
-    }
 }

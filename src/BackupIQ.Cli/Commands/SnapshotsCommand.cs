@@ -24,8 +24,7 @@ internal sealed class SnapshotsCommand : SnapshotVerb
     {
         SnapshotSelection selection = Selection(run);
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        DamageEar ear = new(run);
-        IReadOnlyList<SnapshotInfo> snapshots = await repository.SelectSnapshotsAsync(selection, ear.Hear, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<SnapshotInfo> snapshots = await repository.SelectSnapshotsAsync(selection, cancellationToken).ConfigureAwait(false);
         if (run.WantsJson)
         {
             run.Json.Document(writer =>
@@ -44,7 +43,7 @@ internal sealed class SnapshotsCommand : SnapshotVerb
             Show(run, snapshots);
         }
 
-        return ear.HasHeard || repository.Findings.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
+        return ExitCodes.Done;
     }
 
     /// <inheritdoc/>

@@ -23,8 +23,7 @@ internal sealed class StatsCommand : Verb
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        List<string> damage = [];
-        IReadOnlyList<SnapshotInfo> snapshots = await repository.ListSnapshotsAsync(null, damage.Add, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<SnapshotInfo> snapshots = await repository.ListSnapshotsAsync(null, cancellationToken).ConfigureAwait(false);
         if (run.Arguments.Positional.Count > 0)
         {
             List<SnapshotInfo> named = [];
@@ -38,8 +37,7 @@ internal sealed class StatsCommand : Verb
 
         using SnapshotBrowser browser = await repository.BrowseAsync(cancellationToken).ConfigureAwait(false);
         RepositoryStatistics statistics = browser.Count(snapshots, run.Arguments.Has("--compression"), cancellationToken);
-        damage.AddRange(statistics.Findings);
-        foreach (string finding in damage)
+        foreach (string finding in statistics.Findings)
         {
             run.Screen.Warn(DisplayText.Of(finding));
         }
@@ -53,7 +51,7 @@ internal sealed class StatsCommand : Verb
             Show(run, statistics);
         }
 
-        return damage.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
+        return statistics.Findings.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
     }
 
     private static void Show(Invocation run, RepositoryStatistics statistics) => run.Print(output =>

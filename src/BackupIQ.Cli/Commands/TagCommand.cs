@@ -28,14 +28,13 @@ internal sealed class TagCommand : SnapshotVerb
         SnapshotSelection selection = NarrowSelection(run);
         string[] add = Tags(run, replace ? "--set" : "--add");
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        DamageEar ear = new(run);
         IReadOnlyList<(SnapshotInfo Snapshot, bool Changed)> tagged = await repository.TagAsync(
-            selection, add, Tags(run, "--remove"), replace, ear.Hear, cancellationToken).ConfigureAwait(false);
+            selection, add, Tags(run, "--remove"), replace, cancellationToken).ConfigureAwait(false);
         Tell(
             run,
             [.. tagged.Select(static one => one.Snapshot)],
             static snapshot => snapshot.Tags.Count > 0 ? "tags: " + string.Join(", ", snapshot.Tags) : "no tags");
-        return ear.HasHeard ? ExitCodes.Damage : ExitCodes.Done;
+        return ExitCodes.Done;
     }
 
     private static string[] Tags(Invocation run, string flag) =>

@@ -15,7 +15,7 @@ internal static class Help
         them back.
 
         Start here:
-          backupiq backup ~/Documents            first use makes a repository and its key
+          backupiq backup ~/Documents            first use makes repository and key
           backupiq snapshots                     what was backed up, and when
           backupiq restore latest --target DIR   bring it back
           backupiq check --read-data             prove that it can be brought back
@@ -27,7 +27,7 @@ internal static class Help
         Verify:    check
         Manage:    key, config, doctor, bench, completion, version
 
-        --repo URL        the repository (or BACKUPIQ_REPO, or the configuration file)
+        --repo URL       the repository (or BACKUPIQ_REPO, or the configuration file)
         --password-file F, --key-file F          what opens it; else you are asked
         --json, --quiet, -v, --help              output; help of a verb: VERB --help
         SNAP is an id (4 or more digits of it), latest, latest~2 or @2026-11-22T10:00.

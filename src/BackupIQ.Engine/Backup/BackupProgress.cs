@@ -96,4 +96,7 @@ public sealed record BackupResult
 
     /// <summary>Bytes of packs, index segments and the snapshot that this run put: what the repository grew by.</summary>
     public long BytesPut { get; init; }
+
+    /// <summary>Damage of the repository that the run met and could do without, a sentence each.</summary>
+    public IReadOnlyList<string> Damage { get; init; } = [];
 }

@@ -43,6 +43,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
     {
         private readonly DateTimeOffset _started = time.GetLocalNow();
         private readonly long _startedAt = time.GetTimestamp();
+        private readonly List<string> _damage = [];
 
         /// <summary>The snapshot as it was about to be committed.</summary>
         public Snapshot? Draft { get; private set; }
@@ -50,11 +51,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
         public async Task<BackupResult> RunAsync(Snapshot? hint, CancellationToken cancellationToken)
         {
             await using UploadSession session = await UploadSession.OpenAsync(repository, Upload(), cacheFolder, time, cancellationToken);
-            foreach (string finding in session.Findings)
-            {
-                progress.OnNotice?.Invoke(finding);
-            }
-
+            _damage.AddRange(session.Findings);
             Parents parents = await FindParentsAsync(hint, cancellationToken);
             using BackupPipeline pipeline = new(
                 repository, source, session, options, progress, time, (root, ct) => PutPartialAsync(session, parents, root, ct));
@@ -66,7 +63,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             {
                 await session.FlushAsync(cancellationToken);
                 await session.EndAsync(cancellationToken);
-                return new BackupResult { Summary = summary, Warnings = progress.Failures, BytesPut = session.BytesPut };
+                return Result(null, summary, session);
             }
 
             await session.FlushAsync(cancellationToken);
@@ -79,8 +76,17 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             summary = Summarise(pipeline.Counts, session);
             snapshot = snapshot with { Ended = time.GetLocalNow(), Summary = summary };
             await session.CommitAsync(SnapshotStore.Write(snapshot), cancellationToken);
-            return new BackupResult { Snapshot = snapshot, Summary = summary, Warnings = progress.Failures, BytesPut = session.BytesPut };
+            return Result(snapshot, summary, session);
         }
+
+        private BackupResult Result(Snapshot? snapshot, SnapshotSummary summary, UploadSession session) => new()
+        {
+            Snapshot = snapshot,
+            Summary = summary,
+            Warnings = progress.Failures,
+            BytesPut = session.BytesPut,
+            Damage = _damage,
+        };
 
         private UploadOptions Upload() => new()
         {
@@ -111,16 +117,12 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
 
             SnapshotStore store = new(repository);
             IReadOnlyList<Snapshot> all = await store.ListStoredAsync(cancellationToken);
-            foreach (string damage in store.Damaged)
-            {
-                progress.OnNotice?.Invoke(damage);
-            }
-
             List<Snapshot> compare = [];
             Snapshot? complete = options.Parent is { } named
-                ? SnapshotStore.Find(all, named)
+                ? store.Choose(all, named)
                 : all.LastOrDefault(s => IsSameSeries(s) && (options.Type != SnapshotType.Differential || s.Type == SnapshotType.Full));
             IReadOnlyList<Snapshot> partials = await store.ListPartialAsync(cancellationToken);
+            _damage.AddRange(store.Damaged);
             if ((hint ?? partials.LastOrDefault(IsSameSeries)) is { } partial && (complete is null || partial.Time > complete.Time))
             {
                 compare.Add(partial);

@@ -162,7 +162,7 @@ internal sealed class DiffTeller(
         {
             return metadata.Trees.Resolve(node.Content!).Chunks;
         }
-        catch (BackupIQException e) when (SnapshotMetadata.IsDamage(e))
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             onDamage(path.ToArray(), e);
             return [];

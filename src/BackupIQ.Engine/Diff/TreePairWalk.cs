@@ -1,4 +1,3 @@
-using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Trees;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
@@ -62,7 +61,7 @@ internal sealed class TreePairWalk(ReadMetadata read, VisitDifference visit, Act
                     Leave(level);
                 }
             }
-            catch (BackupIQException e) when (SnapshotMetadata.IsDamage(e))
+            catch (BackupIQException e) when (DamageReading.IsDamage(e))
             {
                 Leave(level);
                 damaged(_path.AsSpan(0, level.PathLength).ToArray(), e);

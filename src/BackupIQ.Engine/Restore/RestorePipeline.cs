@@ -135,13 +135,13 @@ internal sealed class RestorePipeline : IDisposable
     private async ValueTask FetchAsync(RestoreWorker worker, RestoreWindow window, ReadGroup group)
     {
         PackId pack = window.FrameAt(group.First).Reference.Pack;
-        CorruptDataException? damage = null;
+        BackupIQException? damage = null;
         int read = 0;
         try
         {
             read = await _repository.ReadPackAsync(PackKind.Data, pack, group.Offset, worker.Stored.AsMemory(0, group.Length), _stop.Token);
         }
-        catch (BackupIQException e) when (SnapshotMetadata.IsDamage(e))
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             damage = new CorruptDataException($"pack {pack} is missing or cannot be read", e);
         }
@@ -152,7 +152,7 @@ internal sealed class RestorePipeline : IDisposable
         }
     }
 
-    private void Open(RestoreWorker worker, RestoreWindow window, ReadGroup group, int place, int read, CorruptDataException? damage)
+    private void Open(RestoreWorker worker, RestoreWindow window, ReadGroup group, int place, int read, BackupIQException? damage)
     {
         ref PlannedFrame frame = ref window.FrameAt(place);
         long start = frame.Reference.Offset - group.Offset;
@@ -170,7 +170,7 @@ internal sealed class RestorePipeline : IDisposable
                 {
                     worker.Opener.Open(frame.Reference, worker.Stored.AsSpan((int)start, (int)frame.Reference.StoredLength), plain);
                 }
-                catch (CorruptDataException e)
+                catch (BackupIQException e) when (DamageReading.IsDamage(e))
                 {
                     damage = e;
                 }

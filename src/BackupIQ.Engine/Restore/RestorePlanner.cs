@@ -257,7 +257,7 @@ internal sealed class RestorePlanner(
                 Clear(file);
             }
         }
-        catch (BackupIQException e) when (SnapshotMetadata.IsDamage(e) || e is RestoreItemException { EndsRun: false })
+        catch (BackupIQException e) when (DamageReading.IsDamage(e) || e is RestoreItemException { EndsRun: false })
         {
             fault = e;
         }

@@ -31,7 +31,7 @@ internal sealed class SnapshotMetadata : IDisposable
     public TreeReader Trees { get; }
 
     /// <summary>A metadata chunk, verified.</summary>
-    /// <exception cref="BackupIQException">It is missing or damaged (<see cref="IsDamage"/>), or the storage fails.</exception>
+    /// <exception cref="BackupIQException">It is missing or damaged (<see cref="DamageReading.IsDamage"/>), or the storage fails.</exception>
     public ReadOnlyMemory<byte> Read(ChunkId id)
     {
         if (!_index.TryFind(PackKind.Metadata, id, out _))
@@ -59,13 +59,10 @@ internal sealed class SnapshotMetadata : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _reader.Dispose();
 
-    /// <summary>Whether the repository lacks something, in contrast to a storage that does not answer.</summary>
-    public static bool IsDamage(BackupIQException exception) =>
-        exception is CorruptDataException || exception.Code == ErrorCodes.ChunkMissing || exception.Code == ErrorCodes.StorageObjectNotFound;
-
-    /// <summary>The code under which damage is told: a pack that is gone is damage of the repository, not trouble with the storage.</summary>
+    /// <summary>The code under which damage is told: a pack that is gone or unreadable is damage of the repository, not trouble with the storage.</summary>
     public static ErrorCode DamageCode(BackupIQException exception) =>
-        exception.Code == ErrorCodes.StorageObjectNotFound ? ErrorCodes.ChunkMissing : exception.Code;
+        exception.Code == ErrorCodes.StorageObjectNotFound ? ErrorCodes.ChunkMissing
+        : exception.Code == ErrorCodes.Storage ? ErrorCodes.CorruptData : exception.Code;
 
     private void Recover()
     {

@@ -42,7 +42,7 @@ internal sealed class SnapshotWalk(ReadMetadata read, Action<ErrorCode, byte[], 
                     return true;
                 }
             }
-            catch (BackupIQException e) when (SnapshotMetadata.IsDamage(e))
+            catch (BackupIQException e) when (DamageReading.IsDamage(e))
             {
                 SkipPage(level);
                 damaged(SnapshotMetadata.DamageCode(e), [], $"a part of this directory is lost: {e.Message}");
@@ -78,7 +78,7 @@ internal sealed class SnapshotWalk(ReadMetadata read, Action<ErrorCode, byte[], 
 
             return true;
         }
-        catch (BackupIQException e) when (SnapshotMetadata.IsDamage(e))
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             return false;
         }

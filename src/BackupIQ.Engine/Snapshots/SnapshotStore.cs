@@ -13,14 +13,13 @@ namespace BackupIQ.Engine.Snapshots;
 /// <param name="at">Snapshots that were committed after this moment, by their own clock, are not there. Null: all are.</param>
 public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? at = null)
 {
-    private readonly List<string> _damaged = [];
-    private readonly List<SessionId> _damagedIds = [];
+    private readonly List<(SessionId Id, bool IsSnapshot, string Finding)> _damaged = [];
 
     /// <summary>One sentence for each snapshot, or annotation of one, that was met and could not be read.</summary>
-    public IReadOnlyList<string> Damaged => _damaged;
+    public IReadOnlyList<string> Damaged => [.. _damaged.Select(static damaged => damaged.Finding)];
 
     /// <summary>The snapshots among <see cref="Damaged"/>.</summary>
-    public IReadOnlyList<SessionId> DamagedIds => _damagedIds;
+    public IReadOnlyList<SessionId> DamagedIds => [.. _damaged.Where(static damaged => damaged.IsSnapshot).Select(static damaged => damaged.Id)];
 
     /// <summary>
     /// All snapshots that count and are not forgotten, oldest first, with what is said about them. A damaged one is left out and told in
@@ -52,7 +51,7 @@ public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? a
             foreach (AnnotationObject unreadable in about.Unreadable)
             {
                 string problem = unreadable.Document is null ? unreadable.Damage : "this version does not know what it says";
-                _damaged.Add($"{unreadable.Name}: {problem}. It may be a hold, so snapshot {snapshot.ShortId} is kept as if it were held.");
+                _damaged.Add((snapshot.Id, false, $"{unreadable.Name}: {problem}. It may be a hold, so snapshot {snapshot.ShortId} is kept as if it were held."));
             }
         }
 
@@ -71,11 +70,35 @@ public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? a
     /// Finds a snapshot by an id, a unique prefix of 4 or more of its digits, its name, <c>latest</c>, <c>latest~2</c> (the third newest),
     /// or <c>@2026-11-22T10:00</c> (the newest at or before that moment).
     /// </summary>
-    /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>.</exception>
-    public async Task<Snapshot> FindAsync(string text, CancellationToken cancellationToken) =>
-        Find(await ListAsync(cancellationToken), text);
+    /// <exception cref="BackupIQException">
+    /// <c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>; <c>CorruptData</c> where the one that is meant is there, but damaged.
+    /// </exception>
+    public Task<Snapshot> FindAsync(string text, CancellationToken cancellationToken) => FindAsync(text, static _ => true, cancellationToken);
 
-    /// <summary>As <see cref="FindAsync"/>, among snapshots that are at hand, oldest first.</summary>
+    /// <summary>As <see cref="FindAsync(string, CancellationToken)"/>, among those that <paramref name="isChosen"/> chooses.</summary>
+    public async Task<Snapshot> FindAsync(string text, Func<Snapshot, bool> isChosen, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<Snapshot> all = await ListAsync(cancellationToken);
+        return Choose([.. all.Where(isChosen)], text);
+    }
+
+    /// <summary>As <see cref="FindAsync(string, CancellationToken)"/>, among snapshots that this store listed.</summary>
+    public Snapshot Choose(IReadOnlyList<Snapshot> listed, string text)
+    {
+        try
+        {
+            return Find(listed, text);
+        }
+        catch (BackupIQException e) when (e.Code == ErrorCodes.SnapshotNotFound && DamageOf(text) is { } damage)
+        {
+            throw new CorruptDataException(damage, e);
+        }
+    }
+
+    /// <summary>Whether the text chooses by time, so that another snapshot is chosen where one cannot be read.</summary>
+    public static bool IsByTime(string text) => text == "latest" || text.StartsWith("latest~", StringComparison.Ordinal) || text.StartsWith('@');
+
+    /// <summary>As <see cref="FindAsync(string, CancellationToken)"/>, among snapshots that are at hand, oldest first.</summary>
     public static Snapshot Find(IReadOnlyList<Snapshot> snapshots, string text)
     {
         if (text == "latest" || text.StartsWith("latest~", StringComparison.Ordinal))
@@ -131,6 +154,9 @@ public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? a
         }
     }
 
+    private string? DamageOf(string text) => text.Length < 4 ? null
+        : _damaged.Where(damaged => damaged.IsSnapshot && damaged.Id.ToString().StartsWith(text, StringComparison.Ordinal)).Select(static damaged => damaged.Finding).FirstOrDefault();
+
     private async Task<IReadOnlyList<Snapshot>> ListAsync(bool partial, CancellationToken cancellationToken)
     {
         List<Snapshot> snapshots = [];
@@ -146,8 +172,7 @@ public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? a
             }
             catch (CorruptDataException e)
             {
-                _damagedIds.Add(stored.Session);
-                _damaged.Add($"Snapshot {stored.Session.ToString()[..8]} ({stored.Name}) is damaged: {e.Message}");
+                _damaged.Add((stored.Session, true, $"Snapshot {stored.Session.ToString()[..8]} ({stored.Name}) is damaged: {e.Message}"));
             }
         }
 

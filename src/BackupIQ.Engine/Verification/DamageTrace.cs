@@ -148,7 +148,7 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed) : IDispo
                 CausesOf(node, visit.Causes, out _, cancellationToken);
             });
         }
-        catch (BackupIQException e) when (GraphPages.IsDamage(e))
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             visit.Causes.Add(CauseOf(PackKind.Metadata, item.Id, -1));
         }
@@ -177,7 +177,7 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed) : IDispo
                 TlvReader reader = new(_reader.Read(list.Id, cancellationToken).Span);
                 CausesOf(NodeFormat.ReadChunks(ref reader), causes, ref first);
             }
-            catch (BackupIQException e) when (GraphPages.IsDamage(e))
+            catch (BackupIQException e) when (DamageReading.IsDamage(e))
             {
                 first = first == default ? list.Id : first;
                 causes.Add(CauseOf(PackKind.Metadata, list.Id, -1));
@@ -298,7 +298,7 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed) : IDispo
                     }
                 });
             }
-            catch (BackupIQException e) when (GraphPages.IsDamage(e))
+            catch (BackupIQException e) when (DamageReading.IsDamage(e))
             {
                 Tell(CauseOf(PackKind.Metadata, at.Item.Id, -1), new DamagedFile([.. at.Path, (byte)'/'], snapshot, at.Item.Id));
             }

@@ -53,7 +53,7 @@ internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress)
             GraphPages.Read(_reader.Read(item.Id, cancellationToken).Span, item.Place, _children.Add, node => FollowNode(node, cancellationToken));
             progress.DirectoryDone();
         }
-        catch (BackupIQException e) when (GraphPages.IsDamage(e))
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             Note(e.Code == ErrorCodes.ChunkMissing);
         }
@@ -98,7 +98,7 @@ internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress)
             TlvReader reader = new(_reader.Read(list, cancellationToken).Span);
             Use(NodeFormat.ReadChunks(ref reader));
         }
-        catch (BackupIQException e) when (GraphPages.IsDamage(e))
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             Note(e.Code == ErrorCodes.ChunkMissing);
         }
@@ -126,10 +126,6 @@ internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress)
 /// <summary>Reads the pages of trees and scans for those who follow graphs.</summary>
 internal static class GraphPages
 {
-    /// <summary>Whether the repository lacks something, in contrast to a storage that does not answer.</summary>
-    public static bool IsDamage(BackupIQException exception) =>
-        exception.Code == ErrorCodes.CorruptData || exception.Code == ErrorCodes.ChunkMissing || exception.Code == ErrorCodes.HostileName;
-
     /// <summary>Calls <paramref name="onItem"/> for each further page or subscan and <paramref name="onNode"/> for each node.</summary>
     /// <exception cref="CorruptDataException">It is malformed.</exception>
     public static void Read(ReadOnlySpan<byte> bytes, GraphPlace place, Action<GraphItem> onItem, Action<Node> onNode)

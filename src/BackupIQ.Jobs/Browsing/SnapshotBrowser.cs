@@ -15,19 +15,12 @@ public sealed class SnapshotBrowser : IDisposable
     private readonly ChunkReader _reader;
     private readonly TreeReader _trees;
 
-    private SnapshotBrowser(BackupRepository repository, IndexLoad load)
+    internal SnapshotBrowser(BackupRepository repository, IndexLoad load)
     {
         _index = load.Index;
-        Findings = load.Findings;
         _reader = new ChunkReader(repository, _index);
         _trees = new TreeReader(id => _reader.Read(PackKind.Metadata, id));
     }
-
-    /// <summary>Damage of the index that was met, a sentence each.</summary>
-    public IReadOnlyList<string> Findings { get; }
-
-    internal static async Task<SnapshotBrowser> OpenAsync(BackupRepository repository, string? cacheFolder, CancellationToken cancellationToken) =>
-        new(repository, await IndexLoader.LoadAsync(repository, cacheFolder, cancellationToken).ConfigureAwait(false));
 
     /// <summary>
     /// The entry at <paramref name="path"/> and, unless it is no folder, what is in it: with <paramref name="recursive"/> all, depth first. The
@@ -74,7 +67,7 @@ public sealed class SnapshotBrowser : IDisposable
 
     /// <summary>Counts what the repository and these snapshots hold; with <paramref name="compression"/> by codec and category, too.</summary>
     public RepositoryStatistics Count(IReadOnlyList<SnapshotInfo> snapshots, bool compression, CancellationToken cancellationToken) =>
-        new StatisticsReader(_index, _trees, [.. Findings]).Read(snapshots, compression, cancellationToken);
+        new StatisticsReader(_index, _trees).Read(snapshots, compression, cancellationToken);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -7,8 +7,9 @@ using BackupIQ.Repository.Packs;
 namespace BackupIQ.Jobs.Browsing;
 
 /// <summary>Counts what a repository holds. Every tree is read once, however many snapshots share it.</summary>
-internal sealed class StatisticsReader(ChunkIndex index, TreeReader trees, List<string> findings)
+internal sealed class StatisticsReader(ChunkIndex index, TreeReader trees)
 {
+    private readonly List<string> _findings = [];
     private readonly Dictionary<ChunkId, Totals> _trees = [];
     private readonly Dictionary<string, Totals> _categories = new(StringComparer.Ordinal);
 
@@ -57,7 +58,7 @@ internal sealed class StatisticsReader(ChunkIndex index, TreeReader trees, List<
             Blobs = index.EntryCount,
             UniqueSize = unique,
             DedupRatio = uniqueData == 0 ? 1 : (double)total.Plain / uniqueData,
-            Findings = findings,
+            Findings = _findings,
             ByCodec = compression ? Shares(codecs) : [],
             ByCategory = compression ? Shares(_categories) : [],
         };
@@ -95,9 +96,9 @@ internal sealed class StatisticsReader(ChunkIndex index, TreeReader trees, List<
                 }
             }
         }
-        catch (BackupIQException damage) when (damage.Code == ErrorCodes.CorruptData || damage.Code == ErrorCodes.ChunkMissing)
+        catch (BackupIQException damage) when (DamageReading.IsDamage(damage))
         {
-            findings.Add(damage.Message);
+            _findings.Add(damage.Message);
         }
 
         _trees[tree] = total;

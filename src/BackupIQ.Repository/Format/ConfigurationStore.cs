@@ -63,7 +63,7 @@ internal sealed class ConfigurationStore
                 }
                 catch (CorruptDataException e)
                 {
-                    findings.Add((generation, new RepositoryFinding(name.Value, Problem(name, e))));
+                    findings.Add((generation, new RepositoryFinding(name.Value, DamageReading.Problem(name.Value, e))));
                 }
             }
         }
@@ -88,9 +88,9 @@ internal sealed class ConfigurationStore
                 RepositoryConfiguration opened = copy.Open(keys);
                 best ??= opened;
             }
-            catch (CorruptDataException e)
+            catch (BackupIQException e) when (DamageReading.IsDamage(e))
             {
-                findings.Add(new RepositoryFinding(name.Value, Problem(name, e)));
+                findings.Add(new RepositoryFinding(name.Value, DamageReading.Problem(name.Value, e)));
             }
         }
 
@@ -150,12 +150,9 @@ internal sealed class ConfigurationStore
             ConfigurationObject.Parse(name, bytes).Open(keys);
             return true;
         }
-        catch (CorruptDataException)
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             return false;
         }
     }
-
-    private static string Problem(StorageKey name, CorruptDataException exception) =>
-        exception.Message.Replace($"{name}: ", "", StringComparison.Ordinal).TrimEnd('.');
 }

@@ -94,7 +94,7 @@ internal static class SealedObject
         RepositoryKeys keys, ObjectKind kind, StorageKey name, ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> context)
     {
         SealPurpose purpose = ObjectKinds.PurposeOf(kind);
-        SaltRow row = ReadHeader(keys, kind, name, bytes);
+        SaltRow row = ReadHeader(keys, kind, name, bytes, context);
         var inner = new byte[bytes.Length - HeaderSize - FrameCipher.TagSize];
         using FrameCipher cipher = keys.CreateCipher(row, purpose);
         if (!cipher.TryOpen(0, bytes[HeaderSize..], AssociatedData(bytes[..HeaderSize], keys.Repository, name, context), inner))
@@ -112,7 +112,8 @@ internal static class SealedObject
         }
     }
 
-    private static SaltRow ReadHeader(RepositoryKeys keys, ObjectKind kind, StorageKey name, ReadOnlySpan<byte> bytes)
+    private static SaltRow ReadHeader(
+        RepositoryKeys keys, ObjectKind kind, StorageKey name, ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> context)
     {
         if (bytes.Length < Overhead)
         {
@@ -129,13 +130,14 @@ internal static class SealedObject
             throw Damaged(name, "it does not begin as a sealed object does");
         }
 
-        // A damaged byte may land here too; "newer" is said together with that doubt.
         if (bytes[4] != Format || bytes[8] != SaltRow.FromMaster)
         {
-            throw new BackupIQException(
-                ErrorCodes.UnsupportedFormat,
-                $"{name}: sealed in format {bytes[4]} with key source {bytes[8]}, which this version does not know (or these bytes are damaged).")
-                .With("object", name.Value);
+            throw IsOfThisFormat(keys, kind, name, bytes, context)
+                ? Damaged(name, "bytes of its header were changed")
+                : new BackupIQException(
+                    ErrorCodes.UnsupportedFormat,
+                    $"{name}: sealed in format {bytes[4]} with key source {bytes[8]}, which this version does not know (or it is damaged).")
+                    .With("object", name.Value);
         }
 
         if (bytes[5] != (byte)kind)
@@ -152,6 +154,27 @@ internal static class SealedObject
         return keys.HoldsEpoch(epoch)
             ? new SaltRow(epoch, bytes[8], Salt.Read(bytes[12..]))
             : throw Damaged(name, $"it says that it is sealed under key epoch {epoch}, which the keyring does not have");
+    }
+
+    // Damage may turn a header into a newer version's. The seal covers the header as it was written: where it holds for the one that this
+    // version writes, these bytes were changed later.
+    private static bool IsOfThisFormat(
+        RepositoryKeys keys, ObjectKind kind, StorageKey name, ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> context)
+    {
+        byte[] header = bytes[..HeaderSize].ToArray();
+        header[4] = Format;
+        header[8] = SaltRow.FromMaster;
+        ushort epoch = BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(6));
+        if (!keys.HoldsEpoch(epoch))
+        {
+            return false;
+        }
+
+        using FrameCipher cipher = keys.CreateCipher(new SaltRow(epoch, SaltRow.FromMaster, Salt.Read(header.AsSpan(12))), ObjectKinds.PurposeOf(kind));
+        var inner = new byte[bytes.Length - HeaderSize - FrameCipher.TagSize];
+        bool isSealed = cipher.TryOpen(0, bytes[HeaderSize..], AssociatedData(header, keys.Repository, name, context), inner);
+        CryptographicOperations.ZeroMemory(inner);
+        return isSealed;
     }
 
     private static byte[] Unpack(StorageKey name, ReadOnlySpan<byte> inner)

@@ -1,3 +1,4 @@
+using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
 
@@ -5,7 +6,7 @@ namespace BackupIQ.Repository.Index;
 
 /// <summary>A loaded index and what was found damaged on the way.</summary>
 /// <param name="Index">Everything that could be read.</param>
-/// <param name="Findings">One sentence for each segment that could not.</param>
+/// <param name="Findings">One sentence for each segment that is damaged.</param>
 /// <param name="DamagedSegments">Names of the segments that could not be read.</param>
 public sealed record IndexLoad(ChunkIndex Index, IReadOnlyList<string> Findings, IReadOnlyList<string> DamagedSegments);
 
@@ -54,15 +55,15 @@ public static class IndexLoader
             byte[] plain = await repository.ReadObjectAsync(ObjectKind.Index, new StorageKey(name), cancellationToken);
             index.Add([name], plain);
         }
-        catch (StorageException e) when (e.Code == Primitives.ErrorCodes.StorageObjectNotFound)
+        catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
         {
-            // Compacted away between the listing and the read: its entries stand in a segment that the next listing shows.
-            findings.Add($"Index segment {name} vanished while the index was read.");
+            // Compacted away between the listing and the read: its entries stand in a segment that the next listing shows. Until then they
+            // count as absent, which costs space or time.
         }
-        catch (CorruptDataException e)
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             damaged.Add(name);
-            findings.Add($"Index segment {name} is damaged: {e.Message}");
+            findings.Add($"Index segment {name} is damaged: {DamageReading.Problem(name, e)}.");
         }
     }
 

@@ -1,3 +1,4 @@
+using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Packs;
 using BackupIQ.Storage;
@@ -33,7 +34,7 @@ public static class IndexRecovery
                     (PackHead head, PackContents contents) = await PackReader.ReadContentsAsync(repository, kind, id, stored.Size, cancellationToken);
                     segment.AddPack(id, (ulong)stored.Size, head.Salts, contents);
                 }
-                catch (CorruptDataException e)
+                catch (BackupIQException e) when (DamageReading.IsDamage(e))
                 {
                     findings.Add(e.Message);
                 }

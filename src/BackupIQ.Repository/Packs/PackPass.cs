@@ -159,7 +159,7 @@ internal sealed class PackPass : IDisposable
         {
             _opener.Open(frame, stored, plain);
         }
-        catch (BackupIQException e) when (e.Code == ErrorCodes.CorruptData || e.Code == ErrorCodes.UnsupportedFormat || e.Code == ErrorCodes.KeyDamaged)
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             OnBadFrame(number, $"the frame at byte {entry.Offset} does not open");
             return;

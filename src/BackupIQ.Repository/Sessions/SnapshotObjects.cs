@@ -77,13 +77,13 @@ public static class SnapshotObjects
             byte[]? document = await repository.ReadUnlessFenceAsync(kind, key, cancellationToken);
             return document is null ? null : new SnapshotObject(session, key.Value, document, "");
         }
-        catch (CorruptDataException e)
-        {
-            return new SnapshotObject(session, key.Value, null, e.Message);
-        }
         catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
         {
             return null;
+        }
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        {
+            return new SnapshotObject(session, key.Value, null, $"{DamageReading.Problem(key.Value, e)}.");
         }
     }
 }

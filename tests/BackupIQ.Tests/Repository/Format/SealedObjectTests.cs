@@ -1,3 +1,4 @@
+using System.Text;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Crypto;
@@ -120,8 +121,7 @@ public sealed class SealedObjectTests
         {
             byte[] damaged = [.. bytes];
             damaged[bit / 8] ^= (byte)(1 << (bit % 8));
-            BackupIQException error = Should.Throw<BackupIQException>(() => SealedObject.Open(keys, ObjectKind.Snapshot, Name, damaged));
-            error.Code.ShouldBe(bit / 8 is 4 or 8 ? ErrorCodes.UnsupportedFormat : ErrorCodes.CorruptData);
+            Should.Throw<CorruptDataException>(() => SealedObject.Open(keys, ObjectKind.Snapshot, Name, damaged));
         }
 
         for (int length = 0; length < bytes.Length; length++)
@@ -130,6 +130,27 @@ public sealed class SealedObjectTests
         }
 
         Should.Throw<CorruptDataException>(() => SealedObject.Open(keys, ObjectKind.Snapshot, Name, [.. bytes, 0]));
+    }
+
+    [Theory]
+    [InlineData(4, 2)]
+    [InlineData(8, 1)]
+    public void AnObjectOfANewerFormatIsToldFromADamagedOne(int at, byte newer)
+    {
+        using RepositoryKeys keys = FixedKeys.Open();
+        byte[] bytes = SealedObject.Seal(keys, ObjectKind.Snapshot, Name, "x"u8, [], FixedKeys.Row());
+        bytes[at] = newer;
+
+        // The seal of a newer version covers the header that it writes.
+        using (FrameCipher cipher = keys.CreateCipher(FixedKeys.Row(), SealPurpose.Snapshot))
+        {
+            byte[] associated = [.. bytes[..44], .. Convert.FromHexString(FixedKeys.Id.ToString()), .. Encoding.UTF8.GetBytes(Name.Value)];
+            cipher.Seal(0, new byte[bytes.Length - 44 - FrameCipher.TagSize], associated, bytes.AsSpan(44));
+        }
+
+        BackupIQException error = Should.Throw<BackupIQException>(() => SealedObject.Open(keys, ObjectKind.Snapshot, Name, bytes));
+        error.Code.ShouldBe(ErrorCodes.UnsupportedFormat);
+        DamageReading.IsDamage(error).ShouldBeTrue();
     }
 
     [Fact]
