@@ -12,7 +12,7 @@ internal static class PrivateFile
     {
         if (!Directory.Exists(folder))
         {
-            if (Path.GetDirectoryName(folder) is { } parent)
+            if (Path.GetDirectoryName(Path.GetFullPath(folder)) is { } parent)
             {
                 MakeFolder(parent);
             }
