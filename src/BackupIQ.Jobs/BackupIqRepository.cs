@@ -1,11 +1,9 @@
 using System.Reflection;
 using System.Text;
 using BackupIQ.Engine.Backup;
-using BackupIQ.Engine.Diff;
 using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Engine.Verification;
-using BackupIQ.Jobs.Browsing;
 using BackupIQ.Jobs.Composition;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
@@ -211,47 +209,6 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         };
     }
 
-    /// <summary>
-    /// Compares two snapshots, or folders of them: tells <paramref name="onChange"/> every difference in the order of the paths, and
-    /// <paramref name="onFailure"/> every folder that cannot be compared wholly because of damage.
-    /// </summary>
-    /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>PathNotFound</c>, or the storage failed.</exception>
-    public async Task<DiffOutcome> DiffAsync(
-        DiffRequest request, Action<DiffEntry> onChange, Action<ItemFailure>? onFailure = null, CancellationToken cancellationToken = default)
-    {
-        SnapshotStore store = Snapshots();
-        IReadOnlyList<Snapshot> snapshots = await store.ListAsync(cancellationToken).ConfigureAwait(false);
-        DiffSide before = new(store.Choose(snapshots, request.Before), request.BeforePath);
-        DiffSide after = new(store.Choose(snapshots, request.After), request.AfterPath);
-        TellOfSnapshots(store, request.Before, request.After);
-        IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
-        using ChunkIndex index = load.Index;
-        Tell(load.Findings);
-        long errors = 0;
-        DiffStatistics statistics = DiffRunner.Run(
-            _repository, index, before, after, new DiffOptions { Metadata = request.Metadata }, change => onChange(DiffEntry.From(change)), Damaged, cancellationToken);
-        return new DiffOutcome
-        {
-            Before = SnapshotInfo.From(before.Snapshot),
-            After = SnapshotInfo.From(after.Snapshot),
-            Added = DiffCounts.From(statistics.Added),
-            Removed = DiffCounts.From(statistics.Removed),
-            ChangedFiles = statistics.ChangedFiles,
-            ChangedMetadata = statistics.ChangedMetadata,
-            ChangedDirectories = statistics.ChangedDirectories,
-            RenamedFiles = statistics.RenamedFiles,
-            RenamedDirectories = statistics.RenamedDirectories,
-            RenamesSkipped = statistics.RenamesSkipped,
-            Errors = errors,
-        };
-
-        void Damaged(byte[] path, BackupIQException damage)
-        {
-            errors++;
-            onFailure?.Invoke(new ItemFailure(damage.Code, path, damage.Message));
-        }
-    }
-
     /// <summary>Checks the repository and changes nothing. Damage is in the report and no exception.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: the subset is none; or the storage cannot be reached.</exception>
     public async Task<CheckReport> CheckAsync(CheckRequest? request = null, CheckMonitor? monitor = null, CancellationToken cancellationToken = default)
@@ -259,14 +216,6 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         CheckOptions options = (request ?? new CheckRequest()).ToOptions(_options);
         CheckRunner runner = new(_repository, _time);
         return CheckReport.From(await runner.RunAsync(options, (monitor ?? new CheckMonitor()).Progress, cancellationToken).ConfigureAwait(false));
-    }
-
-    /// <summary>Opens what snapshots hold, for listing and searching. The caller disposes it.</summary>
-    public async Task<SnapshotBrowser> BrowseAsync(CancellationToken cancellationToken = default)
-    {
-        IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
-        Tell(load.Findings);
-        return new SnapshotBrowser(_repository, load);
     }
 
     /// <summary>The ways into the repository, oldest first. Those that are damaged are told.</summary>

@@ -1,3 +1,4 @@
+using BackupIQ.Engine.Reading;
 using BackupIQ.Primitives;
 
 namespace BackupIQ.Jobs;
@@ -43,6 +44,9 @@ public sealed record RepositoryOptions
     /// Hears, once each, of damage of the repository that is met on the way and prevents nothing: a sentence. On any thread, one at a time.
     /// </summary>
     public Action<string>? OnDamage { get; init; }
+
+    // Half for what is kept opened: the other half is left to those who read.
+    internal ReadingOptions ToReading() => new() { MemoryBudget = MemoryBudget / 2, Concurrency = Jobs };
 }
 
 /// <summary>A way into a repository.</summary>

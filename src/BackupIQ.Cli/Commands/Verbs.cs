@@ -14,6 +14,7 @@ internal static class Verbs
         (["stats"], static () => new StatsCommand()),
         (["show"], static () => new ShowCommand()),
         (["restore"], static () => new RestoreCommand()),
+        (["dump"], static () => new DumpCommand()),
         (["tag"], static () => new TagCommand()),
         (["hold"], static () => new HoldCommand()),
         (["pin"], static () => new PinCommand()),

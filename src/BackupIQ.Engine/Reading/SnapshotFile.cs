@@ -1,0 +1,213 @@
+using BackupIQ.Engine.Trees;
+using BackupIQ.Primitives;
+using BackupIQ.Repository;
+
+namespace BackupIQ.Engine.Reading;
+
+/// <summary>
+/// A file of a snapshot, open for reading at random. Every byte that is given was verified. Reads may come from several threads; where they
+/// follow one another, what comes next is fetched in the background.
+/// </summary>
+public sealed class SnapshotFile
+{
+    private static readonly byte[] Zeros = new byte[1 << 20];
+
+    private readonly SnapshotReader _reader;
+    private readonly FileContent _content;
+    private readonly DataLayout _layout;
+    private readonly Lock _gate = new();
+    private ChunkMap? _chunks;
+    private long _lastEnd;
+    private int _streak;
+    private long _fetchedTo;
+
+    internal SnapshotFile(SnapshotReader reader, Node node)
+    {
+        if (node is not { Metadata.Type: NodeType.File, Content: { } content })
+        {
+            throw new CorruptDataException("It is no file.");
+        }
+
+        _reader = reader;
+        _content = content;
+        _layout = new DataLayout(node.Metadata, content);
+    }
+
+    /// <summary>Bytes, holes included.</summary>
+    public long Length => _layout.Length;
+
+    /// <summary>Where data lies in a file with holes; null when all of it is data.</summary>
+    internal IReadOnlyList<Extent>? Extents => _layout.Extents;
+
+    private ChunkMap Chunks
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _chunks ??= new ChunkMap(_reader.ReadMetadata, _content, _layout.DataLength);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Reads from <paramref name="offset"/> until <paramref name="destination"/> is full or the file ends; returns the bytes read. Holes
+    /// read as zeros.
+    /// </summary>
+    /// <exception cref="BackupIQException"><c>ChunkMissing</c> or <c>CorruptData</c>: what was asked for is damaged; or the storage failed.</exception>
+    public async ValueTask<int> ReadAsync(long offset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        int wanted = (int)Math.Clamp(Length - offset, 0, destination.Length);
+        int done = 0;
+        Follow(offset, wanted);
+        while (done < wanted)
+        {
+            DataRun run = _layout.At(offset + done);
+            int length = (int)Math.Min(run.Length, wanted - done);
+            if (run.DataOffset < 0)
+            {
+                destination.Slice(done, length).Span.Clear();
+            }
+            else if (_content.Kind == ContentKind.Inline)
+            {
+                _content.Inline.Slice((int)run.DataOffset, length).CopyTo(destination[done..]);
+            }
+            else
+            {
+                length = await ReadDataAsync(run.DataOffset, destination.Slice(done, length), cancellationToken).ConfigureAwait(false);
+            }
+
+            done += length;
+        }
+
+        return done;
+    }
+
+    /// <summary>Writes all bytes from <paramref name="offset"/> on to a stream, each chunk once it is verified; holes as zeros.</summary>
+    /// <exception cref="BackupIQException">As <see cref="ReadAsync"/>; what was written until then is right.</exception>
+    public async Task CopyToAsync(long offset, long length, Stream output, CancellationToken cancellationToken)
+    {
+        long end = Math.Min(Length, offset + length);
+        while (offset < end)
+        {
+            DataRun run = _layout.At(offset);
+            long count = Math.Min(run.Length, end - offset);
+            if (run.DataOffset < 0)
+            {
+                count = Math.Min(count, Zeros.Length);
+                await output.WriteAsync(Zeros.AsMemory(0, (int)count), cancellationToken).ConfigureAwait(false);
+            }
+            else if (_content.Kind == ContentKind.Inline)
+            {
+                await output.WriteAsync(_content.Inline.Slice((int)run.DataOffset, (int)count), cancellationToken).ConfigureAwait(false);
+            }
+            else
+            {
+                (IReadOnlyList<ChunkReference> chunks, int first, long start) = Chunks.At(run.DataOffset);
+                FetchAhead(chunks, first, start);
+                (OpenedFrame frame, ReadOnlyMemory<byte> bytes) = await _reader.RentAsync(chunks[first], cancellationToken).ConfigureAwait(false);
+                try
+                {
+                    int skip = (int)(run.DataOffset - start);
+                    count = Math.Min(count, bytes.Length - skip);
+                    await output.WriteAsync(bytes.Slice(skip, (int)count), cancellationToken).ConfigureAwait(false);
+                }
+                finally
+                {
+                    _reader.Return(frame);
+                }
+            }
+
+            offset += count;
+        }
+    }
+
+    /// <summary>Looks every chunk up without reading its data.</summary>
+    /// <exception cref="BackupIQException">One is in no pack, or has another length; or their list is damaged.</exception>
+    public void Locate(CancellationToken cancellationToken)
+    {
+        if (_content.Kind == ContentKind.Inline)
+        {
+            return;
+        }
+
+        for (long at = 0; at < _layout.DataLength;)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            (IReadOnlyList<ChunkReference> chunks, int first, long start) = Chunks.At(at);
+            at = start;
+            for (int i = first; i < chunks.Count; i++)
+            {
+                _reader.Locate(chunks[i]);
+                at += chunks[i].Length;
+            }
+        }
+    }
+
+    /// <summary>Fetches the file's first bytes in the background, because it will be read soon.</summary>
+    internal void Prefetch()
+    {
+        if (_content.Kind != ContentKind.Inline && _layout.DataLength > 0 && _content.Kind != ContentKind.Indirect)
+        {
+            (IReadOnlyList<ChunkReference> chunks, int first, long start) = Chunks.At(0);
+            FetchAhead(chunks, first, start);
+        }
+    }
+
+    private async ValueTask<int> ReadDataAsync(long dataOffset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        (IReadOnlyList<ChunkReference> chunks, int first, long start) = Chunks.At(dataOffset);
+        if (_streak > 1)
+        {
+            FetchAhead(chunks, first, start);
+        }
+
+        (OpenedFrame frame, ReadOnlyMemory<byte> bytes) = await _reader.RentAsync(chunks[first], cancellationToken).ConfigureAwait(false);
+        try
+        {
+            int skip = (int)(dataOffset - start);
+            int count = Math.Min(destination.Length, bytes.Length - skip);
+            bytes.Slice(skip, count).CopyTo(destination);
+            return count;
+        }
+        finally
+        {
+            _reader.Return(frame);
+        }
+    }
+
+    // A reader that goes on near where it was before, as a system's own read-ahead does in any order, is taken to be sequential.
+    private void Follow(long offset, int length)
+    {
+        lock (_gate)
+        {
+            _streak = Math.Abs(offset - _lastEnd) <= 1 << 20 ? Math.Min(_streak + 1, 1000) : 0;
+            _fetchedTo = _streak == 0 ? 0 : _fetchedTo;
+            _lastEnd = Math.Max(offset + length, _streak == 0 ? 0 : _lastEnd);
+        }
+    }
+
+    private void FetchAhead(IReadOnlyList<ChunkReference> chunks, int first, long start)
+    {
+        lock (_gate)
+        {
+            long at = start + chunks[first].Length;
+            long to = at + _reader.ReadAhead;
+            while (++first < chunks.Count && at < to)
+            {
+                long end = at + chunks[first].Length;
+                if (end > _fetchedTo)
+                {
+                    if (!_reader.Prefetch(chunks[first]))
+                    {
+                        break;
+                    }
+
+                    _fetchedTo = end;
+                }
+
+                at = end;
+            }
+        }
+    }
+}
