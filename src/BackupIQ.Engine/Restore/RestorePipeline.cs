@@ -23,6 +23,7 @@ internal sealed class RestorePipeline : IDisposable
     private const int DirectBatch = 32;
 
     private readonly BackupRepository _repository;
+    private readonly SnapshotMetadata _metadata;
     private readonly IRestoreTarget _target;
     private readonly RestoreOptions _options;
     private readonly RestoreProgress _progress;
@@ -34,10 +35,11 @@ internal sealed class RestorePipeline : IDisposable
     private List<PlannedLink> _waiting = [];
 
     public RestorePipeline(
-        BackupRepository repository, IRestoreTarget target, RestoreOptions options, RestoreProgress progress, DirectoryFinisher finisher,
-        CancellationTokenSource stop)
+        BackupRepository repository, SnapshotMetadata metadata, IRestoreTarget target, RestoreOptions options, RestoreProgress progress,
+        DirectoryFinisher finisher, CancellationTokenSource stop)
     {
         _repository = repository;
+        _metadata = metadata;
         _target = target;
         _options = options;
         _progress = progress;
@@ -183,15 +185,12 @@ internal sealed class RestorePipeline : IDisposable
         {
             ref PlannedChunk chunk = ref chunks[i];
             PlannedFile file = window.Files[chunk.File].File;
-            if (damage is not null)
+            string? wrong = null;
+            if (damage is null && chunk.FrameOffset + (ulong)chunk.Length > (ulong)plain.Length)
             {
-                Fail(file, damage.Code, damage.Message);
+                wrong = $"pack {frame.Reference.Pack} is damaged: chunk {chunk.Id} lies outside its frame";
             }
-            else if (chunk.FrameOffset + (ulong)chunk.Length > (ulong)plain.Length)
-            {
-                Fail(file, ErrorCodes.CorruptData, $"pack {frame.Reference.Pack} is damaged: chunk {chunk.Id} lies outside its frame");
-            }
-            else
+            else if (damage is null)
             {
                 ReadOnlySpan<byte> bytes = plain.Slice((int)chunk.FrameOffset, (int)chunk.Length);
                 bool isSame = verified >= 0 && chunks[verified].FrameOffset == chunk.FrameOffset && chunks[verified].Id == chunk.Id;
@@ -202,9 +201,17 @@ internal sealed class RestorePipeline : IDisposable
                     continue;
                 }
 
-                Fail(file, ErrorCodes.CorruptData, $"pack {frame.Reference.Pack} is damaged: chunk {chunk.Id} has other bytes");
+                wrong = $"pack {frame.Reference.Pack} is damaged: chunk {chunk.Id} has other bytes";
             }
 
+            if (!file.HasFailed && _metadata.TryReadElsewhere(chunk.Id, chunk.Length, frame.Reference, out ReadOnlyMemory<byte> other))
+            {
+                _progress.Spare($"pack {frame.Reference.Pack} is damaged; what was needed of it was found in another", () => file.Path);
+                Write(file, chunk, other.Span);
+                continue;
+            }
+
+            Fail(file, damage?.Code ?? ErrorCodes.CorruptData, wrong ?? damage!.Message);
             ChunkDone(file);
         }
     }

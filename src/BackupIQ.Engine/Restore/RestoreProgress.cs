@@ -193,6 +193,17 @@ public sealed class RestoreProgress
         }
     }
 
+    /// <summary>Damage that cost nothing, because what was lost was found elsewhere.</summary>
+    internal void Spare(string message, Func<byte[]> path)
+    {
+        lock (_gate)
+        {
+            _damage = true;
+        }
+
+        Warn(message, path);
+    }
+
     internal void Lose(MetadataLoss loss, Func<byte[]> path)
     {
         foreach ((MetadataLoss kind, string message) in s_losses)

@@ -47,7 +47,7 @@ public sealed record RestoreResult
 
     public long ErrorCount { get; init; }
 
-    /// <summary>Whether any of the errors is damage of the repository.</summary>
+    /// <summary>Whether damage of the repository was met, also where it cost nothing because another pack had what was lost.</summary>
     public bool DamageFound { get; init; }
 
     public TimeSpan Duration { get; init; }

@@ -53,7 +53,7 @@ public static class RestoreRunner
         PlannedDirectory root = OpenRoot(target, options, node);
         using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         DirectoryFinisher finisher = new(target, progress);
-        using RestorePipeline pipeline = new(repository, target, options, progress, finisher, stop);
+        using RestorePipeline pipeline = new(repository, metadata, target, options, progress, finisher, stop);
         using BlockingCollection<RestoreWindow> planned = new(boundedCapacity: 2);
         using BlockingCollection<RestoreWindow> free = [new RestoreWindow(), new RestoreWindow()];
 

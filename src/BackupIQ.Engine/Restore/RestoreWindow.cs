@@ -58,6 +58,7 @@ internal sealed class RestoreWindow
     {
         if (!_frameNumbers.TryGetValue(location.Frame, out int frame))
         {
+            FrameReference reference = metadata.GetFrame(location.Frame);
             frame = _frameCount++;
             _frameNumbers.Add(location.Frame, frame);
             if (frame == _frames.Length)
@@ -65,7 +66,6 @@ internal sealed class RestoreWindow
                 Array.Resize(ref _frames, _frames.Length * 2);
             }
 
-            FrameReference reference = metadata.GetFrame(location.Frame);
             if (!_packNumbers.TryGetValue(reference.Pack, out int pack))
             {
                 pack = _packNumbers.Count;

@@ -8,7 +8,7 @@ namespace BackupIQ.Engine.Restore;
 
 /// <summary>
 /// Trees and chunk locations of a snapshot. What the index does not know is looked for once in the packs' own contents tables, so that a
-/// lost index segment costs time and no file. Not thread-safe; blocks on the storage.
+/// lost index segment costs time and no file. Not thread-safe, but for <see cref="Recover"/> and <see cref="TryReadElsewhere"/>; blocks on the storage.
 /// </summary>
 internal sealed class SnapshotMetadata : IDisposable
 {
@@ -16,6 +16,8 @@ internal sealed class SnapshotMetadata : IDisposable
     private readonly ChunkIndex _index;
     private readonly ChunkReader _reader;
     private readonly Action<string> _notice;
+    private ChunkReader? _spare;
+    private readonly Lock _recovery = new();
     private bool _recovered;
 
     public SnapshotMetadata(BackupRepository repository, ChunkIndex index, Action<string> notice)
@@ -57,24 +59,50 @@ internal sealed class SnapshotMetadata : IDisposable
     public FrameReference GetFrame(FrameHandle handle) => _index.GetFrame(handle);
 
     /// <inheritdoc/>
-    public void Dispose() => _reader.Dispose();
+    public void Dispose()
+    {
+        lock (_recovery)
+        {
+            _spare?.Dispose();
+        }
+
+        _reader.Dispose();
+    }
+
+    /// <summary>
+    /// Reads a chunk of data whose frame turned out to be damaged from another pack that has it whole; false when there is none. Thread-safe:
+    /// damage is rare enough that one at a time looks for it.
+    /// </summary>
+    public bool TryReadElsewhere(in ChunkId id, uint length, in FrameReference damaged, out ReadOnlyMemory<byte> chunk)
+    {
+        Recover();
+        lock (_recovery)
+        {
+            _spare ??= new ChunkReader(_repository, _index, cachedFrames: 2);
+            return _spare.TryReadElsewhere(id, damaged, out chunk) && chunk.Length == length;
+        }
+    }
 
     /// <summary>The code under which damage is told: a pack that is gone or unreadable is damage of the repository, not trouble with the storage.</summary>
     public static ErrorCode DamageCode(BackupIQException exception) =>
         exception.Code == ErrorCodes.StorageObjectNotFound ? ErrorCodes.ChunkMissing
         : exception.Code == ErrorCodes.Storage ? ErrorCodes.CorruptData : exception.Code;
 
-    private void Recover()
+    /// <summary>Adds to the index, once, what packs say of themselves that no segment names.</summary>
+    public void Recover()
     {
-        if (_recovered)
+        lock (_recovery)
         {
-            return;
-        }
+            if (_recovered)
+            {
+                return;
+            }
 
-        _recovered = true;
-        foreach (string finding in IndexRecovery.AddUnindexedPacksAsync(_repository, _index, CancellationToken.None).GetAwaiter().GetResult())
-        {
-            _notice(finding);
+            _recovered = true;
+            foreach (string finding in IndexRecovery.AddUnindexedPacksAsync(_repository, _index, CancellationToken.None).GetAwaiter().GetResult())
+            {
+                _notice(finding);
+            }
         }
     }
 }

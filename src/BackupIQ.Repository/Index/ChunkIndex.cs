@@ -54,6 +54,34 @@ public sealed class ChunkIndex : IDisposable
     /// <summary>Whether a new snapshot may rely on the chunk: it stands in a pack that is not marked.</summary>
     public bool IsPresent(PackKind kind, in ChunkId id) => TryFind(kind, id, onlyUnmarked: true, out _);
 
+    /// <summary>Every place of a chunk, for when the first one turns out to be damaged; those in packs that are not marked come first.</summary>
+    public IReadOnlyList<ChunkLocation> FindAll(PackKind kind, in ChunkId id)
+    {
+        List<ChunkLocation> places = [];
+        int unmarked = 0;
+        IndexRun[] runs = _runs;
+        foreach (int i in _active)
+        {
+            for (long at = runs[i].Find(id.High); at >= 0 && at < runs[i].EntryCount; at++)
+            {
+                IndexEntry entry = runs[i].EntryAt((ulong)at);
+                if (entry.Prefix != id.High)
+                {
+                    break;
+                }
+
+                runs[i].FrameAt(entry.Frame, out uint packNumber);
+                PackEntry pack = runs[i].PackAt(packNumber);
+                if (pack.Kind == kind)
+                {
+                    places.Insert(_marked.Contains(pack.Id) ? places.Count : unmarked++, new ChunkLocation(new FrameHandle((ushort)i, entry.Frame), entry.Offset, entry.Length));
+                }
+            }
+        }
+
+        return places;
+    }
+
     /// <summary>How to fetch and open a frame.</summary>
     public FrameReference GetFrame(FrameHandle handle)
     {

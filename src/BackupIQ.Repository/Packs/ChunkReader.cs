@@ -26,8 +26,11 @@ public sealed class ChunkReader : IDisposable
         _opener = new FrameOpener(repository.Keys);
     }
 
-    /// <summary>The chunk's bytes, checked against its id. They stay valid as long as the caller keeps them.</summary>
-    /// <exception cref="BackupIQException"><c>ChunkMissing</c> or <c>CorruptData</c>.</exception>
+    /// <summary>
+    /// The chunk's bytes, checked against its id; where several packs have it, from any that has it whole. They stay valid as long as the
+    /// caller keeps them.
+    /// </summary>
+    /// <exception cref="BackupIQException"><c>ChunkMissing</c> or <c>CorruptData</c>, or the storage cannot be reached.</exception>
     public ReadOnlyMemory<byte> Read(PackKind kind, ChunkId id)
     {
         if (!_index.TryFind(kind, id, out ChunkLocation location))
@@ -35,6 +38,54 @@ public sealed class ChunkReader : IDisposable
             throw new BackupIQException(ErrorCodes.ChunkMissing, $"Chunk {id} is in no pack of the repository.");
         }
 
+        try
+        {
+            return Read(kind, id, location);
+        }
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        {
+            FrameReference frame = _index.GetFrame(location.Frame);
+            return TryReadElsewhere(id, frame, out ReadOnlyMemory<byte> chunk) ? chunk : throw AsDamage(e, frame.Pack);
+        }
+    }
+
+    /// <summary>Reads a chunk from another place than the one that turned out to be damaged; false when no other has it whole.</summary>
+    public bool TryReadElsewhere(in ChunkId id, in FrameReference damaged, out ReadOnlyMemory<byte> chunk)
+    {
+        foreach (ChunkLocation place in _index.FindAll(damaged.Kind, id))
+        {
+            FrameReference frame = _index.GetFrame(place.Frame);
+            if (frame.Pack == damaged.Pack && frame.Offset == damaged.Offset)
+            {
+                continue;
+            }
+
+            try
+            {
+                chunk = Read(damaged.Kind, id, place);
+                return true;
+            }
+            catch (BackupIQException e) when (DamageReading.IsDamage(e))
+            {
+                // The next place, if there is one: the failure to tell is the first one.
+            }
+        }
+
+        chunk = default;
+        return false;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _opener.Dispose();
+
+    // A pack that is gone or unreadable is damage of the repository, not trouble with the storage.
+    private static BackupIQException AsDamage(BackupIQException exception, PackId pack) =>
+        exception.Code == ErrorCodes.StorageObjectNotFound ? new BackupIQException(ErrorCodes.ChunkMissing, $"Pack {pack} is not there.", null, exception)
+        : exception.Code == ErrorCodes.Storage ? new CorruptDataException($"Pack {pack} cannot be read: {exception.Message}", exception)
+        : exception;
+
+    private ReadOnlyMemory<byte> Read(PackKind kind, in ChunkId id, in ChunkLocation location)
+    {
         byte[] plain = Frame(location.Frame);
         if (location.Offset + (long)location.Length > plain.Length)
         {
@@ -46,9 +97,6 @@ public sealed class ChunkReader : IDisposable
             ? chunk
             : throw new CorruptDataException($"Pack {_index.GetFrame(location.Frame).Pack} is damaged: chunk {id} has other bytes.");
     }
-
-    /// <inheritdoc/>
-    public void Dispose() => _opener.Dispose();
 
     private byte[] Frame(FrameHandle handle)
     {

@@ -82,11 +82,9 @@ public sealed class ExitCodeTests : IDisposable
         string source = _user.MakeTree("home/source");
         File.WriteAllText(Path.Combine(source, "secret.txt"), "nobody may read this");
         Directory.CreateDirectory(Path.Combine(source, "closed"));
-        AsNobody(source, () =>
-        {
-            File.SetUnixFileMode(Path.Combine(source, "secret.txt"), UnixFileMode.None);
-            File.SetUnixFileMode(Path.Combine(source, "closed"), UnixFileMode.None);
-        });
+        File.SetUnixFileMode(Path.Combine(source, "secret.txt"), UnixFileMode.None);
+        File.SetUnixFileMode(Path.Combine(source, "closed"), UnixFileMode.None);
+        _user.BecomeNobody();
 
         ProgramRun run = _user.RunPlain("backup", source).ShouldEndWith(3);
         run.Error.ShouldContain(Path.Combine(source, "secret.txt"));
@@ -210,21 +208,5 @@ public sealed class ExitCodeTests : IDisposable
         byte[] bytes = File.ReadAllBytes(file);
         bytes[bytes.Length / 2] ^= 0x10;
         File.WriteAllBytes(file, bytes);
-    }
-
-    // The program runs from a copy, because the folder in which it was built may be closed to others.
-    private void AsNobody(string source, Action close)
-    {
-        string program = _user.MakeFolder("program");
-        foreach (string file in Directory.EnumerateFiles(AppContext.BaseDirectory, "*.dll").Concat(Directory.EnumerateFiles(AppContext.BaseDirectory, "backupiq*")))
-        {
-            File.Copy(file, Path.Combine(program, Path.GetFileName(file)), overwrite: true);
-        }
-
-        close();
-        ScratchFolder.Run("chown", "-R", "65534:65534", _user.Home);
-        _user.Prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
-        _user.Program = Path.Combine(program, "backupiq");
-        source.ShouldStartWith(_user.Home);
     }
 }

@@ -102,6 +102,36 @@ public sealed class RestoreVerbTests : IDisposable
         run.Error.ShouldContain("--yes");
     }
 
+    [Fact]
+    public void WithoutRootWhatNeedsItIsToldOnceForEachKindAndTheRestIsRight()
+    {
+        if (!ScratchFolder.IsRoot)
+        {
+            Assert.Skip("What only root can make, only root can back up.");
+        }
+
+        string source = _user.MakeFolder("kinds");
+        EveryKindOfEntryTree.Fill(source);
+        _user.Run("backup", source, "--quiet").ShouldEndWith(0);
+        ScratchFolder.Run("rm", "-rf", source);
+        _user.BecomeNobody();
+
+        string restored = _user.At("restored");
+        ProgramRun run = _user.Run("restore", "latest:" + source, "--target", restored).ShouldEndWith(3);
+
+        string[] warnings = [.. run.Error.Split('\n').Where(static line => line.StartsWith("warning: ", StringComparison.Ordinal))];
+        warnings.Length.ShouldBeLessThan(10);
+        warnings.ShouldContain(static line => line.Contains("owner could not be set: only root"));
+        warnings.ShouldContain(static line => line.Contains("a device was left out"));
+        warnings.ShouldContain(static line => line.Contains("setuid or setgid was left off"));
+        warnings.ShouldContain(static line => line.Contains("only root may"));
+        File.ReadAllText(Path.Combine(restored, "small")).ShouldBe("some text\n");
+        File.GetUnixFileMode(Path.Combine(restored, "setuid")).HasFlag(UnixFileMode.SetUser).ShouldBeFalse();
+        File.Exists(Path.Combine(restored, "character device")).ShouldBeFalse();
+        new FileInfo(Path.Combine(restored, "large")).Length.ShouldBe(3_000_000);
+        new FileInfo(Path.Combine(restored, "link")).LinkTarget.ShouldBe("small");
+    }
+
     private string[] FilesIn(string folder) =>
     [
         .. Directory.EnumerateFiles(_user.At(folder), "*", SearchOption.AllDirectories)

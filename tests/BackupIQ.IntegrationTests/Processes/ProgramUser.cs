@@ -122,6 +122,23 @@ internal sealed partial class ProgramUser : IDisposable
             ? [.. Directory.EnumerateFiles(Path.Combine(Repository, folder), "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal)]
             : [];
 
+    /// <summary>
+    /// From now on the program runs without any right, and owns what lies in the scratch folder. It runs from a copy, because the folder in
+    /// which it was built may be closed to others. Needs root.
+    /// </summary>
+    public void BecomeNobody()
+    {
+        string program = MakeFolder("program");
+        foreach (string file in Directory.EnumerateFiles(AppContext.BaseDirectory, "*.dll").Concat(Directory.EnumerateFiles(AppContext.BaseDirectory, "backupiq*")))
+        {
+            File.Copy(file, Path.Combine(program, Path.GetFileName(file)), overwrite: true);
+        }
+
+        ScratchFolder.Run("chown", "-hR", "65534:65534", _scratch.Path);
+        Prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+        Program = Path.Combine(program, "backupiq");
+    }
+
     public void Dispose() => _scratch.Dispose();
 
     private string[] WithRepository(string[] arguments)

@@ -21,6 +21,27 @@ public sealed class ScratchFolder : IDisposable
     /// <summary>Its absolute path as bytes.</summary>
     public byte[] PathBytes => Encoding.UTF8.GetBytes(Path);
 
+    /// <summary>The path of an entry in it.</summary>
+    public string At(params string[] names) => System.IO.Path.Combine([Path, .. names]);
+
+    /// <summary>Writes a file, with the folders that lead to it, and gives it a time that is long past; returns its path.</summary>
+    public string Write(string name, ReadOnlySpan<byte> content)
+    {
+        string path = At(name);
+        _ = Directory.CreateDirectory(System.IO.Path.GetDirectoryName(path)!);
+        File.WriteAllBytes(path, content);
+        File.SetLastWriteTimeUtc(path, new DateTime(2026, 11, 20, 12, 0, 0, DateTimeKind.Utc));
+        return path;
+    }
+
+    /// <summary>Writes a file of random bytes that depend on the seed alone; returns its path.</summary>
+    public string WriteRandom(string name, int length, int seed)
+    {
+        byte[] bytes = new byte[length];
+        new Random(seed).NextBytes(bytes);
+        return Write(name, bytes);
+    }
+
     /// <summary>Whether the tests run as root; devices, foreign owners and capabilities need it.</summary>
     public static bool IsRoot => LibC.GetEUid() == 0;
 
