@@ -6,7 +6,7 @@ namespace BackupIQ.Jobs;
 /// <content>What is said about snapshots: tags, holds, pins.</content>
 public sealed partial class BackupIqRepository
 {
-    private AnnotationStore Annotations => new(_repository, new AnnotationAuthor(Environment.MachineName, Environment.UserName, "backupiq " + Version), _time);
+    private AnnotationStore Annotations => new(_repository, Author, _time);
 
     /// <summary>The snapshots that <paramref name="selection"/> names, in the order of their names, or all that its query chooses, oldest first.</summary>
     /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>.</exception>
@@ -85,6 +85,11 @@ public sealed partial class BackupIqRepository
         SnapshotStore store = Snapshots();
         IReadOnlyList<Snapshot> all = await store.ListAsync(cancellationToken).ConfigureAwait(false);
         TellOfSnapshots(store, selection.Names);
+        return Choose(store, all, selection);
+    }
+
+    private static IReadOnlyList<Snapshot> Choose(SnapshotStore store, IReadOnlyList<Snapshot> all, SnapshotSelection selection)
+    {
         Snapshot[] matching = [.. all.Where(snapshot => selection.Query.Matches(SnapshotInfo.From(snapshot)))];
         return selection.Names.Count > 0 ? [.. selection.Names.Select(name => store.Choose(matching, name)).DistinctBy(static s => s.Id)]
             : selection.Query.Limit is { } limit && limit < matching.Length ? matching[^limit..]

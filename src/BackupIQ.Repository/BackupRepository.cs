@@ -42,6 +42,9 @@ public sealed class BackupRepository : IAsyncDisposable
     /// <summary>The storage; the caller's.</summary>
     public IStorageBackend Storage { get; }
 
+    /// <summary>Whether the storage's times are worth something: they come from its own clock, or from this machine's disk.</summary>
+    public bool HasStoreTimes => Storage.Capabilities.HasStoreClock || Storage.Capabilities.IsLocal;
+
     /// <summary>The ways in: list, add, change, remove.</summary>
     public KeySlots Slots { get; }
 
@@ -138,12 +141,6 @@ public sealed class BackupRepository : IAsyncDisposable
         Configuration.Require(RepositoryOperation.Delete);
         return ConfigurationStore.RestoreCopiesAsync(Storage, Keys, Configuration, cancellationToken);
     }
-
-    /// <summary>
-    /// What stands between a put and a listing that relies on it, where listings lag (docs/format.md, Sessions): twice the lag. Elsewhere nothing.
-    /// </summary>
-    internal Task WaitForListingsAsync(TimeProvider time, CancellationToken cancellationToken) =>
-        Storage.Capabilities.ListingLag > TimeSpan.Zero ? Task.Delay(2 * Storage.Capabilities.ListingLag, time, cancellationToken) : Task.CompletedTask;
 
     /// <summary>Reads and opens a sealed object.</summary>
     /// <exception cref="CorruptDataException">It is not what was stored.</exception>

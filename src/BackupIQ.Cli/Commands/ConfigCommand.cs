@@ -39,6 +39,11 @@ internal sealed class ConfigInitCommand() : Verb("init", "Writes a configuration
         #   tags: [daily]
         #   compression: auto
 
+        # retention:
+        #   policy: gfs:daily=7,weekly=4,monthly=12,yearly=3
+        #   full: keep:monthly=24
+        #   grace: 7d
+
         """;
 
     /// <inheritdoc/>

@@ -13,6 +13,7 @@ internal sealed class SnapshotsCommand : SnapshotVerb
         Aliases.Add("list");
         Value("--database", "NAME", "only of this database");
         Flag("--verified", "only those whose restore was verified");
+        Flag("--deleted", "the forgotten ones that 'undelete' can bring back");
         Value("--limit", "N", "only the newest N");
     }
 
@@ -24,7 +25,10 @@ internal sealed class SnapshotsCommand : SnapshotVerb
     {
         SnapshotSelection selection = Selection(run);
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<SnapshotInfo> snapshots = await repository.SelectSnapshotsAsync(selection, cancellationToken).ConfigureAwait(false);
+        bool deleted = run.Arguments.Has("--deleted");
+        IReadOnlyList<SnapshotInfo> snapshots = deleted
+            ? await repository.ListForgottenAsync(selection, cancellationToken).ConfigureAwait(false)
+            : await repository.SelectSnapshotsAsync(selection, cancellationToken).ConfigureAwait(false);
         if (run.WantsJson)
         {
             run.Json.Document(writer =>
@@ -37,6 +41,10 @@ internal sealed class SnapshotsCommand : SnapshotVerb
 
                 writer.WriteEndArray();
             });
+        }
+        else if (deleted)
+        {
+            ShowForgotten(run, snapshots);
         }
         else
         {
@@ -99,6 +107,32 @@ internal sealed class SnapshotsCommand : SnapshotVerb
             table.Write(output);
             output.WriteLine(Words.Count(snapshots.Count, "snapshot"));
         });
+    }
+
+    private static void ShowForgotten(Invocation run, IReadOnlyList<SnapshotInfo> snapshots)
+    {
+        if (snapshots.Count == 0)
+        {
+            run.Screen.Note("no forgotten snapshots");
+            return;
+        }
+
+        Table table = new("ID", "Time", "Host", "Forgotten", "By", "Removed from", "Reason", "Paths");
+        foreach (SnapshotInfo snapshot in snapshots)
+        {
+            ForgottenInfo forgotten = snapshot.Forgotten!;
+            table.Add(
+                snapshot.ShortId,
+                Words.Moment(snapshot.Time, run.Zone),
+                DisplayText.Of(snapshot.Hostname),
+                Words.Moment(forgotten.Time, run.Zone),
+                DisplayText.Of($"{forgotten.Username}@{forgotten.Hostname}"),
+                snapshot.IsHeld(run.Host.Time.GetUtcNow()) ? "held" : Words.Moment(forgotten.RemovedFrom, run.Zone),
+                DisplayText.Of(forgotten.Reason),
+                string.Join(", ", snapshot.Paths.Select(static path => DisplayText.Of(path))));
+        }
+
+        run.Print(table.Write);
     }
 
     // What keeps a snapshot beside the rules.

@@ -20,15 +20,15 @@ internal abstract class Verb(string name, string description) : Command(name, de
     public abstract Task<int> RunAsync(Invocation run, CancellationToken cancellationToken);
 
     /// <summary>Declares a flag without a value.</summary>
-    protected void Flag(string name, string description, params string[] aliases) =>
+    internal void Flag(string name, string description, params string[] aliases) =>
         Options.Add(new Option<bool>(name, aliases) { Description = description, Arity = ArgumentArity.Zero });
 
     /// <summary>Declares a flag with one value; written twice, the last counts.</summary>
-    protected void Value(string name, string valueName, string description, params string[] aliases) =>
+    internal void Value(string name, string valueName, string description, params string[] aliases) =>
         Options.Add(new Option<string[]>(name, aliases) { Description = description, HelpName = valueName, Arity = ArgumentArity.OneOrMore });
 
     /// <summary>Declares a flag that may be written several times.</summary>
-    protected void List(string name, string valueName, string description, params string[] aliases) =>
+    internal void List(string name, string valueName, string description, params string[] aliases) =>
         Options.Add(new Option<string[]>(name, aliases) { Description = description, HelpName = valueName + "…", Arity = ArgumentArity.OneOrMore });
 
     /// <summary>Declares what stands without a flag.</summary>

@@ -11,6 +11,9 @@ internal enum SettingKind
     Switch,
     Choice,
     List,
+
+    /// <summary>A policy of retention.</summary>
+    Policy,
 }
 
 /// <summary>One setting: its name in the configuration file, its flag and its variable.</summary>
@@ -64,6 +67,12 @@ internal static class SettingDefinitions
         new("backup.connections", SettingKind.Number, "0"),
         new("backup.read-concurrency", SettingKind.Number, "0"),
         new("backup.batch-size", SettingKind.Size, "0"),
+        new("retention.policy", SettingKind.Policy),
+        new("retention.full", SettingKind.Policy) { Flag = "--policy-full" },
+        new("retention.incremental", SettingKind.Policy) { Flag = "--policy-incremental" },
+        new("retention.differential", SettingKind.Policy) { Flag = "--policy-differential" },
+        new("retention.group-by", SettingKind.Text, "host,paths"),
+        new("retention.grace", SettingKind.Duration, "7d"),
     ];
 
     /// <summary>The definition of a key.</summary>

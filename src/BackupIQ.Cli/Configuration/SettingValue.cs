@@ -1,6 +1,8 @@
 using System.Globalization;
 using BackupIQ.Cli.Output;
 using BackupIQ.Cli.Parsing;
+using BackupIQ.Jobs;
+using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Configuration;
 
@@ -33,7 +35,21 @@ internal sealed record SettingValue(SettingDefinition Definition, IReadOnlyList<
         SettingKind.Switch when text is not ("true" or "false") => $"'{DisplayText.Of(text)}' is neither true nor false",
         SettingKind.Choice when !definition.Choices.Contains(text) =>
             $"'{DisplayText.Of(text)}' is none of {string.Join(", ", definition.Choices)}",
+        SettingKind.Policy => ProblemOfPolicy(text),
         SettingKind.Text or SettingKind.Path when text.Length == 0 => "the value is empty",
         _ => null,
     };
+
+    private static string? ProblemOfPolicy(string text)
+    {
+        try
+        {
+            _ = RetentionRulesInfo.Of(new RetentionRequest { Policy = text });
+            return null;
+        }
+        catch (BackupIQException misuse)
+        {
+            return DisplayText.Of(misuse.Message);
+        }
+    }
 }

@@ -22,7 +22,7 @@ internal static class Help
 
         Back up:   backup, init
         Look:      snapshots, ls, find, diff, show, stats
-        Keep:      tag, hold, pin
+        Keep:      forget, undelete, retention, tag, hold, pin
         Restore:   restore, dump
         Verify:    check
         Manage:    key, config, doctor, bench, completion, version

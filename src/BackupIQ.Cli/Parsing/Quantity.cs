@@ -50,7 +50,7 @@ internal static class Quantity
 
     /// <summary>
     /// A duration: numbers with units that add up, <c>90s</c>, <c>1h30m</c>, <c>30d</c>, <c>2w</c>, <c>1y</c> (365 days), <c>250ms</c>. A bare number is refused:
-    /// nobody can know its unit.
+    /// nobody can know its unit; but 0 is 0 in every unit.
     /// </summary>
     public static bool TryParseDuration(string text, out TimeSpan duration)
     {
@@ -60,6 +60,11 @@ internal static class Quantity
         if (rest.IsEmpty)
         {
             return false;
+        }
+
+        if (rest is "0")
+        {
+            return true;
         }
 
         while (!rest.IsEmpty)

@@ -199,4 +199,5 @@ public static class PathText
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(Snapshot))]
 [JsonSerializable(typeof(AnnotationDocument))]
+[JsonSerializable(typeof(Retention.PlanDocument))]
 internal sealed partial class SnapshotJson : JsonSerializerContext;

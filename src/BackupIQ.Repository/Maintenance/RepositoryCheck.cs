@@ -298,7 +298,7 @@ public sealed class RepositoryCheck : IDisposable
         Dictionary<SessionId, (DateTimeOffset Seen, bool IsOver)> sessions = [];
         DateTimeOffset now = time.GetUtcNow();
         foreach (string prefix in (string[])
-            [RepositoryLayout.SessionPrefix, RepositoryLayout.AnnotationPrefix, RepositoryLayout.WithdrawalPrefix, RepositoryLayout.MarkPrefix])
+            [RepositoryLayout.SessionPrefix, RepositoryLayout.AnnotationPrefix, RepositoryLayout.WithdrawalPrefix, RepositoryLayout.MarkPrefix, RepositoryLayout.PlanPrefix])
         {
             await foreach (StoredObject stored in _repository.Storage.ListAsync(prefix, cancellationToken))
             {

@@ -39,6 +39,69 @@ public static class SnapshotObjects
     public static async Task<bool> ExistsAsync(BackupRepository repository, SessionId session, CancellationToken cancellationToken) =>
         await TryReadAsync(repository, partial: false, RepositoryLayout.Snapshot(session), session, cancellationToken) is not null;
 
+    /// <summary>
+    /// Removes a snapshot for good: its document, then what is said about it. From then on it is no root. Whoever calls this has condemned it
+    /// (docs/format.md, Annotations).
+    /// </summary>
+    /// <returns>
+    /// False when it stays, because its session is not known to be over: a commit that is tried again would bring it back without protection.
+    /// Maintenance ends such sessions.
+    /// </returns>
+    public static async Task<bool> RemoveAsync(BackupRepository repository, SessionId session, CancellationToken cancellationToken)
+    {
+        if (await repository.Storage.StatAsync(RepositoryLayout.SessionEnd(session), cancellationToken) is null &&
+            await repository.Storage.StatAsync(RepositoryLayout.SessionOpen(session), cancellationToken) is not null)
+        {
+            return false;
+        }
+
+        await repository.Storage.DeleteAsync(RepositoryLayout.Snapshot(session), cancellationToken);
+        await RemoveAnnotationsAsync(repository, session, cancellationToken);
+        return true;
+    }
+
+    /// <summary>
+    /// Removes what is said about a snapshot that is not there any more: annotations before withdrawals, so that nothing which is forgotten
+    /// or withdrawn ever looks as if it were not.
+    /// </summary>
+    public static async Task RemoveAnnotationsAsync(BackupRepository repository, SessionId session, CancellationToken cancellationToken)
+    {
+        foreach (string prefix in (string[])[RepositoryLayout.Annotations(session), RepositoryLayout.Withdrawals(session)])
+        {
+            List<StorageKey> keys = [];
+            await foreach (StoredObject stored in repository.Storage.ListAsync(prefix, cancellationToken))
+            {
+                keys.Add(stored.Key);
+            }
+
+            foreach (StorageKey key in keys)
+            {
+                await repository.Storage.DeleteAsync(key, cancellationToken);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Those of which something was said, as an earlier listing has it, but that are not there: a removal was interrupted. Empty where listings
+    /// lag, for there it cannot be told.
+    /// </summary>
+    public static async Task<IReadOnlyList<SessionId>> FindGoneAsync(
+        BackupRepository repository, IEnumerable<SessionId> annotated, CancellationToken cancellationToken)
+    {
+        if (repository.Storage.Capabilities.ListingLag > TimeSpan.Zero)
+        {
+            return [];
+        }
+
+        HashSet<string> there = new(StringComparer.Ordinal);
+        await foreach (StoredObject stored in repository.Storage.ListAsync(RepositoryLayout.SnapshotPrefix, cancellationToken))
+        {
+            there.Add(stored.Key.Value);
+        }
+
+        return [.. annotated.Where(session => !there.Contains(RepositoryLayout.Snapshot(session).Value))];
+    }
+
     private static async IAsyncEnumerable<SnapshotObject> ReadAsync(
         BackupRepository repository, bool partial, bool needsConfirmation, [EnumeratorCancellation] CancellationToken cancellationToken)
     {

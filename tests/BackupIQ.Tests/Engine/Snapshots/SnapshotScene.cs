@@ -69,6 +69,7 @@ internal sealed class SnapshotScene : IAsyncDisposable
                 Tree = new string('0', 64),
             }),
             CancellationToken.None);
+        await session.EndAsync(CancellationToken.None);
         return session.Id;
     }
 
