@@ -113,7 +113,7 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
 
     private static CheckResult Conclude(RepositoryCheck check, DamageTrace trace, bool isMissing, CheckProgress progress, long snapshots)
     {
-        Dictionary<PackId, Impact> byPack = trace.Impacts.Where(static i => i.Pack is not null).ToDictionary(static i => i.Pack!.Id);
+        Dictionary<PackId, Impact> byPack = trace.Impacts.Where(static i => i.Pack is not null && i.Severity == DamageSeverity.Error).ToDictionary(static i => i.Pack!.Id);
         List<CheckFinding> findings = [.. check.Damage.Select(static d => new CheckFinding { Damage = d })];
         foreach (RepositoryDamage damage in check.PackDamage(isMissing))
         {

@@ -70,7 +70,7 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed) : IDispo
             causes.UnionWith(Below(new GraphItem(id, GraphPlace.Scan), cancellationToken));
         }
 
-        foreach (int cause in causes)
+        foreach (int cause in causes.Where(Counts))
         {
             _impacts[cause].Snapshots.Add(snapshot);
             if (!_isPartial && _impacts[cause].Pack is { } pack)
@@ -305,8 +305,16 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed) : IDispo
         }
     }
 
+    // What complete snapshots lose is told of them alone: partial ones are hints that nobody restores.
+    private bool Counts(int cause) => !_isPartial || _impacts[cause].Severity != DamageSeverity.Error;
+
     private void Tell(int cause, DamagedFile file)
     {
+        if (!Counts(cause))
+        {
+            return;
+        }
+
         ulong hash = HashOf(file.Path);
         if (!_isPartial)
         {

@@ -66,11 +66,12 @@ public sealed class RealRepository : IAsyncDisposable
     public Task<RealRepository> ReopenAsync() => OpenAsync(Folder);
 
     /// <summary>Backs up files and folders.</summary>
-    public async Task<BackupResult> BackupAsync(string source, BackupOptions? options = null)
+    public async Task<BackupResult> BackupAsync(
+        string source, BackupOptions? options = null, BackupProgress? progress = null, CancellationToken cancellationToken = default)
     {
         using FileSource files = new(new FileSourceOptions { Paths = [PathText.Bytes(source)] });
         return await new BackupRunner(Repository, TimeProvider.System, null).RunAsync(
-            files, options ?? new BackupOptions { Hostname = "here" }, new BackupProgress(), CancellationToken.None);
+            files, options ?? new BackupOptions { Hostname = "here" }, progress ?? new BackupProgress(), cancellationToken);
     }
 
     /// <summary>Restores a path of a snapshot into a folder, or into <paramref name="into"/>.</summary>
