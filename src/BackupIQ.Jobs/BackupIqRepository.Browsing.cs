@@ -15,7 +15,7 @@ public sealed partial class BackupIqRepository
     {
         IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
         Tell(load.Findings);
-        return new SnapshotBrowser(_repository, load);
+        return new SnapshotBrowser(_repository, load, _options.CacheFolder);
     }
 
     /// <summary>

@@ -44,18 +44,20 @@ public sealed record DiffEntry
     /// <summary>The entry in the second snapshot; null when it was removed.</summary>
     public EntryInfo? After { get; init; }
 
+    internal static string Sign(DiffKind kind) => kind switch
+    {
+        DiffKind.Added => "+",
+        DiffKind.Removed => "-",
+        DiffKind.Content => "M",
+        DiffKind.ContentUnderSameMetadata => "M?",
+        DiffKind.Metadata => "U",
+        DiffKind.Type => "T",
+        _ => "R",
+    };
+
     internal static DiffEntry From(DiffChange change) => new()
     {
-        Modifier = change.Kind switch
-        {
-            DiffKind.Added => "+",
-            DiffKind.Removed => "-",
-            DiffKind.Content => "M",
-            DiffKind.ContentUnderSameMetadata => "M?",
-            DiffKind.Metadata => "U",
-            DiffKind.Type => "T",
-            _ => "R",
-        },
+        Modifier = Sign(change.Kind),
         Path = change.Path,
         OldPath = change.OldPath,
         IsDirectory = (change.After ?? change.Before)!.Subtree is not null,

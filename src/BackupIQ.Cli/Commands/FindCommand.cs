@@ -38,63 +38,85 @@ internal sealed class FindCommand : Verb
             snapshots.AddRange(await repository.ListSnapshotsAsync(query, cancellationToken).ConfigureAwait(false));
         }
 
-        using SnapshotBrowser browser = await repository.BrowseAsync(cancellationToken).ConfigureAwait(false);
         byte[][] patterns = [.. run.Arguments.Positional.Select(OsText.Encode)];
-        bool ignoreCase = run.Arguments.Has("--ignore-case");
-        List<(SnapshotInfo Snapshot, List<EntryInfo> Matches)> found = [];
-        long hits = 0;
-        foreach (SnapshotInfo snapshot in snapshots)
-        {
-            IEnumerable<EntryInfo> matches = browser.Find(snapshot, patterns, ignoreCase, cancellationToken);
-            if (run.WantsJson)
-            {
-                found.Add((snapshot, [.. matches]));
-                continue;
-            }
-
-            bool isLong = run.Arguments.Has("--long");
-            run.Print(output =>
-            {
-                foreach (EntryInfo entry in matches)
-                {
-                    hits++;
-                    output.WriteLine($"{snapshot.ShortId} {Words.Moment(snapshot.Time, run.Zone)}  {(isLong ? EntryText.Line(entry, run.Zone) : DisplayText.Of(entry.Path))}");
-                }
-            });
-        }
-
-        if (run.WantsJson)
-        {
-            WriteJson(run, found);
-        }
-        else if (hits == 0)
+        using SnapshotBrowser browser = await repository.BrowseAsync(cancellationToken).ConfigureAwait(false);
+        SnapshotSearch search = browser.Search(patterns, run.Arguments.Has("--ignore-case"), Damaged);
+        long hits = run.WantsJson ? WriteJson(run, snapshots, search, cancellationToken) : Show(run, snapshots, search, cancellationToken);
+        if (hits == 0)
         {
             run.Screen.Note($"nothing found in {Words.Count(snapshots.Count, "snapshot")}");
         }
 
-        return ExitCodes.Done;
+        if (!run.Arguments.Has("--snapshot") && !run.Arguments.Has("--host") && !run.Arguments.Has("--tag") && !run.Arguments.Has("--at"))
+        {
+            browser.SearchedAll(search);
+        }
+
+        return search.Errors > 0 ? ExitCodes.Damage : ExitCodes.Done;
+
+        // With --json, too: standard output is one document.
+        void Damaged(ItemFailure failure) =>
+            run.Screen.Warn($"{DisplayText.Of(failure.Path)}: {DisplayText.Of(failure.Message.TrimEnd('.'))}", failure.Code);
     }
 
-    private static void WriteJson(Invocation run, List<(SnapshotInfo Snapshot, List<EntryInfo> Matches)> found) => run.Json.Document(writer =>
+    private static long Show(Invocation run, List<SnapshotInfo> snapshots, SnapshotSearch search, CancellationToken cancellationToken)
     {
-        writer.WriteStartArray();
-        foreach ((SnapshotInfo snapshot, List<EntryInfo> matches) in found.Where(static found => found.Matches.Count > 0))
+        bool isLong = run.Arguments.Has("--long");
+        long hits = 0;
+        run.Print(output =>
         {
-            writer.WriteStartObject();
-            writer.WriteStartArray("matches");
-            foreach (EntryInfo entry in matches)
+            foreach (SnapshotInfo snapshot in snapshots)
             {
-                writer.WriteStartObject();
-                JsonFields.WriteEntryFields(writer, entry);
-                writer.WriteEndObject();
+                string head = $"{snapshot.ShortId} {Words.Moment(snapshot.Time, run.Zone)}  ";
+                foreach (EntryInfo entry in search.Find(snapshot, cancellationToken))
+                {
+                    hits++;
+                    output.Write(head);
+                    output.WriteLine(isLong ? EntryText.Line(entry, run.Zone) : DisplayText.Of(entry.Path));
+                }
+            }
+        });
+        return hits;
+    }
+
+    // One document, as restic has it, written while it comes about.
+    private static long WriteJson(Invocation run, List<SnapshotInfo> snapshots, SnapshotSearch search, CancellationToken cancellationToken)
+    {
+        long hits = 0;
+        run.Json.Stream(writer =>
+        {
+            writer.WriteStartArray();
+            foreach (SnapshotInfo snapshot in snapshots)
+            {
+                long before = hits;
+                foreach (EntryInfo entry in search.Find(snapshot, cancellationToken))
+                {
+                    if (hits++ == before)
+                    {
+                        writer.WriteStartObject();
+                        writer.WriteStartArray("matches");
+                    }
+
+                    writer.WriteStartObject();
+                    JsonFields.WriteEntryFields(writer, entry);
+                    writer.WriteEndObject();
+                    if (writer.BytesPending >= JsonLines.RowBuffer)
+                    {
+                        writer.Flush();
+                    }
+                }
+
+                if (hits > before)
+                {
+                    writer.WriteEndArray();
+                    writer.WriteNumber("hits", hits - before);
+                    writer.WriteString("snapshot", snapshot.Id);
+                    writer.WriteEndObject();
+                }
             }
 
             writer.WriteEndArray();
-            writer.WriteNumber("hits", matches.Count);
-            writer.WriteString("snapshot", snapshot.Id);
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
-    });
+        });
+        return hits;
+    }
 }

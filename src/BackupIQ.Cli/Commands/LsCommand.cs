@@ -30,7 +30,8 @@ internal sealed class LsCommand : Verb
         SnapshotInfo snapshot = await repository.FindSnapshotAsync(target.Snapshot, null, cancellationToken).ConfigureAwait(false);
         using SnapshotBrowser browser = await repository.BrowseAsync(cancellationToken).ConfigureAwait(false);
         bool recursive = target.Path is null || run.Arguments.Has("--recursive");
-        IEnumerable<EntryInfo> entries = browser.List(snapshot, OsText.Encode(target.Path ?? "/"), recursive, cancellationToken);
+        bool isDamaged = false;
+        IEnumerable<EntryInfo> entries = browser.List(snapshot, OsText.Encode(target.Path ?? "/"), recursive, Damaged, cancellationToken);
         if (run.WantsJson)
         {
             run.Json.Line("snapshot", writer => JsonFields.WriteSnapshotFields(writer, snapshot));
@@ -48,6 +49,12 @@ internal sealed class LsCommand : Verb
             });
         }
 
-        return ExitCodes.Done;
+        return isDamaged ? ExitCodes.Damage : ExitCodes.Done;
+
+        void Damaged(ItemFailure failure)
+        {
+            isDamaged = true;
+            ItemLines.Tell(run, failure, "ls");
+        }
     }
 }

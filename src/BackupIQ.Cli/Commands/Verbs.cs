@@ -10,6 +10,7 @@ internal static class Verbs
         (["snapshots", "list"], static () => new SnapshotsCommand()),
         (["ls"], static () => new LsCommand()),
         (["find"], static () => new FindCommand()),
+        (["history"], static () => new HistoryCommand()),
         (["diff"], static () => new DiffCommand()),
         (["stats"], static () => new StatsCommand()),
         (["show"], static () => new ShowCommand()),

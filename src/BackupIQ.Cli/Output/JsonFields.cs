@@ -37,24 +37,7 @@ internal static class JsonFields
         writer.WriteString("time", snapshot.Time);
         writer.WriteString("hostname", snapshot.Hostname);
         writer.WriteString("username", snapshot.Username);
-        writer.WriteStartArray("paths");
-        foreach (byte[] path in snapshot.Paths)
-        {
-            writer.WriteStringValue(System.Text.Encoding.UTF8.GetString(path));
-        }
-
-        writer.WriteEndArray();
-        if (snapshot.Paths.Any(static path => !System.Text.Unicode.Utf8.IsValid(path)))
-        {
-            writer.WriteStartArray("paths_raw");
-            foreach (byte[] path in snapshot.Paths)
-            {
-                writer.WriteBase64StringValue(path);
-            }
-
-            writer.WriteEndArray();
-        }
-
+        WritePaths(writer, snapshot.Paths);
         writer.WriteStartArray("tags");
         foreach (string tag in snapshot.Tags)
         {
@@ -151,6 +134,28 @@ internal static class JsonFields
             writer.WriteString("hostname", forgotten.Hostname);
             writer.WriteString("username", forgotten.Username);
             writer.WriteEndObject();
+        }
+    }
+
+    /// <summary>What was backed up, as text, and as base64 where one is not UTF-8.</summary>
+    public static void WritePaths(Utf8JsonWriter writer, IReadOnlyList<byte[]> paths)
+    {
+        writer.WriteStartArray("paths");
+        foreach (byte[] path in paths)
+        {
+            writer.WriteStringValue(System.Text.Encoding.UTF8.GetString(path));
+        }
+
+        writer.WriteEndArray();
+        if (paths.Any(static path => !System.Text.Unicode.Utf8.IsValid(path)))
+        {
+            writer.WriteStartArray("paths_raw");
+            foreach (byte[] path in paths)
+            {
+                writer.WriteBase64StringValue(path);
+            }
+
+            writer.WriteEndArray();
         }
     }
 

@@ -12,7 +12,8 @@ namespace BackupIQ.Cli.Output;
 /// </summary>
 internal sealed class JsonLines(Stream output)
 {
-    private const int RowBuffer = 64 << 10;
+    /// <summary>So many bytes are gathered before they are shown.</summary>
+    public const int RowBuffer = 64 << 10;
 
     /// <summary>Letters of any script stay as they are; control characters are escaped.</summary>
     public static readonly JsonWriterOptions WriterOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
@@ -69,6 +70,25 @@ internal sealed class JsonLines(Stream output)
         {
             _rows.Write(bytes);
             Flush();
+        }
+    }
+
+    /// <summary>
+    /// Writes one large document, in one line, while it comes about: whoever writes it flushes now and then. Nothing else may be written
+    /// meanwhile.
+    /// </summary>
+    public void Stream(Action<Utf8JsonWriter> write)
+    {
+        lock (_gate)
+        {
+            Flush();
+            using (Utf8JsonWriter writer = new(output, WriterOptions))
+            {
+                write(writer);
+            }
+
+            output.Write("\n"u8);
+            output.Flush();
         }
     }
 

@@ -13,5 +13,24 @@ internal static class NodeComparison
         && a.ExtendedAttributes.Count == b.ExtendedAttributes.Count
         && a.ExtendedAttributes.Zip(b.ExtendedAttributes).All(static pair => AreEqual(pair.First.Name, pair.Second.Name) && AreEqual(pair.First.Value, pair.Second.Value));
 
+    /// <summary>How an entry differs from another of the same path, or null when in nothing.</summary>
+    public static DiffKind? Compare(Node before, Node after)
+    {
+        if (before.Metadata.Type != after.Metadata.Type)
+        {
+            return DiffKind.Type;
+        }
+
+        bool isMetadata = !HaveEqualMetadata(before.Metadata, after.Metadata);
+        bool isContent = before.Subtree != after.Subtree || !HaveEqualContent(before.Content, after.Content);
+        return isContent ? isMetadata || before.Subtree is not null ? DiffKind.Content : DiffKind.ContentUnderSameMetadata
+            : isMetadata ? DiffKind.Metadata : null;
+    }
+
+    private static bool HaveEqualContent(FileContent? a, FileContent? b) =>
+        a is null || b is null
+            ? a is null && b is null
+            : a.Kind == b.Kind && a.Inline.Span.SequenceEqual(b.Inline.Span) && a.Chunks.SequenceEqual(b.Chunks) && a.Extents.SequenceEqual(b.Extents);
+
     private static bool AreEqual(byte[]? a, byte[]? b) => a is null ? b is null : b is not null && a.AsSpan().SequenceEqual(b);
 }

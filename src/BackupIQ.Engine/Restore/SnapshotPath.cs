@@ -24,7 +24,7 @@ internal static class SnapshotPath
             }
 
             ChunkId? tree = node is null ? snapshot.TreeId : node.Subtree;
-            node = tree is { } directory ? Find(trees, directory, name.ToArray()) : null;
+            node = tree is { } directory ? trees.Find(directory, name) : null;
             if (node is null)
             {
                 throw new BackupIQException(
@@ -36,19 +36,5 @@ internal static class SnapshotPath
         }
 
         return (node, [.. found]);
-    }
-
-    private static Node? Find(TreeReader trees, ChunkId tree, byte[] name)
-    {
-        foreach (Node node in trees.ReadDirectory(tree))
-        {
-            int order = node.Metadata.Name.AsSpan().SequenceCompareTo(name);
-            if (order >= 0)
-            {
-                return order == 0 ? node : null;
-            }
-        }
-
-        return null;
     }
 }

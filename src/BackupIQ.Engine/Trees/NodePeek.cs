@@ -26,6 +26,25 @@ internal ref struct NodePeek
 
     public bool ChangedWhileRead;
 
+    /// <summary>Reads no more than name and type, which writers put first.</summary>
+    public static void ReadHead(ReadOnlySpan<byte> raw, out ReadOnlySpan<byte> name, out NodeType type)
+    {
+        TlvReader reader = new(raw);
+        if (reader.ReadByte() == NodeFormat.NameTag)
+        {
+            name = reader.ReadBlock();
+            if (reader.ReadByte() == NodeFormat.TypeTag && reader.ReadBlock() is [byte only])
+            {
+                type = (NodeType)only;
+                return;
+            }
+        }
+
+        NodePeek peek = Read(raw);
+        name = peek.Name;
+        type = peek.Type;
+    }
+
     public static NodePeek Read(ReadOnlySpan<byte> raw)
     {
         NodePeek peek = new() { Raw = raw };

@@ -36,6 +36,52 @@ public sealed class TreeReader
         }
     }
 
+    /// <summary>The entry of that name in a directory, or null. Of a large directory one page is read.</summary>
+    /// <exception cref="CorruptDataException">A page is missing, damaged or malformed.</exception>
+    public Node? Find(ChunkId tree, ReadOnlySpan<byte> name)
+    {
+        TlvReader reader = new(_read(tree).Span);
+        ChunkId page = tree;
+        if (TreePage.ReadHead(ref reader, out int count) == TreePage.List)
+        {
+            bool isBefore = true;
+            for (int i = 0; i < count; i++)
+            {
+                if (reader.ReadBlock().SequenceCompareTo(name) > 0)
+                {
+                    break;
+                }
+
+                isBefore = false;
+                page = reader.ReadChunkId();
+                reader.ReadVarint();
+            }
+
+            if (isBefore)
+            {
+                return null;
+            }
+        }
+
+        TlvReader nodes = new(_read(page).Span);
+        if (TreePage.ReadHead(ref nodes, out count) != TreePage.Nodes)
+        {
+            throw TlvReader.Malformed("a list of pages stands where a page should");
+        }
+
+        for (int i = 0; i < count; i++)
+        {
+            ReadOnlySpan<byte> raw = nodes.ReadBlock();
+            int order = NodePeek.Read(raw).Name.SequenceCompareTo(name);
+            if (order >= 0)
+            {
+                return order == 0 ? NodeFormat.Read(raw) : null;
+            }
+        }
+
+        return null;
+    }
+
     /// <summary>The pages of a directory that hold nodes: itself, or those that it lists.</summary>
     public IReadOnlyList<ChunkId> PagesOf(ChunkId tree)
     {

@@ -110,6 +110,36 @@ public sealed class ReadingVerbTests : IDisposable
     }
 
     [Fact]
+    public void HistoryShowsTheVersionsOfAPath()
+    {
+        string source = _user.MakeTree();
+        string path = Path.Combine(source, "readme.txt");
+        string first = _user.Backup(source).GetProperty("snapshot_id").GetString()!;
+        string same = _user.Backup(source).GetProperty("snapshot_id").GetString()!;
+        File.WriteAllText(path, "longer than before");
+        string second = _user.Backup(source).GetProperty("snapshot_id").GetString()!;
+        File.Delete(path);
+        string gone = _user.Backup(source).GetProperty("snapshot_id").GetString()!;
+
+        string[] rows = _user.Run("history", path).ShouldEndWith(0).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        rows.Length.ShouldBe(5);
+        rows[2].ShouldStartWith("+  ");
+        rows[2].ShouldContain(first[..8]);
+        rows[2].ShouldContain("2 snapshots");
+        rows[2].ShouldContain(same[..8]);
+        rows[3].ShouldContain("18 B");
+        rows[4].ShouldContain("gone");
+
+        JsonElement history = _user.Run("history", path, "--json").ShouldEndWith(0).Json().EnumerateArray().ShouldHaveSingleItem();
+        history.GetProperty("path").GetString().ShouldBe(path);
+        history.GetProperty("versions").EnumerateArray().Select(static version =>
+            version.GetProperty("modifier").GetString() + string.Concat(version.GetProperty("snapshots").EnumerateArray().Select(static id => " " + id.GetString())))
+            .ShouldBe([$"+ {first} {same}", $"M {second}", $"- {gone}"]);
+        _user.Run("history", "/nowhere").ShouldEndWith(1).Error.ShouldContain("/nowhere");
+        _user.Run("history", "/").ShouldEndWith(2);
+    }
+
+    [Fact]
     public void TheDownloadLimitHoldsForEveryVerbThatReads()
     {
         string source = _user.MakeTree(large: 3 << 20);
