@@ -2,6 +2,7 @@ using BackupIQ.Cli.Output;
 using BackupIQ.Cli.Parsing;
 using BackupIQ.Primitives;
 using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
 using YamlDotNet.RepresentationModel;
 
 namespace BackupIQ.Cli.Configuration;
@@ -22,6 +23,9 @@ internal sealed class ConfigFile
     /// <summary>A configuration is some kilobytes; more than this is a mistake.</summary>
     private const long LargestFile = 1 << 20;
 
+    /// <summary>Settings stand in two mappings and a list; a few more leave a message about the setting, not about depth.</summary>
+    private const int DeepestNesting = 8;
+
     private readonly Dictionary<string, ConfigValue> _values = new(StringComparer.Ordinal);
 
     /// <summary>What is wrong with the file.</summary>
@@ -41,6 +45,7 @@ internal sealed class ConfigFile
         Files.Add(file);
         try
         {
+            RequirePlain(text);
             YamlStream stream = new();
             stream.Load(new StringReader(text));
             if (stream.Documents.Count > 0 && stream.Documents[0].RootNode is not YamlScalarNode { Value: "" or null })
@@ -48,15 +53,32 @@ internal sealed class ConfigFile
                 ReadMapping(file, "", stream.Documents[0].RootNode);
             }
         }
-        catch (YamlException malformed)
+        catch (Exception malformed) when (malformed is not BackupIQException)
         {
-            string reason = malformed.InnerException?.Message ?? malformed.Message;
+            // The parser has its own exception for most of what it cannot read, but not for all of it.
+            string reason = malformed is YamlException ? malformed.InnerException?.Message ?? malformed.Message : "it holds characters that no text has";
             throw new BackupIQException(
                 ErrorCodes.Configuration,
                 $"The configuration file is not valid YAML: {reason.TrimEnd('.')}",
                 "Correct that line; 'backupiq config schema' shows what the file may hold.",
                 malformed)
-                .With("file", $"{file}:{malformed.Start.Line}");
+                .With("file", malformed is YamlException yaml ? $"{file}:{yaml.Start.Line}" : file);
+        }
+    }
+
+    // A list or mapping that contains itself, or thousands in each other, would overflow the stack of whoever walks it.
+    private static void RequirePlain(string text)
+    {
+        Parser parser = new(new StringReader(text));
+        int depth = 0;
+        while (parser.MoveNext())
+        {
+            ParsingEvent at = parser.Current!;
+            depth += at is MappingStart or SequenceStart ? 1 : at is MappingEnd or SequenceEnd ? -1 : 0;
+            if (depth > DeepestNesting || at is MappingStart { Anchor.IsEmpty: false } or SequenceStart { Anchor.IsEmpty: false })
+            {
+                throw new YamlException(at.Start, at.End, depth > DeepestNesting ? "it is nested too deeply" : "only single values may have an anchor");
+            }
         }
     }
 

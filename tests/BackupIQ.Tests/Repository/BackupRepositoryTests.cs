@@ -5,6 +5,7 @@ using BackupIQ.Repository.Crypto;
 using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Keys;
 using BackupIQ.Storage;
+using BackupIQ.Tests.Fuzzing;
 using BackupIQ.Tests.Repository.Keys;
 using Shouldly;
 using Xunit;

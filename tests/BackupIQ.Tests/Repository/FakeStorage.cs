@@ -23,6 +23,12 @@ internal sealed class FakeStorage : IStorageBackend
     {
         BeforePut(key);
         byte[] bytes = content.Bytes.ToArray();
+        if (content.File is { } file)
+        {
+            bytes = File.ReadAllBytes(file);
+            File.Delete(file);
+        }
+
         return ValueTask.FromResult(
             Objects.TryAdd(key.Value, bytes) || Objects[key.Value].SequenceEqual(bytes) ? PutOutcome.Stored : PutOutcome.AlreadyThere);
     }
@@ -35,8 +41,9 @@ internal sealed class FakeStorage : IStorageBackend
         }
 
         byte[] bytes = Objects.GetValueOrDefault(key.Value) ?? throw new StorageException(ErrorCodes.StorageObjectNotFound, $"{key} is not there.");
-        int length = (int)Math.Min(destination.Length, bytes.Length - offset);
-        bytes.AsMemory((int)offset, length).CopyTo(destination);
+        int from = (int)Math.Min(offset, bytes.Length);
+        int length = Math.Min(destination.Length, bytes.Length - from);
+        bytes.AsMemory(from, length).CopyTo(destination);
         return ValueTask.FromResult(length);
     }
 

@@ -21,6 +21,10 @@ public sealed class PatternTests
     [InlineData("/a/**/b/**", "/a/b", false)]
     [InlineData("/a/**/b/**", "/a/b/c", true)]
     [InlineData("**", "/a", true)]
+    [InlineData("**/**/**", "/a", true)]
+    [InlineData("**/**/**/**", "/a", false)]
+    [InlineData("/**/a/**/b", "/a/x/a/y/b/z", true)]
+    [InlineData("/**/a/**/b", "/a/x/c/y/d/z", false)]
     [InlineData("/", "/a", true)]
     [InlineData("/x/../a/./b//", "/a/b", true)]
     [InlineData("f?o", "/fäo", true)]
@@ -32,6 +36,16 @@ public sealed class PatternTests
     [InlineData("*a*b", "/xxbxxa", false)]
     public void PatternsMatchAsThoseOfRestic(string pattern, string path, bool expected) =>
         new PatternList([Utf8(pattern)]).Matches(Utf8(path)).ShouldBe(expected);
+
+    [Fact]
+    public void ManyDoubleStarsOnADeepPathTakeNoTime()
+    {
+        byte[] path = Utf8(string.Concat(Enumerable.Repeat("/a", 200)));
+        PatternList list = new([Utf8(string.Join('/', Enumerable.Repeat("**/a", 20)) + "/b"), Utf8(string.Join('/', Enumerable.Repeat("*a*", 1)) + "/**/c")]);
+        System.Diagnostics.Stopwatch watch = System.Diagnostics.Stopwatch.StartNew();
+        list.Matches(path).ShouldBeFalse();
+        watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(5));
+    }
 
     [Fact]
     public void ALaterPatternWithABangTakesBackWhatMatchedBefore()

@@ -10,11 +10,8 @@ internal sealed class PathPattern
     /// <summary>Stands for the top of an anchored pattern in <see cref="_parts"/>.</summary>
     private const int Anchor = -1;
 
-    /// <summary>One name, any.</summary>
-    private const int AnyName = -2;
-
     /// <summary><c>**</c>: any number of names.</summary>
-    private const int AnyNames = -3;
+    private const int AnyNames = -2;
 
     private readonly NamePattern[] _names;
 
@@ -113,42 +110,68 @@ internal sealed class PathPattern
     }
 
     /// <summary>
-    /// Compares with the first <paramref name="count"/> names of the path. A first <c>**</c> is replaced by no name, one, two and so on,
-    /// no more than leave room for the other parts, each other <c>**</c> counted as one: so does restic, and <c>/a/**/b/**</c> therefore
-    /// matches what lies in /a/b but not /a/b itself.
+    /// Compares with the first <paramref name="count"/> names of the path. Each <c>**</c> stands for no name, one, two and so on, no more than
+    /// leave room for the other parts, each <c>**</c> behind it counted as one: so does restic, and <c>/a/**/b/**</c> therefore matches what
+    /// lies in /a/b but not /a/b itself. restic tries all combinations; as the room only shrinks, it is enough to let each stand for the
+    /// fewest names with which what follows it matches.
     /// </summary>
     private bool Match(ReadOnlySpan<int> parts, PathCursor path, int count)
     {
-        int wild = parts.IndexOf(AnyNames);
-        if (wild < 0)
+        int wilds = parts.Count(AnyNames);
+        if (wilds == 0)
         {
             return MatchFixed(parts, path, count);
         }
 
-        // The path has one part more than names: its anchor.
-        int most = count + 1 - parts.Length + 1;
-        if (most < 0)
+        int names = parts.Length - wilds;
+        if (parts[0] == Anchor)
         {
-            return false;
+            return MatchFrom(parts[1..], path, count, 0, names, wilds);
         }
 
-        int[] expanded = new int[parts.Length - 1 + most];
-        parts[..wild].CopyTo(expanded);
-        for (int i = 0; i <= most; i++)
+        for (int offset = 0; offset <= count; offset++)
         {
-            if (i > 0)
-            {
-                expanded[wild + i - 1] = AnyName;
-            }
-
-            parts[(wild + 1)..].CopyTo(expanded.AsSpan(wild + i));
-            if (Match(expanded.AsSpan(0, parts.Length - 1 + i), path, count))
+            if (MatchFrom(parts, path, count, offset, names, wilds))
             {
                 return true;
             }
         }
 
         return false;
+    }
+
+    private bool MatchFrom(ReadOnlySpan<int> parts, PathCursor path, int count, int offset, int names, int wilds)
+    {
+        int at = offset;
+        int room = 0;
+        for (int taken = 0; ; wilds--)
+        {
+            int wild = parts.IndexOf(AnyNames);
+            ReadOnlySpan<int> run = wild < 0 ? parts : parts[..wild];
+            while (at + run.Length > count || !MatchAt(run, path, at))
+            {
+                at++;
+                if (++taken > room || at + run.Length > count)
+                {
+                    return false;
+                }
+            }
+
+            at += run.Length;
+            if (wild < 0)
+            {
+                // Nothing but "**" stands for one name at least.
+                return names > 0 || count > 0;
+            }
+
+            // What all "**" up to this one may stand for together. The path has one part more than names: its anchor.
+            parts = parts[(wild + 1)..];
+            room = count + 1 - names - (wilds - 1);
+            if (taken > room)
+            {
+                return false;
+            }
+        }
     }
 
     private bool MatchFixed(ReadOnlySpan<int> parts, PathCursor path, int count)
@@ -178,7 +201,7 @@ internal sealed class PathPattern
     {
         for (int i = parts.Length - 1; i >= 0; i--)
         {
-            if (parts[i] >= 0 && !_names[parts[i]].Matches(path[offset + i]))
+            if (!_names[parts[i]].Matches(path[offset + i]))
             {
                 return false;
             }

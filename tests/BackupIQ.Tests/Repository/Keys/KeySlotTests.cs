@@ -4,6 +4,7 @@ using BackupIQ.Repository;
 using BackupIQ.Repository.Crypto;
 using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Keys;
+using BackupIQ.Tests.Fuzzing;
 using Shouldly;
 using Xunit;
 

@@ -2,6 +2,7 @@ using System.Text;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Keys;
+using BackupIQ.Tests.Fuzzing;
 using Shouldly;
 using Xunit;
 
