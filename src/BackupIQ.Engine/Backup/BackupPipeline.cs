@@ -10,14 +10,18 @@ using BackupIQ.Repository.Sessions;
 namespace BackupIQ.Engine.Backup;
 
 /// <summary>
-/// All threads and queues of a backup: one walks and compares, several read, cut, hash, compress and seal, one puts the nodes together in
-/// the order of the tree. Walk → (queue of batches) → workers, and walk → (channel of steps) → assembler, which waits for each file at
-/// its place. Both are bounded, so memory does not grow with the source.
+/// All threads and queues of a backup: one looks what the source has, one compares it with the parents, several read, cut, hash, compress
+/// and seal, one puts the nodes together in the order of the tree. Source → (channel of events) → walk → (queue of batches) → workers, and
+/// walk → (channel of steps) → assembler, which waits for each file at its place. All are bounded, so memory does not grow with the source.
 /// </summary>
 internal sealed class BackupPipeline : IDisposable
 {
-    // Enough steps that workers never wait for the assembler's next directory; a step is some hundred bytes.
-    private const int StepsAhead = 4096;
+    // Enough steps that workers never wait for the assembler's next directory: 64 pages of 64; a step is some hundred bytes.
+    private const int StepPagesAhead = 64;
+
+    // The source's looks at the disk run beside the comparing, this many entries ahead at most.
+    private const int EventsPerPage = 256;
+    private const int EventPagesAhead = 16;
 
     private readonly IBackupSource _source;
     private readonly UploadSession _session;
@@ -48,7 +52,7 @@ internal sealed class BackupPipeline : IDisposable
         Keys = repository.Keys;
         _metadata = session.CreateWriter(PackKind.Metadata);
         _parentReader = new ChunkReader(repository, session.Index, cachedFrames: 12);
-        _assembler = new TreeAssembler(bytes => _metadata.Write(bytes, ContentHint.Metadata), progress);
+        _assembler = new TreeAssembler(bytes => _metadata.Write(bytes, ContentHint.Compressible), progress);
     }
 
     private Repository.Crypto.RepositoryKeys Keys { get; }
@@ -67,19 +71,25 @@ internal sealed class BackupPipeline : IDisposable
         WorkQueue queue = new(maxBatches: 4 * count, maxPieces: 2 * count);
         ChunkerProfile profile = ChunkerProfile.General;
         GearChunker chunker = new(profile, Keys.GearKey);
-        using LargeFileReader large = new(chunker, profile, queue, count, _options.MemoryBudget / 4, _progress);
+        using ChunkedFileReader chunked = new(chunker, profile, queue, count, _options.MemoryBudget / 4, _progress);
         FileWorker[] workers = new FileWorker[count];
         try
         {
             for (int i = 0; i < count; i++)
             {
-                workers[i] = new FileWorker(_session, chunker, profile, large, _progress, stop.Token);
+                workers[i] = new FileWorker(_session, profile, chunked, _progress, stop.Token);
             }
 
-            Channel<WalkStep> steps = Channel.CreateBounded<WalkStep>(
-                new BoundedChannelOptions(StepsAhead) { SingleReader = true, SingleWriter = true });
+            Channel<WalkStep[]> steps = Channel.CreateBounded<WalkStep[]>(
+                new BoundedChannelOptions(StepPagesAhead) { SingleReader = true, SingleWriter = true });
+            Channel<SourceEvent[]> events = Channel.CreateBounded<SourceEvent[]>(
+                new BoundedChannelOptions(EventPagesAhead) { SingleReader = true, SingleWriter = true });
             using CancellationTokenRegistration wake = stop.Token.Register(() => queue.Fail(new OperationCanceledException(stop.Token)));
-            List<Task> tasks = [Start(() => WalkAll(parents, queue, steps.Writer, stop.Token), stop)];
+            List<Task> tasks =
+            [
+                Start(() => LookAhead(events.Writer, stop.Token), stop),
+                Start(() => WalkAll(parents, events.Reader, queue, steps.Writer, stop.Token), stop),
+            ];
             tasks.AddRange(workers.Select(w => Start(() => Work(w, queue), stop)));
             tasks.Add(Task.Run(() => GuardAsync(() => AssembleAsync(steps.Reader, workers, stop.Token), stop), CancellationToken.None));
             await FirstFailure(tasks);
@@ -167,17 +177,53 @@ internal sealed class BackupPipeline : IDisposable
         return (int)Math.Clamp(Math.Min(wanted, _options.MemoryBudget / PerWorker), 1, 64);
     }
 
-    private void WalkAll(IReadOnlyList<Snapshot> parents, WorkQueue queue, ChannelWriter<WalkStep> steps, CancellationToken stop)
+    private void LookAhead(ChannelWriter<SourceEvent[]> events, CancellationToken stop)
     {
         _progress.Phase = "discovery";
+        List<SourceEvent> page = new(EventsPerPage);
+        foreach (SourceEvent next in _source.Walk(stop))
+        {
+            page.Add(next);
+            if (page.Count == EventsPerPage)
+            {
+                Write(events, [.. page], stop);
+                page.Clear();
+            }
+        }
+
+        Write(events, [.. page], stop);
+        events.Complete();
+    }
+
+    private static IEnumerable<SourceEvent> Read(ChannelReader<SourceEvent[]> events, CancellationToken stop)
+    {
+        while (events.TryRead(out SourceEvent[]? page) || events.WaitToReadAsync(stop).AsTask().GetAwaiter().GetResult())
+        {
+            foreach (SourceEvent next in page ?? [])
+            {
+                yield return next;
+            }
+        }
+    }
+
+    private static void Write<T>(ChannelWriter<T> channel, T item, CancellationToken stop)
+    {
+        if (!channel.TryWrite(item))
+        {
+            channel.WriteAsync(item, stop).AsTask().GetAwaiter().GetResult();
+        }
+    }
+
+    private void WalkAll(
+        IReadOnlyList<Snapshot> parents, ChannelReader<SourceEvent[]> events, WorkQueue queue, ChannelWriter<WalkStep[]> steps, CancellationToken stop)
+    {
         ReadOnlyMemory<byte> Metadata(ChunkId id) => _parentReader.Read(PackKind.Metadata, id);
         TreeReader lists = new(Metadata);
-        Walk walk = new(
-            _source, _session, _options, _progress, queue, steps.TryWrite, step => steps.WriteAsync(step, stop).AsTask().GetAwaiter().GetResult())
+        Walk walk = new(_source, _session, _options, _progress, queue, steps.TryWrite, page => Write(steps, page, stop))
         {
             ResolveIndirect = content => TryResolve(lists, content),
         };
-        walk.Run(ParentDirectory.Roots(Metadata, parents), stop);
+        walk.Run(ParentDirectory.Roots(Metadata, parents), Read(events, stop));
         queue.Complete();
         steps.Complete();
         _progress.Phase = "upload";
@@ -203,14 +249,18 @@ internal sealed class BackupPipeline : IDisposable
         }
     }
 
-    private async Task AssembleAsync(ChannelReader<WalkStep> steps, FileWorker[] workers, CancellationToken stop)
+    private async Task AssembleAsync(ChannelReader<WalkStep[]> steps, FileWorker[] workers, CancellationToken stop)
     {
         long last = _time.GetTimestamp();
         while (await steps.WaitToReadAsync(stop))
         {
-            while (steps.TryRead(out WalkStep? step))
+            while (steps.TryRead(out WalkStep[]? page))
             {
-                _assembler.Add(step, stop);
+                foreach (WalkStep step in page)
+                {
+                    _assembler.Add(step, stop);
+                }
+
                 if (_time.GetElapsedTime(last) >= _options.CheckpointInterval)
                 {
                     await CheckpointAsync(workers, stop);

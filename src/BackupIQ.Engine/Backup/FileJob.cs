@@ -2,15 +2,18 @@ using BackupIQ.Engine.Trees;
 
 namespace BackupIQ.Engine.Backup;
 
-/// <summary>A file on its way from the walk through a worker to its directory. One worker fills it in; the assembler waits for it.</summary>
-internal sealed class FileJob(SourceEntry entry, NodeMetadata metadata)
+/// <summary>
+/// A file on its way from the walk through a worker to its directory. One worker fills it in; the assembler waits for it, and is woken once
+/// for the whole batch, because a wake-up costs more than a small file.
+/// </summary>
+internal sealed class FileJob(SourceEntry entry, FileBatch batch)
 {
-    private readonly object _gate = new();
     private volatile bool _isDone;
 
     public SourceEntry Entry { get; } = entry;
 
-    public NodeMetadata Metadata { get; private set; } = metadata;
+    /// <summary>What is kept of it; null until it is complete, and when it could not be read.</summary>
+    public NodeMetadata? Metadata { get; private set; }
 
     /// <summary>The file's state when it was opened: what the next run compares with.</summary>
     public SourceStat Stat { get; private set; } = entry.Stat;
@@ -23,24 +26,19 @@ internal sealed class FileJob(SourceEntry entry, NodeMetadata metadata)
     /// <summary>Bytes read.</summary>
     public long BytesRead { get; private set; }
 
-    /// <summary>Hands the result over; with <paramref name="content"/> null the file is left out of the snapshot.</summary>
-    public void Complete(FileContent? content, in SourceStat stat, long bytesRead, bool changed)
+    /// <summary>Hands the result over.</summary>
+    public void Complete(FileContent content, NodeMetadata metadata, in SourceStat stat, long bytesRead, bool changed)
     {
         Content = content;
         Stat = stat;
         BytesRead = bytesRead;
         ChangedWhileRead = changed;
-        if (content is not null)
-        {
-            Metadata = Metadata with { Size = (ulong)bytesRead, Modified = stat.Modified };
-        }
-
-        lock (_gate)
-        {
-            _isDone = true;
-            Monitor.PulseAll(_gate);
-        }
+        Metadata = metadata.Size == (ulong)bytesRead ? metadata : metadata with { Size = (ulong)bytesRead };
+        _isDone = true;
     }
+
+    /// <summary>The file could not be read: it is left out of the snapshot.</summary>
+    public void Fail() => _isDone = true;
 
     /// <summary>Waits for <see cref="Complete"/>; gives up with the token, which whoever ends the run must signal.</summary>
     public void Wait(CancellationToken cancellationToken)
@@ -50,12 +48,12 @@ internal sealed class FileJob(SourceEntry entry, NodeMetadata metadata)
             return;
         }
 
-        lock (_gate)
+        lock (batch)
         {
             while (!_isDone)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                Monitor.Wait(_gate, TimeSpan.FromMilliseconds(100));
+                Monitor.Wait(batch, TimeSpan.FromMilliseconds(100));
             }
         }
     }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using BackupIQ.Engine.Trees;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Chunking;
@@ -11,36 +10,28 @@ namespace BackupIQ.Engine.Backup;
 
 /// <summary>
 /// What one worker does with a file: reads it, cuts it into chunks, names and stores what is new. A small file is read straight into the
-/// frame that is being filled; a larger one passes through a buffer, a very large one is spread over all workers. No thread of its own.
+/// frame that is being filled; a larger one passes through the buffers of <see cref="ChunkedFileReader"/>. No thread of its own.
 /// </summary>
-internal sealed unsafe class FileWorker : IDisposable
+internal sealed class FileWorker : IDisposable
 {
     /// <summary>Content up to this size stands in the node: a reference and an index entry would take as much.</summary>
     public const int InlineSize = 256;
 
-    /// <summary>A file from this size on is spread over all workers.</summary>
-    public const long SpreadSize = 16 << 20;
-
-    private const int BufferSize = 8 << 20;
-
-    private readonly GearChunker _chunker;
     private readonly ChunkerProfile _profile;
     private readonly BackupProgress _progress;
-    private readonly LargeFileReader _large;
+    private readonly ChunkedFileReader _chunked;
     private readonly FrameWriter _writer;
     private readonly CancellationToken _stop;
 
     // The writer is this worker's; only a checkpoint comes in between, to end its frame.
     private readonly Lock _gate = new();
-    private byte* _buffer;
 
     public FileWorker(
-        UploadSession session, GearChunker chunker, ChunkerProfile profile, LargeFileReader large, BackupProgress progress, CancellationToken stop)
+        UploadSession session, ChunkerProfile profile, ChunkedFileReader chunked, BackupProgress progress, CancellationToken stop)
     {
         _stop = stop;
-        _chunker = chunker;
         _profile = profile;
-        _large = large;
+        _chunked = chunked;
         _progress = progress;
         _writer = session.CreateWriter(PackKind.Data);
     }
@@ -76,7 +67,7 @@ internal sealed unsafe class FileWorker : IDisposable
         }
         catch (SourceItemException e)
         {
-            job.Complete(null, job.Entry.Stat, 0, changed: false);
+            job.Fail();
             _progress.Failed(e);
         }
 
@@ -84,17 +75,13 @@ internal sealed unsafe class FileWorker : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _writer.Dispose();
-        NativeMemory.Free(_buffer);
-        _buffer = null;
-    }
+    public void Dispose() => _writer.Dispose();
 
     private void Read(ISourceFile file, FileJob job)
     {
         ContentHint hint = ContentTypes.HintFor(job.Entry.Name);
-        SourceStat before = file.Stat();
+        SourceStat before = file.Opened;
+        NodeMetadata metadata = file.Describe();
         long size = file.IsSequential ? long.MaxValue : (long)before.Size;
         FileContent content;
         long bytes;
@@ -110,7 +97,7 @@ internal sealed unsafe class FileWorker : IDisposable
         SourceStat after = file.Stat();
         bool changed = !file.IsSequential &&
             (after.Size != before.Size || after.Modified != before.Modified || after.Changed != before.Changed || bytes != size);
-        job.Complete(content, before, bytes, changed);
+        job.Complete(content, metadata, before, bytes, changed);
         if (changed)
         {
             _progress.Failed(new SourceItemException(
@@ -171,49 +158,8 @@ internal sealed unsafe class FileWorker : IDisposable
     }
 
     // Cuts and stores a run of data; returns how much of it there was.
-    private long ReadRange(ISourceFile file, long offset, long length, ContentHint hint, List<ChunkReference> chunks)
-    {
-        if (length >= SpreadSize)
-        {
-            return _large.Read(this, file, offset, length, hint, chunks);
-        }
-
-        if (_buffer == null)
-        {
-            _buffer = (byte*)NativeMemory.AlignedAlloc(BufferSize, 4096);
-        }
-
-        long end = offset + length;
-        long at = offset;
-        int start = 0;
-        int filled = 0;
-        bool isEnd = false;
-        while (true)
-        {
-            if (!isEnd && filled - start < _profile.MaxSize)
-            {
-                new Span<byte>(_buffer + start, filled - start).CopyTo(new Span<byte>(_buffer, BufferSize));
-                filled -= start;
-                start = 0;
-                int wanted = (int)Math.Min(BufferSize - filled, end - at);
-                int read = wanted == 0 ? 0 : file.Read(new Span<byte>(_buffer + filled, wanted), at);
-                filled += read;
-                at += read;
-                isEnd = read < wanted || at == end;
-                _progress.BytesRead(read);
-            }
-
-            if (filled == start)
-            {
-                return at - offset;
-            }
-
-            int cut = _chunker.NextCut(new ReadOnlySpan<byte>(_buffer + start, filled - start), isEnd);
-            ChunkId id = Store(new ReadOnlySpan<byte>(_buffer + start, cut), hint);
-            chunks.Add(new ChunkReference(id, (uint)cut));
-            start += cut;
-        }
-    }
+    private long ReadRange(ISourceFile file, long offset, long length, ContentHint hint, List<ChunkReference> chunks) =>
+        _chunked.Read(this, file, offset, length, hint, chunks);
 
     internal static byte[] PathOf(SourceEntry entry)
     {

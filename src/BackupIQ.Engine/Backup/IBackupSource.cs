@@ -4,8 +4,7 @@ namespace BackupIQ.Engine.Backup;
 
 /// <summary>
 /// Something that can be backed up as a tree of entries. <see cref="Walk"/> is called once and consumed by one thread;
-/// <see cref="Describe"/> is called by that thread while the entry is the walk's current one; <see cref="Open"/> by any thread, for any
-/// entry, until the source is disposed.
+/// <see cref="Describe"/> and <see cref="Open"/> are called by any thread, for any entry, until the source is disposed.
 /// </summary>
 public interface IBackupSource : IDisposable
 {
@@ -23,7 +22,8 @@ public interface IBackupSource : IDisposable
     IEnumerable<SourceEvent> Walk(CancellationToken cancellationToken);
 
     /// <summary>
-    /// Everything that is kept of the entry. Separate from the walk because an entry that did not change needs none of it.
+    /// Everything that is kept of an entry whose content is not read: folders, links, devices. Separate from the walk because an entry
+    /// that did not change needs none of it.
     /// </summary>
     /// <exception cref="SourceItemException">It vanished or may not be read.</exception>
     NodeMetadata Describe(SourceEntry entry);
@@ -42,8 +42,18 @@ public interface ISourceFile : IDisposable
     /// </summary>
     bool IsSequential { get; }
 
+    /// <summary>The file's state when it was opened.</summary>
+    SourceStat Opened { get; }
+
     /// <summary>The file's state now, from the open file (fstat).</summary>
     SourceStat Stat();
+
+    /// <summary>
+    /// Everything that is kept of the file, with the state that it was opened in. It is the open file that is described, whoever has its
+    /// name by now.
+    /// </summary>
+    /// <exception cref="SourceItemException">It may not be read.</exception>
+    NodeMetadata Describe();
 
     /// <summary>Reads at <paramref name="offset"/> until <paramref name="destination"/> is full or the file ends; returns the bytes read.</summary>
     /// <exception cref="SourceItemException">The read failed.</exception>

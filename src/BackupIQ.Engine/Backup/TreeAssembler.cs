@@ -117,7 +117,7 @@ internal sealed class TreeAssembler
 
         Node node = new()
         {
-            Metadata = job.Metadata with { Name = step.Name },
+            Metadata = NameOf(job.Metadata!, step.Name),
             Content = Shorten(job.Content),
             HardLinkGroup = step.HardLinkGroup,
             ChangedWhileRead = job.ChangedWhileRead,
@@ -125,6 +125,10 @@ internal sealed class TreeAssembler
         _open.Peek().Builder.Add(step.Name, Encode(node), ScanEntry.Of(job.Stat));
         Count(step, step.Outcome, job.BytesRead);
     }
+
+    // Another name only where the file has several.
+    private static NodeMetadata NameOf(NodeMetadata metadata, byte[] name) =>
+        metadata.Name.AsSpan().SequenceEqual(name) ? metadata : metadata with { Name = name };
 
     private void Count(WalkStep step, EntryOutcome outcome, long bytes)
     {

@@ -10,22 +10,26 @@ namespace BackupIQ.Engine.Backup;
 /// be read in batches of neighbours. A chunk that an unchanged file needs and that no usable pack holds makes it a changed one.
 /// </summary>
 internal sealed class Walk(
-    IBackupSource source, UploadSession session, BackupOptions options, BackupProgress progress, WorkQueue queue, Func<WalkStep, bool> tryHandOn, Action<WalkStep> handOn)
+    IBackupSource source, UploadSession session, BackupOptions options, BackupProgress progress, WorkQueue queue, Func<WalkStep[], bool> tryHandOn, Action<WalkStep[]> handOn)
 {
-    private const int MaxFilesPerBatch = 256;
+    /// <summary>Steps that are handed on at once: each time may wake the assembler.</summary>
+    private const int StepsPerPage = 64;
+
+    private const int MaxFilesPerBatch = 1024;
 
     private readonly Stack<ParentDirectory> _parents = new();
     private readonly Dictionary<(ulong Device, ulong Inode), LinkedFile> _links = [];
     private readonly Dictionary<ulong, (ulong Device, ulong Inode)> _groups = [];
     private readonly TlvWriter _fields = new();
-    private readonly long _batchBytes = options.BatchSize > 0 ? options.BatchSize : FrameWriter.FrameSize;
+    private readonly long _batchBytes = options.BatchSize > 0 ? options.BatchSize : FrameWriter.DataFrameSize;
+    private readonly List<WalkStep> _page = new(StepsPerPage);
     private FileBatch? _batch;
 
-    /// <summary>Runs the walk to its end.</summary>
-    public void Run(ParentDirectory roots, CancellationToken cancellationToken)
+    /// <summary>Goes through all that the source's walk met.</summary>
+    public void Run(ParentDirectory roots, IEnumerable<SourceEvent> events)
     {
         _parents.Push(roots);
-        foreach (SourceEvent step in source.Walk(cancellationToken))
+        foreach (SourceEvent step in events)
         {
             switch (step.Kind)
             {
@@ -46,6 +50,7 @@ internal sealed class Walk(
         }
 
         Dispatch();
+        HandOnPage();
         progress.TotalsKnown = true;
     }
 
@@ -102,39 +107,42 @@ internal sealed class Walk(
             return;
         }
 
-        NodeMetadata metadata;
-        try
-        {
-            metadata = source.Describe(entry);
-        }
-        catch (SourceItemException e)
-        {
-            progress.Failed(e);
-            progress.FileDone();
-            return;
-        }
-
         EntryOutcome outcome = known ? EntryOutcome.Changed : EntryOutcome.New;
         if (!isFile)
         {
-            Node special = new() { Metadata = metadata, HardLinkGroup = group };
-            if (linked)
-            {
-                _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, null, special, outcome));
-            }
-
-            Hand(entry, special, outcome);
+            Special(entry, group, linked, outcome);
             return;
         }
 
-        FileJob job = new(entry, metadata);
+        FileJob job = Schedule(entry);
         if (linked)
         {
             _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, job, null, outcome));
         }
 
-        Schedule(job);
         HandOn(new WalkStep { Kind = WalkStepKind.File, Entry = entry, Name = entry.Name, Job = job, HardLinkGroup = group, Outcome = outcome });
+    }
+
+    // A link, device, fifo or socket: its node is all there is of it.
+    private void Special(SourceEntry entry, ulong group, bool linked, EntryOutcome outcome)
+    {
+        Node node;
+        try
+        {
+            node = new Node { Metadata = source.Describe(entry), HardLinkGroup = group };
+        }
+        catch (SourceItemException e)
+        {
+            progress.Failed(e);
+            return;
+        }
+
+        if (linked)
+        {
+            _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, null, node, outcome));
+        }
+
+        Hand(entry, node, outcome);
     }
 
     private void Unchanged(SourceEntry entry, in NodePeek node, in ScanEntry scan, ulong group)
@@ -274,14 +282,16 @@ internal sealed class Walk(
     /// <summary>Reads the chunk list that a node names; null when it cannot be read, which means that the file is read again.</summary>
     public Func<FileContent, FileContent?>? ResolveIndirect { get; init; }
 
-    private void Schedule(FileJob job)
+    private FileJob Schedule(SourceEntry entry)
     {
         _batch ??= new FileBatch(source);
-        _batch.Add(job);
+        FileJob job = _batch.Add(entry);
         if (_batch.Bytes >= _batchBytes || _batch.Count >= MaxFilesPerBatch)
         {
             Dispatch();
         }
+
+        return job;
     }
 
     private void Dispatch()
@@ -304,13 +314,24 @@ internal sealed class Walk(
         Size = (long)node.Metadata.Size,
     });
 
-    // The assembler may wait for a file of the batch that is not handed out yet: so it is, before this thread waits for the assembler.
     private void HandOn(WalkStep step)
     {
-        if (!tryHandOn(step))
+        _page.Add(step);
+        if (_page.Count == StepsPerPage)
+        {
+            HandOnPage();
+        }
+    }
+
+    // The assembler may wait for a file of the batch that is not handed out yet: so it is, before this thread waits for the assembler.
+    private void HandOnPage()
+    {
+        WalkStep[] page = [.. _page];
+        _page.Clear();
+        if (!tryHandOn(page))
         {
             Dispatch();
-            handOn(step);
+            handOn(page);
         }
     }
 
@@ -372,17 +393,29 @@ internal sealed class FileBatch(IBackupSource source) : IWork
 
     public long Bytes { get; private set; }
 
-    public void Add(FileJob job)
+    public FileJob Add(SourceEntry entry)
     {
+        FileJob job = new(entry, this);
         _jobs.Add(job);
-        Bytes += (long)job.Metadata.Size;
+        Bytes += (long)entry.Stat.Size;
+        return job;
     }
 
     public void Run(FileWorker worker)
     {
-        foreach (FileJob job in _jobs)
+        try
         {
-            worker.Read(source, job);
+            foreach (FileJob job in _jobs)
+            {
+                worker.Read(source, job);
+            }
+        }
+        finally
+        {
+            lock (this)
+            {
+                Monitor.PulseAll(this);
+            }
         }
     }
 }

@@ -10,6 +10,11 @@ namespace BackupIQ.Engine.Restore;
 /// <summary>Restores snapshots, or parts of them.</summary>
 public static class RestoreRunner
 {
+    /// <summary>Bytes after which what was written is sent to the disk: so much that a flush costs little beside writing them.</summary>
+    private const long FlushAfter = 64 << 20;
+
+    private static readonly TimeSpan FlushPause = TimeSpan.FromMilliseconds(100);
+
     /// <summary>
     /// Restores what stands under <paramref name="subPath"/> of the snapshot: of <c>/</c> everything, with its absolute paths below the
     /// target; of a directory its entries; of a file the file itself. When this returns, everything that it restored is durable. Entries
@@ -83,7 +88,8 @@ public static class RestoreRunner
         try
         {
             Task writing = WriteAsync(pipeline, planned, free, stop);
-            await Task.WhenAll(planning, writing);
+            Task all = Task.WhenAll(planning, writing);
+            await Task.WhenAll(all, FlushWhileAsync(all, target, options, progress, stop));
             pipeline.Finish();
         }
         catch (Exception e) when (Cause(e, planning) is { } cause)
@@ -112,6 +118,36 @@ public static class RestoreRunner
         thrown is OperationCanceledException && planning.Exception?.InnerExceptions.FirstOrDefault(static e => e is not OperationCanceledException) is { } cause
             ? cause
             : thrown;
+
+    // The disk is kept busy while files are written: flushed only at the end, it would sit idle until then.
+    private static async Task FlushWhileAsync(
+        Task writing, IRestoreTarget target, RestoreOptions options, RestoreProgress progress, CancellationTokenSource stop)
+    {
+        if (options.DryRun)
+        {
+            return;
+        }
+
+        long flushed = 0;
+        using PeriodicTimer timer = new(FlushPause);
+        try
+        {
+            while (!writing.IsCompleted)
+            {
+                await Task.WhenAny(writing, timer.WaitForNextTickAsync(CancellationToken.None).AsTask());
+                if (progress.BytesRestored - flushed >= FlushAfter)
+                {
+                    flushed = progress.BytesRestored;
+                    await Task.Run(target.Flush, stop.Token);
+                }
+            }
+        }
+        catch
+        {
+            await stop.CancelAsync();
+            throw;
+        }
+    }
 
     private static async Task WriteAsync(
         RestorePipeline pipeline, BlockingCollection<RestoreWindow> planned, BlockingCollection<RestoreWindow> free, CancellationTokenSource stop)

@@ -9,6 +9,9 @@ public enum ContentHint
     /// <summary>Its file type is compressed or encrypted already. The bytes have the last word: plainly compressible ones are compressed.</summary>
     Incompressible = 1,
 
-    /// <summary>The repository's own metadata: compresses well, is never probed.</summary>
-    Metadata = 2,
+    /// <summary>Known to compress: the repository's own metadata, or chunks that were looked at. Not probed again.</summary>
+    Compressible = 2,
+
+    /// <summary>Looked at, and not worth compressing. Not probed again.</summary>
+    Stored = 3,
 }

@@ -47,7 +47,7 @@ public sealed unsafe class FrameCompressor : IDisposable
         switch (_codec)
         {
             case Codec.Zstd:
-                _zstd = new ZstdCompressionContext(setting.Level);
+                _zstd = new ZstdCompressionContext();
                 break;
             case Codec.Lz4:
                 _lz4 = new Lz4State();
@@ -78,6 +78,10 @@ public sealed unsafe class FrameCompressor : IDisposable
     /// </summary>
     public static int WorthwhileLength(int plainLength) => plainLength - (plainLength >> 7) - 1;
 
+    /// <summary>Whether <see cref="Compress"/> would try at all: the setting compresses, and <c>auto</c>'s look at the bytes finds a gain.</summary>
+    public bool IsWorthTrying(ReadOnlySpan<byte> plain, ContentHint hint) => _codec != Codec.None && hint != ContentHint.Stored &&
+        (!_setting.Probes || hint == ContentHint.Compressible || CompressibilityProbe.LooksCompressible(plain, doubtful: hint == ContentHint.Incompressible));
+
     /// <summary>
     /// Compresses <paramref name="plain"/> into the start of <paramref name="destination"/>, which must have
     /// <see cref="MaxCompressedSize"/> bytes and not overlap it. When that is not worthwhile the answer is <see cref="Codec.None"/>, the
@@ -88,11 +92,7 @@ public sealed unsafe class FrameCompressor : IDisposable
         ArgumentOutOfRangeException.ThrowIfGreaterThan(plain.Length, MaxPlainLength, nameof(plain));
         ArgumentOutOfRangeException.ThrowIfLessThan(destination.Length, MaxCompressedSize(plain.Length), nameof(destination));
         int limit = WorthwhileLength(plain.Length);
-        if (_codec == Codec.None
-            || limit <= 0
-            || (_setting.Probes
-                && hint != ContentHint.Metadata
-                && !CompressibilityProbe.LooksCompressible(plain, doubtful: hint == ContentHint.Incompressible)))
+        if (limit <= 0 || !IsWorthTrying(plain, hint))
         {
             return new FrameCompression(Codec.None, plain.Length);
         }
@@ -103,7 +103,7 @@ public sealed unsafe class FrameCompressor : IDisposable
         {
             stored = _codec switch
             {
-                Codec.Zstd => CompressZstd(from, plain.Length, to, limit),
+                Codec.Zstd => CompressZstd(from, plain.Length, to, limit, LevelFor(plain)),
                 Codec.Lz4 => Lz4Native.Compress(_lz4!, from, to, plain.Length, limit, acceleration: 1),
                 Codec.Gzip => CompressGzip(plain, destination[..limit]),
                 Codec.Bzip2 => CompressBzip2(from, plain.Length, to, limit),
@@ -123,9 +123,13 @@ public sealed unsafe class FrameCompressor : IDisposable
         _gzip?.Dispose();
     }
 
-    private int CompressZstd(byte* plain, int length, byte* destination, int limit)
+    private int LevelFor(ReadOnlySpan<byte> plain) =>
+        _setting.Probes && CompressibilityProbe.LooksLikeText(plain) ? CompressionSetting.TextLevel : _setting.Level;
+
+    private int CompressZstd(byte* plain, int length, byte* destination, int limit, int level)
     {
-        nuint stored = ZstdNative.Compress(_zstd!, destination, (nuint)limit, plain, (nuint)length);
+        _zstd!.SetLevel(level);
+        nuint stored = ZstdNative.Compress(_zstd, destination, (nuint)limit, plain, (nuint)length);
         if (ZstdNative.IsError(stored) == 0)
         {
             return (int)stored;

@@ -217,7 +217,7 @@ internal static class SealedObject
     {
         using FrameCompressor compressor = new(CompressionSetting.Auto);
         packed = new byte[FrameCompressor.MaxCompressedSize(plain.Length)];
-        return compressor.Compress(plain, packed, ContentHint.Metadata);
+        return compressor.Compress(plain, packed, ContentHint.Compressible);
     }
 
     private static CorruptDataException Damaged(StorageKey name, string problem, Exception? inner = null)

@@ -8,17 +8,23 @@ using BackupIQ.Repository.Sessions;
 namespace BackupIQ.Repository.Packs;
 
 /// <summary>
-/// One worker's way into packs: gathers small chunks into frames of up to 1 MiB in the order they come, takes large chunks as frames of
-/// their own, compresses, seals and appends. Content can be read straight into <see cref="Reserve"/>d space, so a small file is never
-/// copied. Not thread-safe; each worker has its own. Its buffers are native and live as long as it does.
+/// One worker's way into packs: gathers chunks into frames in the order they come, takes large chunks, and those that do not compress, as
+/// frames of their own, compresses, seals and appends. Content can be read straight into <see cref="Reserve"/>d space, so a small file is
+/// never copied. Not thread-safe; each worker has its own. Its buffers are native and live as long as it does.
 /// </summary>
 public sealed unsafe class FrameWriter : IDisposable
 {
-    /// <summary>Plain bytes of a frame of small chunks: where zstd's gain levels off, and a read for one small file stays cheap.</summary>
-    public const int FrameSize = 1 << 20;
+    /// <summary>
+    /// Plain bytes of a frame of data: all that a frame may have, because zstd's gain from neighbours pays up to there (docs/adr/0004), and
+    /// opening one for a single small file still takes some milliseconds only.
+    /// </summary>
+    public const int DataFrameSize = FrameCompressor.MaxPlainLength;
 
-    /// <summary>A chunk from this size on is a frame of its own.</summary>
-    public const int LargeChunk = FrameSize / 2;
+    /// <summary>Plain bytes of a frame of metadata: who browses reads here and there, and trees gain little from more.</summary>
+    public const int MetadataFrameSize = 1 << 20;
+
+    /// <summary>A chunk from this size on is asked whether it compresses before it is put beside others.</summary>
+    private const int ProbedAlone = 256 << 10;
 
     private const int MaxChunksPerFrame = 60_000;
 
@@ -27,11 +33,13 @@ public sealed unsafe class FrameWriter : IDisposable
     private readonly FrameCompressor _compressor;
     private readonly List<ChunkEntry> _chunks = [];
     private readonly byte[] _idKey;
+    private readonly int _frameSize;
     private byte* _plain;
     private byte* _stored;
     private int _storedCapacity;
     private int _used;
     private bool _allIncompressible = true;
+    private bool _anyCompressible;
 
     internal FrameWriter(UploadSession session, PackKind kind, CompressionSetting compression)
     {
@@ -39,8 +47,8 @@ public sealed unsafe class FrameWriter : IDisposable
         _kind = kind;
         _compressor = new FrameCompressor(compression);
         _idKey = (kind == PackKind.Data ? session.Keys.DataIdKey : session.Keys.MetadataIdKey).ToArray();
-        _plain = (byte*)NativeMemory.Alloc(FrameSize);
-        Grow(FrameCompressor.MaxCompressedSize(FrameSize));
+        _frameSize = kind == PackKind.Data ? DataFrameSize : MetadataFrameSize;
+        _plain = (byte*)NativeMemory.Alloc((nuint)_frameSize);
     }
 
     /// <summary>The id that these bytes have in this repository.</summary>
@@ -52,13 +60,13 @@ public sealed unsafe class FrameWriter : IDisposable
     }
 
     /// <summary>
-    /// Space for a chunk of up to <paramref name="length"/> bytes (less than <see cref="FrameSize"/>) that is about to be read. Nothing is
+    /// Space for a chunk of up to <paramref name="length"/> bytes (no more than a frame has) that is about to be read. Nothing is
     /// kept until <see cref="Keep"/>; the next reservation or write takes the space back.
     /// </summary>
     public Span<byte> Reserve(int length)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, FrameSize);
-        if (_used + length > FrameSize || _chunks.Count >= MaxChunksPerFrame)
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, _frameSize);
+        if (_used + length > _frameSize || _chunks.Count >= MaxChunksPerFrame)
         {
             Flush();
         }
@@ -74,9 +82,7 @@ public sealed unsafe class FrameWriter : IDisposable
         ChunkId id = IdOf(new ReadOnlySpan<byte>(_plain + _used, length));
         if (_session.Claim(_kind, id, length))
         {
-            _chunks.Add(new ChunkEntry(id, (uint)length));
-            _used += length;
-            _allIncompressible &= hint == ContentHint.Incompressible;
+            Add(id, length, hint);
         }
 
         return id;
@@ -85,17 +91,28 @@ public sealed unsafe class FrameWriter : IDisposable
     /// <summary>Stores a chunk of 1 byte to 4 MiB, unless the repository has it already; returns its id.</summary>
     public ChunkId Write(ReadOnlySpan<byte> plain, ContentHint hint)
     {
-        if (plain.Length < LargeChunk)
+        if (plain.Length < ProbedAlone)
         {
             plain.CopyTo(Reserve(plain.Length));
             return Keep(plain.Length, hint);
         }
 
         ChunkId id = IdOf(plain);
-        if (_session.Claim(_kind, id, plain.Length))
+        if (!_session.Claim(_kind, id, plain.Length))
+        {
+            return id;
+        }
+
+        bool compresses = _compressor.IsWorthTrying(plain, hint);
+        if (compresses && plain.Length <= _frameSize / 2)
+        {
+            plain.CopyTo(Reserve(plain.Length));
+            Add(id, plain.Length, ContentHint.Compressible);
+        }
+        else
         {
             List<ChunkEntry> single = [new ChunkEntry(id, (uint)plain.Length)];
-            Seal(plain, single, hint);
+            Seal(plain, single, compresses ? ContentHint.Compressible : ContentHint.Stored);
         }
 
         return id;
@@ -109,11 +126,13 @@ public sealed unsafe class FrameWriter : IDisposable
             return;
         }
 
-        ContentHint hint = _kind == PackKind.Metadata ? ContentHint.Metadata : _allIncompressible ? ContentHint.Incompressible : ContentHint.Unknown;
+        ContentHint hint = _kind == PackKind.Metadata || _anyCompressible ? ContentHint.Compressible
+            : _allIncompressible ? ContentHint.Incompressible : ContentHint.Unknown;
         Seal(new ReadOnlySpan<byte>(_plain, _used), _chunks, hint);
         _chunks.Clear();
         _used = 0;
         _allIncompressible = true;
+        _anyCompressible = false;
     }
 
     /// <inheritdoc/>
@@ -123,6 +142,14 @@ public sealed unsafe class FrameWriter : IDisposable
         NativeMemory.Free(_plain);
         NativeMemory.Free(_stored);
         _plain = _stored = null;
+    }
+
+    private void Add(in ChunkId id, int length, ContentHint hint)
+    {
+        _chunks.Add(new ChunkEntry(id, (uint)length));
+        _used += length;
+        _allIncompressible &= hint == ContentHint.Incompressible;
+        _anyCompressible |= hint == ContentHint.Compressible;
     }
 
     private void Seal(ReadOnlySpan<byte> plain, List<ChunkEntry> chunks, ContentHint hint)

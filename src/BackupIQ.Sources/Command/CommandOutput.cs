@@ -1,11 +1,12 @@
 using System.Diagnostics;
 using BackupIQ.Engine.Backup;
+using BackupIQ.Engine.Trees;
 using BackupIQ.Primitives;
 
 namespace BackupIQ.Sources.Command;
 
 /// <summary>The content of a <see cref="CommandSource"/>'s file. Owns the process and ends it when disposed early.</summary>
-internal sealed class CommandOutput(CommandSource source, byte[] path, Process? process, Stream stream) : ISourceFile
+internal sealed class CommandOutput(CommandSource source, SourceEntry entry, byte[] path, Process? process, Stream stream) : ISourceFile
 {
     private bool _ended;
     private bool _disposed;
@@ -15,6 +16,13 @@ internal sealed class CommandOutput(CommandSource source, byte[] path, Process? 
 
     /// <summary>How many bytes were read; where the next <see cref="Read"/> must begin.</summary>
     internal long Position { get; private set; }
+
+    /// <inheritdoc/>
+    public SourceStat Opened => source.FileStat(0);
+
+    /// <inheritdoc/>
+    /// <remarks>The size is what was read so far.</remarks>
+    public NodeMetadata Describe() => CommandSource.Describe(entry, (ulong)Position);
 
     /// <inheritdoc/>
     /// <remarks>The size is what was read so far.</remarks>

@@ -91,16 +91,7 @@ public sealed class CommandSource : IBackupSource
 
     /// <inheritdoc/>
     /// <remarks>The size is what was read so far.</remarks>
-    public NodeMetadata Describe(SourceEntry entry) => new()
-    {
-        Name = entry.Name,
-        Type = entry.Stat.Type,
-        Mode = entry.Stat.Mode,
-        UserId = entry.Stat.UserId,
-        GroupId = entry.Stat.GroupId,
-        Modified = entry.Stat.Modified,
-        Size = entry.Stat.Type == NodeType.File ? (ulong)(_output?.Position ?? 0) : 0,
-    };
+    public NodeMetadata Describe(SourceEntry entry) => Describe(entry, entry.Stat.Type == NodeType.File ? (ulong)(_output?.Position ?? 0) : 0);
 
     /// <inheritdoc/>
     /// <exception cref="BackupIQException"><see cref="ErrorCodes.SourceCommand"/>: the command cannot be started.</exception>
@@ -114,7 +105,7 @@ public sealed class CommandSource : IBackupSource
 
         Process? process = _options.Command is null ? null : Start(_options.Command);
         Stream stream = process?.StandardOutput.BaseStream ?? _options.Input ?? Console.OpenStandardInput();
-        return _output = new CommandOutput(this, Paths[0], process, stream);
+        return _output = new CommandOutput(this, entry, Paths[0], process, stream);
     }
 
     /// <inheritdoc/>
@@ -139,6 +130,17 @@ public sealed class CommandSource : IBackupSource
 
     /// <summary>The file's state with as many bytes as were read.</summary>
     internal SourceStat FileStat(ulong size) => StatOf(NodeType.File, _options.Mode, size);
+
+    internal static NodeMetadata Describe(SourceEntry entry, ulong size) => new()
+    {
+        Name = entry.Name,
+        Type = entry.Stat.Type,
+        Mode = entry.Stat.Mode,
+        UserId = entry.Stat.UserId,
+        GroupId = entry.Stat.GroupId,
+        Modified = entry.Stat.Modified,
+        Size = size,
+    };
 
     private static Process Start(IReadOnlyList<string> command)
     {

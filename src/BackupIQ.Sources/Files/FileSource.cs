@@ -128,6 +128,18 @@ public sealed class FileSource : IBackupSource
             }
         }
 
+        return ToMetadata(entry, stat, target, Attributes(entry, lease.Descriptor, name));
+    }
+
+    /// <summary>What is kept of a file that is open.</summary>
+    internal NodeMetadata Describe(SourceEntry entry, int descriptor, in StatX stat)
+    {
+        int error = ExtendedAttributes.Read(descriptor, out ExtendedAttribute[] attributes);
+        return ToMetadata(entry, stat, null, error >= 0 ? attributes : WithoutAttributes(entry, error));
+    }
+
+    private NodeMetadata ToMetadata(SourceEntry entry, in StatX stat, byte[]? target, ExtendedAttribute[] attributes)
+    {
         SourceStat state = stat.ToSourceStat();
         return new NodeMetadata
         {
@@ -143,7 +155,7 @@ public sealed class FileSource : IBackupSource
             DeviceMajor = state.Type is NodeType.BlockDevice or NodeType.CharacterDevice ? state.DeviceMajor : 0,
             DeviceMinor = state.Type is NodeType.BlockDevice or NodeType.CharacterDevice ? state.DeviceMinor : 0,
             LinkTarget = target,
-            ExtendedAttributes = Attributes(entry, lease.Descriptor, name),
+            ExtendedAttributes = attributes,
             IsSparse = stat.IsFile && stat.Blocks * 512 < stat.Size,
         };
     }
@@ -178,7 +190,7 @@ public sealed class FileSource : IBackupSource
                 : new SourceItemException(ErrorCodes.SourceChanged, PathOf(entry), "it is no longer a file");
         }
 
-        return new LinuxSourceFile(handle, PathOf(entry));
+        return new LinuxSourceFile(this, entry, handle, stat);
     }
 
     /// <summary>The entry's whole path.</summary>
@@ -247,6 +259,12 @@ public sealed class FileSource : IBackupSource
                 "Mount /proc where the backup runs.");
         }
 
+        return WithoutAttributes(entry, error);
+    }
+
+    // Attributes that may not be read are left out and told; any other fault is the entry's.
+    private ExtendedAttribute[] WithoutAttributes(SourceEntry entry, int error)
+    {
         if (error is -Errno.AccessDenied or -Errno.NotPermitted)
         {
             _notices.Enqueue(new SourceNotice(PathOf(entry), $"its extended attributes are left out: {LinuxError.Describe(-error)}"));

@@ -1,4 +1,5 @@
 using BackupIQ.Engine.Backup;
+using BackupIQ.Engine.Trees;
 using BackupIQ.Sources.Files.Linux;
 
 namespace BackupIQ.Sources.Files;
@@ -6,15 +7,22 @@ namespace BackupIQ.Sources.Files;
 /// <summary>An open file of a <see cref="FileSource"/>.</summary>
 internal sealed class LinuxSourceFile : ISourceFile
 {
+    private readonly FileSource _source;
+    private readonly SourceEntry _entry;
     private readonly DescriptorHandle _handle;
-    private readonly byte[] _path;
+    private readonly StatX _opened;
 
-    /// <summary>Takes over <paramref name="handle"/>.</summary>
-    internal LinuxSourceFile(DescriptorHandle handle, byte[] path)
+    /// <summary>Takes over <paramref name="handle"/>, whose state is <paramref name="opened"/>.</summary>
+    internal LinuxSourceFile(FileSource source, SourceEntry entry, DescriptorHandle handle, in StatX opened)
     {
+        _source = source;
+        _entry = entry;
         _handle = handle;
-        _path = path;
+        _opened = opened;
     }
+
+    /// <inheritdoc/>
+    public SourceStat Opened => _opened.ToSourceStat();
 
     /// <inheritdoc/>
     public bool IsSequential => false;
@@ -24,7 +32,15 @@ internal sealed class LinuxSourceFile : ISourceFile
     {
         int error = Syscalls.StatDescriptor(_handle.Descriptor, out StatX stat);
         GC.KeepAlive(_handle);
-        return error < 0 ? throw LinuxError.ToItemException(-error, _path, "read its metadata") : stat.ToSourceStat();
+        return error < 0 ? throw LinuxError.ToItemException(-error, FileSource.PathOf(_entry), "read its metadata") : stat.ToSourceStat();
+    }
+
+    /// <inheritdoc/>
+    public NodeMetadata Describe()
+    {
+        NodeMetadata metadata = _source.Describe(_entry, _handle.Descriptor, _opened);
+        GC.KeepAlive(_handle);
+        return metadata;
     }
 
     /// <inheritdoc/>
@@ -33,7 +49,7 @@ internal sealed class LinuxSourceFile : ISourceFile
         ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
         int read = Syscalls.Read(_handle.Descriptor, destination, offset);
         GC.KeepAlive(_handle);
-        return read < 0 ? throw LinuxError.ToItemException(-read, _path, "read it") : read;
+        return read < 0 ? throw LinuxError.ToItemException(-read, FileSource.PathOf(_entry), "read it") : read;
     }
 
     /// <inheritdoc/>
@@ -64,7 +80,7 @@ internal sealed class LinuxSourceFile : ISourceFile
 
         if (data < 0 || (hole < 0 && hole != -Errno.NoDevice))
         {
-            throw LinuxError.ToItemException((int)-(data < 0 ? data : hole), _path, "find its holes");
+            throw LinuxError.ToItemException((int)-(data < 0 ? data : hole), FileSource.PathOf(_entry), "find its holes");
         }
 
         // It shrank between the two questions: nothing is left.

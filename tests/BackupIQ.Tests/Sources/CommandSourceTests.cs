@@ -77,9 +77,20 @@ public sealed class CommandSourceTests
         }
 
         source.Dispose();
-        SpinWait.SpinUntil(
-            () => !File.Exists($"/proc/{id}/status") || File.ReadAllText($"/proc/{id}/status").Contains("State:\tZ", StringComparison.Ordinal),
-            TimeSpan.FromSeconds(30)).ShouldBeTrue();
+        SpinWait.SpinUntil(() => HasEnded(id.ToString()), TimeSpan.FromSeconds(30)).ShouldBeTrue();
+    }
+
+    private static bool HasEnded(string processId)
+    {
+        try
+        {
+            return File.ReadAllText($"/proc/{processId}/status").Contains("State:\tZ", StringComparison.Ordinal);
+        }
+        catch (IOException)
+        {
+            // Gone, before or while it was read.
+            return true;
+        }
     }
 
     [Fact]

@@ -45,7 +45,7 @@ public sealed class FrameCompressionTests
         RoundTrip(compressor, decompressor, new byte[FrameCompressor.MaxPlainLength], ContentHint.Unknown);
         foreach (int length in lengths.Where(l => !isSlow || l <= 65536))
         {
-            RoundTrip(compressor, decompressor, text.AsSpan(0, length).ToArray(), ContentHint.Metadata);
+            RoundTrip(compressor, decompressor, text.AsSpan(0, length).ToArray(), ContentHint.Compressible);
             RoundTrip(compressor, decompressor, noise.AsSpan(0, length).ToArray(), ContentHint.Unknown);
         }
     }
@@ -90,8 +90,8 @@ public sealed class FrameCompressionTests
             using FrameDecompressor decompressor = new();
             for (int i = 0; i < 3; i++)
             {
-                RoundTrip(compressor, decompressor, Samples.RandomBytes(100_000, i), ContentHint.Metadata);
-                RoundTrip(compressor, decompressor, Samples.Text(100_000, i), ContentHint.Metadata);
+                RoundTrip(compressor, decompressor, Samples.RandomBytes(100_000, i), ContentHint.Compressible);
+                RoundTrip(compressor, decompressor, Samples.Text(100_000, i), ContentHint.Compressible);
             }
         }
     }

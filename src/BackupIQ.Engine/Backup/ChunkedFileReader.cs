@@ -8,13 +8,17 @@ using BackupIQ.Repository.Compression;
 namespace BackupIQ.Engine.Backup;
 
 /// <summary>
-/// Spreads one large file over all workers: whoever has the file reads it buffer by buffer and finds the cuts; hashing, compressing and
-/// sealing the chunks is handed to whoever is free. A reader that must wait for a buffer works on pieces meanwhile, so however many
-/// large files are read at once, somebody always gets on. Memory is the pool's, whatever the files' sizes.
+/// Reads files that are more than one chunk: buffer by buffer, and finds the cuts. A very large one is spread over all workers: hashing,
+/// compressing and sealing its chunks is handed to whoever is free. A reader that must wait for a buffer works on pieces meanwhile, so
+/// however many files are read at once, somebody always gets on. Memory is the pool's, whatever the files' sizes.
 /// </summary>
-internal sealed unsafe class LargeFileReader : IDisposable
+internal sealed unsafe class ChunkedFileReader : IDisposable
 {
-    private const int BufferSize = 8 << 20;
+    /// <summary>A file from this size on is spread over all workers.</summary>
+    private const long SpreadSize = 16 << 20;
+
+    /// <summary>The longest chunk, and half as much to be read while it waits for its end.</summary>
+    private const int BufferSize = 6 << 20;
 
     private readonly GearChunker _chunker;
     private readonly ChunkerProfile _profile;
@@ -28,7 +32,7 @@ internal sealed unsafe class LargeFileReader : IDisposable
     // A reader holds one buffer and asks for a second: as long as there is one more buffer than readers, one of them gets it.
     private readonly SemaphoreSlim _readers;
 
-    public LargeFileReader(GearChunker chunker, ChunkerProfile profile, WorkQueue queue, int workers, long memory, BackupProgress progress)
+    public ChunkedFileReader(GearChunker chunker, ChunkerProfile profile, WorkQueue queue, int workers, long memory, BackupProgress progress)
     {
         _chunker = chunker;
         _profile = profile;
@@ -71,6 +75,7 @@ internal sealed unsafe class LargeFileReader : IDisposable
 
     private long ReadBuffers(FileWorker worker, ISourceFile file, long offset, long length, ContentHint hint, List<ChunkReference> chunks)
     {
+        bool isSpread = length >= SpreadSize;
         Queue<ChunkPiece> pieces = new();
         long at = offset;
         long end = length > long.MaxValue - offset ? long.MaxValue : offset + length;
@@ -89,12 +94,19 @@ internal sealed unsafe class LargeFileReader : IDisposable
             int start = 0;
             foreach (int cut in Cuts(worker, buffer, filled, isEnd))
             {
-                ChunkPiece piece = new(buffer, start, cut, hint);
-                pieces.Enqueue(piece);
-                buffer.Hold();
-                if (!_queue.TryAddPiece(piece))
+                if (isSpread)
                 {
-                    piece.Run(worker);
+                    ChunkPiece piece = new(buffer, start, cut, hint);
+                    pieces.Enqueue(piece);
+                    buffer.Hold();
+                    if (!_queue.TryAddPiece(piece))
+                    {
+                        piece.Run(worker);
+                    }
+                }
+                else
+                {
+                    chunks.Add(new ChunkReference(worker.Store(new ReadOnlySpan<byte>(buffer.Memory + start, cut), hint), (uint)cut));
                 }
 
                 start += cut;
@@ -110,12 +122,15 @@ internal sealed unsafe class LargeFileReader : IDisposable
                 break;
             }
 
-            // The rest is the beginning of the next chunk: it moves to the next buffer, where the chunk will be whole.
-            Buffer next = Rent(worker);
+            // The rest is the beginning of the next chunk: it moves to where the chunk will be whole.
+            Buffer next = isSpread ? Rent(worker) : buffer;
             new ReadOnlySpan<byte>(buffer.Memory + start, filled - start).CopyTo(new Span<byte>(next.Memory, BufferSize));
             filled -= start;
-            buffer.Release();
-            buffer = next;
+            if (isSpread)
+            {
+                buffer.Release();
+                buffer = next;
+            }
         }
 
         buffer.Release();
