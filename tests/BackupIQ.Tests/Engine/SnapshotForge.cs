@@ -25,7 +25,7 @@ internal sealed class SnapshotForge : IAsyncDisposable
         new(await UploadSession.OpenAsync(repository, new UploadOptions { Hostname = "forge" }, null, TimeProvider.System, CancellationToken.None));
 
     /// <summary>Stores any bytes as a chunk of metadata.</summary>
-    public ChunkId Metadata(ReadOnlySpan<byte> bytes) => _metadata.Write(bytes, ContentHint.Metadata);
+    public ChunkId Metadata(ReadOnlySpan<byte> bytes) => _metadata.Write(bytes, ContentHint.Compressible);
 
     /// <summary>Stores any bytes as a chunk of data.</summary>
     public ChunkId Data(ReadOnlySpan<byte> bytes) => _data.Write(bytes, default);
