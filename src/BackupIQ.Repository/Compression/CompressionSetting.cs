@@ -17,6 +17,9 @@ public sealed record CompressionSetting
     /// </summary>
     internal const int TextLevel = 5;
 
+    /// <summary>Where <c>auto</c> ends when the storage is slow: beyond it each percent costs several times the memory and time.</summary>
+    internal const int HighestAutoLevel = 9;
+
     private CompressionSetting(string text, Codec codec, int level, bool probes)
     {
         Text = text;

@@ -67,6 +67,9 @@ public sealed unsafe class FrameCompressor : IDisposable
     /// </summary>
     public string? Warning { get; }
 
+    /// <summary>How much more than usual <c>auto</c> may spend on a frame, from 0: each step is two of zstd's levels.</summary>
+    public int Effort { get; set; }
+
     /// <summary>
     /// The room that <see cref="Compress"/> needs. It is the plain length: a compression that does not fit is not worth it and is given up.
     /// </summary>
@@ -123,8 +126,8 @@ public sealed unsafe class FrameCompressor : IDisposable
         _gzip?.Dispose();
     }
 
-    private int LevelFor(ReadOnlySpan<byte> plain) =>
-        _setting.Probes && CompressibilityProbe.LooksLikeText(plain) ? CompressionSetting.TextLevel : _setting.Level;
+    private int LevelFor(ReadOnlySpan<byte> plain) => !_setting.Probes ? _setting.Level
+        : Math.Min(CompressionSetting.HighestAutoLevel, (2 * Effort) + (CompressibilityProbe.LooksLikeText(plain) ? CompressionSetting.TextLevel : _setting.Level));
 
     private int CompressZstd(byte* plain, int length, byte* destination, int limit, int level)
     {

@@ -161,6 +161,7 @@ public sealed unsafe class FrameWriter : IDisposable
 
         Grow(FrameCompressor.MaxCompressedSize(plain.Length) + FrameCipher.TagSize);
         Span<byte> stored = new(_stored, _storedCapacity);
+        _compressor.Effort = _session.Packs.Effort;
         FrameCompression result = _compressor.Compress(plain, stored[..^FrameCipher.TagSize], hint);
         ReadOnlySpan<byte> body = result.Codec == Codec.None ? plain : stored[..result.StoredLength];
         Span<byte> destination = stored[..(body.Length + FrameCipher.TagSize)];

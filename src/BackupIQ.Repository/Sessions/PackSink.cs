@@ -25,6 +25,7 @@ internal sealed class PackSink(
 
     private readonly Lock _gate = new();
     private readonly SemaphoreSlim _slots = new(connections);
+    private readonly WriterPace _pace = new(time);
     private readonly OpenPack?[] _open = new OpenPack?[3];
     private readonly List<OpenPack> _closing = [];
     private readonly List<Task> _storing = [];
@@ -36,6 +37,9 @@ internal sealed class PackSink(
     public long BytesWritten => Interlocked.Read(ref _bytesWritten);
 
     private long _bytesWritten;
+
+    /// <summary>How hard frames may be compressed: more while the storage is what writers wait for.</summary>
+    public int Effort => _pace.Effort;
 
     /// <summary>A pack with room and a counter in it. Follow with <see cref="Append"/> or <see cref="Abandon"/>.</summary>
     public OpenPack Reserve(PackKind kind, out uint counter)
@@ -53,7 +57,8 @@ internal sealed class PackSink(
     /// <summary>Appends the frame sealed under a reserved counter.</summary>
     public void Append(OpenPack pack, ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, List<ChunkEntry> chunks)
     {
-        upload.Take(sealedFrame.Length);
+        int length = sealedFrame.Length;
+        _pace.Wait(() => upload.Take(length));
         try
         {
             lock (pack)
@@ -188,7 +193,7 @@ internal sealed class PackSink(
     {
         try
         {
-            _slots.Wait(_failed.Token);
+            _pace.Wait(() => _slots.Wait(_failed.Token));
         }
         catch (OperationCanceledException)
         {
