@@ -149,7 +149,8 @@ internal sealed partial class ProgramUser : IDisposable
 
     private RunningProgram Launch(string[] words, byte[]? input)
     {
-        ProcessStartInfo start = new(words[0], words[1..])
+        // Whoever runs the tests in the background ignores SIGINT, and what is ignored stays so in every process below.
+        ProcessStartInfo start = new("env", ["--default-signal=INT,TERM", .. words])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
