@@ -320,12 +320,17 @@ public sealed class RestoreRunnerTests : IAsyncLifetime
 
         result.ExitCode.ShouldBe(14);
         result.DamageFound.ShouldBeTrue();
-        string damaged = result.Errors.ShouldHaveSingleItem().PathText;
-        result.Errors[0].Message.ShouldContain(Path.GetFileName(pack));
-        File.Exists(Target + damaged).ShouldBeFalse();
+        // The ends of several files may share the frame that was hit.
+        HashSet<string> damaged = [.. result.Errors.Select(static error => error.PathText)];
+        damaged.Count.ShouldBeInRange(1, 6);
+        result.Errors.ShouldAllBe(error => error.Message.Contains(Path.GetFileName(pack)));
         for (int i = 0; i < 12; i++)
         {
-            if (damaged != $"/file {i}")
+            if (damaged.Contains($"/file {i}"))
+            {
+                File.Exists(Scratch.At($"target/file {i}")).ShouldBeFalse();
+            }
+            else
             {
                 File.ReadAllBytes(Scratch.At($"target/file {i}")).ShouldBe(File.ReadAllBytes(Scratch.At($"source/file {i}")));
             }
