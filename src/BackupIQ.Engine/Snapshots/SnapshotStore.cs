@@ -139,14 +139,20 @@ public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? a
     // As it was at that moment: what was forgotten later was still shown.
     private bool IsShown(Snapshot snapshot) => !snapshot.Annotations.Forgettings.Any(forgetting => at is null || forgetting.Time <= at);
 
-    private static Snapshot Read(byte[] json, SessionId id)
+    /// <summary>Reads a document. What it leaves out is empty; what must be there is.</summary>
+    /// <exception cref="CorruptDataException">It is not a snapshot's.</exception>
+    internal static Snapshot Read(byte[] json, SessionId id)
     {
         try
         {
-            Snapshot snapshot = JsonSerializer.Deserialize(json, SnapshotJson.Default.Snapshot)
-                ?? throw new CorruptDataException($"Snapshot {id} is empty.");
+            Snapshot read = JsonSerializer.Deserialize(json, SnapshotJson.Default.Snapshot) ?? throw new CorruptDataException($"Snapshot {id} is empty.");
+
+            // The generated reader makes null of what the document leaves out, whatever the property begins with.
+            Snapshot snapshot = read with { Id = id, Username = read.Username ?? "", Tags = read.Tags ?? [], ProgramVersion = read.ProgramVersion ?? "" };
             _ = snapshot.TreeId;
-            return snapshot with { Id = id };
+            bool isWhole = snapshot.Paths.All(static path => path is not null) && snapshot.Tags.All(static tag => tag is not null)
+                && (snapshot.RawPaths ?? []).All(static path => path is not null);
+            return isWhole ? snapshot : throw new CorruptDataException($"Snapshot {id} is malformed.");
         }
         catch (JsonException e)
         {
@@ -196,7 +202,8 @@ public static class PathText
     public static byte[] Bytes(string text) => Strict.GetBytes(text);
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true)]
 [JsonSerializable(typeof(Snapshot))]
 [JsonSerializable(typeof(AnnotationDocument))]
 [JsonSerializable(typeof(Retention.PlanDocument))]

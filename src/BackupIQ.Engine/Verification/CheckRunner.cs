@@ -1,4 +1,3 @@
-using System.Text.Json;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
@@ -71,10 +70,10 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
         {
             try
             {
-                Snapshot snapshot = JsonSerializer.Deserialize(stored.Document, SnapshotJson.Default.Snapshot) ?? throw new JsonException("it is empty");
+                Snapshot snapshot = SnapshotStore.Read(stored.Document!, stored.Session);
                 roots.Add(new Root(stored.Session, snapshot.Time, snapshot.TreeId, snapshot.ScanId));
             }
-            catch (Exception e) when (e is JsonException or CorruptDataException)
+            catch (CorruptDataException)
             {
                 check.Report(
                     DamageKind.Snapshot,

@@ -12,8 +12,15 @@ namespace BackupIQ.Testing.Files;
 public sealed class EveryKindOfEntryTree
 {
     private readonly int _folder;
+    private readonly int _large;
+    private readonly long _hole;
 
-    private EveryKindOfEntryTree(int folder) => _folder = folder;
+    private EveryKindOfEntryTree(int folder, int large = 0, long hole = 0)
+    {
+        _folder = folder;
+        _large = large;
+        _hole = hole;
+    }
 
     /// <summary>A time with nanoseconds.</summary>
     public static (long Seconds, uint Nanoseconds) Late => (1_700_000_000, 123_456_789);
@@ -21,12 +28,12 @@ public sealed class EveryKindOfEntryTree
     /// <summary>A time before 1970.</summary>
     public static (long Seconds, uint Nanoseconds) Early => (-86_400_001, 999_999_999);
 
-    /// <summary>Fills the existing folder <paramref name="path"/>.</summary>
-    public static void Fill(string path)
+    /// <summary>Fills the existing folder <paramref name="path"/>; its largest incompressible file has <paramref name="large"/> bytes, its largest hole <paramref name="hole"/>.</summary>
+    public static void Fill(string path, int large = 3_000_000, long hole = 1L << 32)
     {
         int folder = Require(Syscalls.OpenAt(AtFlags.WorkingFolder, Encoding.UTF8.GetBytes(path), OpenFlags.ReadOnly | OpenFlags.Directory));
         using DescriptorHandle handle = new(folder);
-        new EveryKindOfEntryTree(folder).Fill();
+        new EveryKindOfEntryTree(folder, large, hole).Fill();
     }
 
     /// <summary>Makes a chain of folders, each named <paramref name="name"/>, in <paramref name="path"/>, with a file in the last.</summary>
@@ -109,7 +116,7 @@ public sealed class EveryKindOfEntryTree
         File("empty"u8, default);
         File("one byte"u8, "x"u8);
         File("small"u8, "some text\n"u8);
-        File("large"u8, Bytes(3_000_000, 1));
+        File("large"u8, Bytes(_large, 1));
         File("zeros"u8, new byte[1_000_000]);
         File("no permission"u8, "nobody may read this"u8, mode: 0);
         File("setuid"u8, "s"u8, mode: 0x9ed);
@@ -198,7 +205,7 @@ public sealed class EveryKindOfEntryTree
         descriptor = Create("hole"u8);
         using (DescriptorHandle handle = new(descriptor))
         {
-            _ = Require(Syscalls.SetLength(descriptor, 1L << 32));
+            _ = Require(Syscalls.SetLength(descriptor, _hole));
             _ = Require(Syscalls.SetModified(descriptor, Late.Seconds, Late.Nanoseconds));
         }
     }

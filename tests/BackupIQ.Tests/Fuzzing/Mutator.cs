@@ -13,6 +13,12 @@ internal sealed class Mutator(int seed, IReadOnlyList<byte[]> seeds)
         1UL << 31, uint.MaxValue, 1UL << 32, long.MaxValue, 1UL << 63, ulong.MaxValue,
     ];
 
+    private static readonly byte[][] Tokens =
+    [
+        .. new[] { "null", "true", "-1", "1e999", "[]", "{}", "[null]", "\"\"", "\"\\ud800\"", "\\u0000", "\"\\u202e\"", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.9999999-14:00", "../", "**/", "[!", "\u00e9" }
+            .Select(static token => System.Text.Encoding.UTF8.GetBytes(token)),
+    ];
+
     private readonly Random _random = new(seed);
 
     private static ReadOnlySpan<byte> Characters => "0123456789\"{}[],:-e.\n\\ \0*?!/$ut"u8;
@@ -35,7 +41,7 @@ internal sealed class Mutator(int seed, IReadOnlyList<byte[]> seeds)
     {
         int at = _random.Next(input.Length + 1);
         int length = Math.Min(_random.Next(1, _random.Next(2) == 0 ? 17 : 400), input.Length - at);
-        switch (_random.Next(14))
+        switch (_random.Next(15))
         {
             case 0:
                 return Changed(input, at, 1, static (span, random) => span[0] ^= (byte)(1 << random.Next(8)));
@@ -66,6 +72,8 @@ internal sealed class Mutator(int seed, IReadOnlyList<byte[]> seeds)
                 int from = _random.Next(other.Length + 1);
                 int taken = Math.Min(_random.Next(1, 400), other.Length - from);
                 return [.. input[..at], .. other.AsSpan(from, taken), .. input[Math.Min(input.Length, at + (_random.Next(2) * taken))..]];
+            case 13:
+                return [.. input[..at], .. Tokens[_random.Next(Tokens.Length)], .. input[Math.Min(input.Length, at + (_random.Next(2) * length))..]];
             default:
                 int times = length == 0 ? 0 : Math.Min(_random.Next(2, 200), LargestInput / (input.Length + length));
                 return [.. input[..at], .. Enumerable.Repeat(input[at..(at + length)], times).SelectMany(static part => part), .. input[at..]];
