@@ -142,6 +142,12 @@ public sealed class BackupRepository : IAsyncDisposable
         return ConfigurationStore.RestoreCopiesAsync(Storage, Keys, Configuration, cancellationToken);
     }
 
+    /// <summary>
+    /// What stands between a put and a listing that relies on it, where listings lag (docs/format.md, Sessions): twice the lag. Elsewhere nothing.
+    /// </summary>
+    internal Task WaitForListingsAsync(TimeProvider time, CancellationToken cancellationToken) =>
+        Storage.Capabilities.ListingLag > TimeSpan.Zero ? Task.Delay(2 * Storage.Capabilities.ListingLag, time, cancellationToken) : Task.CompletedTask;
+
     /// <summary>Reads and opens a sealed object.</summary>
     /// <exception cref="CorruptDataException">It is not what was stored.</exception>
     /// <exception cref="StorageException">With <c>StorageObjectNotFound</c> when there is no such object.</exception>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Packs;
 using BackupIQ.Storage;
@@ -27,6 +28,12 @@ public static class RepositoryLayout
     public const string ParityPrefix = "e/";
     public const string LedgerPrefix = "v/";
 
+    /// <summary>What stands behind a session's name: it was announced, a sign of life (and its number), it is over, it was fenced off.</summary>
+    public const string OpenPart = "open";
+    public const string BeatPart = "beat.";
+    public const string EndPart = "end";
+    public const string FencePart = "fence";
+
     /// <summary>One of the two copies (<c>a</c> or <c>b</c>) of a generation of the configuration: <c>config/a.00000001</c>.</summary>
     public static StorageKey Configuration(char copy, int generation)
     {
@@ -55,7 +62,7 @@ public static class RepositoryLayout
         }
 
         copy = rest[0];
-        generation = int.Parse(rest[2..], System.Globalization.CultureInfo.InvariantCulture);
+        generation = int.Parse(rest[2..], CultureInfo.InvariantCulture);
         return generation > 0;
     }
 
@@ -69,6 +76,14 @@ public static class RepositoryLayout
         return new StorageKey($"{PackPrefix(kind)}{id.AsSpan(0, 2)}/{id}");
     }
 
+    /// <summary>Reads kind and id out of a pack's name; false for other names.</summary>
+    public static bool TryParsePack(StorageKey key, out PackKind kind, out PackId pack)
+    {
+        string name = key.Value;
+        kind = name.StartsWith(DataPackPrefix, StringComparison.Ordinal) ? PackKind.Data : PackKind.Metadata;
+        return PackId.TryParse(name.AsSpan(name.LastIndexOf('/') + 1), out pack) && Pack(kind, pack) == key;
+    }
+
     /// <summary>The prefix under which packs of a kind stand.</summary>
     public static string PackPrefix(PackKind kind) => kind switch
     {
@@ -77,28 +92,31 @@ public static class RepositoryLayout
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "Unknown kind of pack."),
     };
 
-    /// <summary>An index segment by the session, worker and running number that wrote it.</summary>
-    public static StorageKey Index(SessionId session, int worker, int sequence) =>
-        new($"{IndexPrefix}{session}.{NotNegative(worker)}.{NotNegative(sequence)}");
+    /// <summary>
+    /// An index segment by the session that wrote it, its level (0 what the session stored itself, above that what a compaction put together)
+    /// and a running number.
+    /// </summary>
+    public static StorageKey Index(SessionId session, int level, int sequence) =>
+        new($"{IndexPrefix}{session}.{NotNegative(level)}.{NotNegative(sequence)}");
 
     /// <summary>What opens a session.</summary>
-    public static StorageKey SessionOpen(SessionId session) => new($"{SessionPrefix}{session}.open");
+    public static StorageKey SessionOpen(SessionId session) => new($"{SessionPrefix}{session}.{OpenPart}");
 
     /// <summary>A session's <paramref name="number"/>th sign of life.</summary>
     public static StorageKey SessionBeat(SessionId session, long number)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(number);
-        return new($"{SessionPrefix}{session}.beat.{number}");
+        return new($"{SessionPrefix}{session}.{BeatPart}{number}");
     }
 
-    /// <summary>What ends a session that commits nothing.</summary>
-    public static StorageKey SessionEnd(SessionId session) => new($"{SessionPrefix}{session}.end");
+    /// <summary>What ends a session: nothing more will come of it.</summary>
+    public static StorageKey SessionEnd(SessionId session) => new($"{SessionPrefix}{session}.{EndPart}");
 
     /// <summary>A session's snapshot, or the fence that keeps it from committing: the same name, so that only one of them can be there.</summary>
     public static StorageKey Snapshot(SessionId session) => new($"{SnapshotPrefix}{session}");
 
     /// <summary>A session's fence where puts are not conditional and it cannot stand in the snapshot's own place.</summary>
-    public static StorageKey Fence(SessionId session) => new($"{SessionPrefix}{session}.fence");
+    public static StorageKey Fence(SessionId session) => new($"{SessionPrefix}{session}.{FencePart}");
 
     /// <summary>The annotation by which a snapshot counts for readers where puts are not conditional.</summary>
     public static StorageKey Confirmation(SessionId snapshot) => new($"{Annotations(snapshot)}confirmed");
@@ -153,8 +171,52 @@ public static class RepositoryLayout
     /// <summary>A part of the plan of destructive work: <c>p/forget.&lt;random&gt;.&lt;n&gt;</c>.</summary>
     public static StorageKey Plan(string verb, SessionId unique, int part) => new($"{PlanPrefix}{verb}.{unique}.{NotNegative(part)}");
 
-    /// <summary>A collector's mark.</summary>
-    public static StorageKey Mark(string markId) => new(MarkPrefix + markId);
+    /// <summary>The mark of a pack that will be collected.</summary>
+    public static StorageKey Mark(PackId pack) => new(MarkPrefix + pack);
+
+    /// <summary>Reads the pack out of a mark's name; false for other names.</summary>
+    public static bool TryParseMark(StorageKey key, out PackId pack)
+    {
+        pack = default;
+        string name = key.Value;
+        return name.StartsWith(MarkPrefix, StringComparison.Ordinal) && name.Length >= MarkPrefix.Length + (2 * PackId.Size) &&
+            PackId.TryParse(name.AsSpan(MarkPrefix.Length, 2 * PackId.Size), out pack);
+    }
+
+    /// <summary>Reads the session and what of it this is (<see cref="OpenPart"/> and so on) out of a name; false for other names.</summary>
+    public static bool TryParseSession(StorageKey key, out SessionId session, out ReadOnlySpan<char> part)
+    {
+        session = default;
+        part = default;
+        const int At = 2 * SessionId.Size;
+        ReadOnlySpan<char> name = key.Value;
+        if (!name.StartsWith(SessionPrefix) || name.Length < SessionPrefix.Length + At + 2 || name[SessionPrefix.Length + At] != '.')
+        {
+            return false;
+        }
+
+        part = name[(SessionPrefix.Length + At + 1)..];
+        return SessionId.TryParse(name.Slice(SessionPrefix.Length, At), out session);
+    }
+
+    /// <summary>Reads session, level and running number out of an index segment's name; false for other names.</summary>
+    public static bool TryParseIndex(StorageKey key, out SessionId session, out int level, out int sequence)
+    {
+        session = default;
+        level = sequence = 0;
+        const int At = 2 * SessionId.Size;
+        ReadOnlySpan<char> name = key.Value;
+        if (!name.StartsWith(IndexPrefix) || name.Length < IndexPrefix.Length + At + 4 || name[IndexPrefix.Length + At] != '.' ||
+            !SessionId.TryParse(name.Slice(IndexPrefix.Length, At), out session))
+        {
+            return false;
+        }
+
+        ReadOnlySpan<char> numbers = name[(IndexPrefix.Length + At + 1)..];
+        int dot = numbers.IndexOf('.');
+        return dot > 0 && int.TryParse(numbers[..dot], NumberStyles.None, CultureInfo.InvariantCulture, out level) &&
+            int.TryParse(numbers[(dot + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out sequence);
+    }
 
     private static int NotNegative(int value)
     {

@@ -13,27 +13,25 @@ public sealed class ChunkIndex : IDisposable
     /// <summary>More runs than this are merged: a look-up asks each run's filter.</summary>
     private const int MaxRuns = 8;
 
-    private readonly string _folder;
+    /// <summary>A segment up to this size needs no file where there is no cache that it could serve later.</summary>
+    private const int MaxInMemory = 256 << 10;
+
+    private readonly Lazy<string> _folder;
     private readonly bool _ownsFolder;
     private readonly Lock _changes = new();
-    private readonly HashSet<PackId> _marked = [];
 
     // Runs are only ever appended, and disposed with the index, so that handles stay valid; _active says which of them are searched.
     private volatile IndexRun[] _runs = [];
     private volatile int[] _active = [];
+    private volatile bool _hasUnvouched;
+
+    // Replaced whole, never changed: look-ups take no lock.
+    private volatile HashSet<PackId> _marked = [];
 
     internal ChunkIndex(string? cacheFolder)
     {
         _ownsFolder = cacheFolder is null;
-        _folder = cacheFolder ?? Directory.CreateTempSubdirectory("backupiq-index-").FullName;
-        if (OperatingSystem.IsWindows())
-        {
-            Directory.CreateDirectory(_folder);
-        }
-        else
-        {
-            Directory.CreateDirectory(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        }
+        _folder = new Lazy<string>(() => MakeFolder(cacheFolder));
     }
 
     /// <summary>Entries in all runs; a chunk that stands in two packs counts twice.</summary>
@@ -45,11 +43,10 @@ public sealed class ChunkIndex : IDisposable
     /// <summary>The packs that no new snapshot may rely on: marked for collection, or known to be damaged.</summary>
     public IReadOnlySet<PackId> MarkedPacks => _marked;
 
-    internal string Folder => _folder;
-
     /// <summary>Finds a chunk for reading: in a pack that is not marked if possible, else in a marked one.</summary>
     public bool TryFind(PackKind kind, in ChunkId id, out ChunkLocation location) =>
-        TryFind(kind, id, onlyUnmarked: true, out location) || (_marked.Count > 0 && TryFind(kind, id, onlyUnmarked: false, out location));
+        TryFind(kind, id, onlyUnmarked: true, out location) ||
+        ((_marked.Count > 0 || _hasUnvouched) && TryFind(kind, id, onlyUnmarked: false, out location));
 
     /// <summary>Whether a new snapshot may rely on the chunk: it stands in a pack that is not marked.</summary>
     public bool IsPresent(PackKind kind, in ChunkId id) => TryFind(kind, id, onlyUnmarked: true, out _);
@@ -142,19 +139,47 @@ public sealed class ChunkIndex : IDisposable
         }
     }
 
-    internal void Mark(PackId pack)
+    internal void Mark(IReadOnlyCollection<PackId> packs)
     {
-        lock (_changes)
+        if (packs.Count > 0)
         {
-            _marked.Add(pack);
+            lock (_changes)
+            {
+                _marked = [.. _marked, .. packs];
+            }
         }
+    }
+
+    // Without a cache a folder is only made for what is too large to be held in memory.
+    private static string MakeFolder(string? cacheFolder)
+    {
+        if (cacheFolder is null)
+        {
+            return Directory.CreateTempSubdirectory("backupiq-index-").FullName;
+        }
+
+        if (OperatingSystem.IsWindows())
+        {
+            Directory.CreateDirectory(cacheFolder);
+        }
+        else
+        {
+            Directory.CreateDirectory(cacheFolder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
+
+        return cacheFolder;
     }
 
     /// <summary>Takes over runs that an earlier process left in the cache, as far as they cover only segments that are still there.</summary>
     internal void AdoptCached(IReadOnlySet<string> segments)
     {
+        if (_ownsFolder)
+        {
+            return;
+        }
+
         List<IndexRun> found = [];
-        foreach (string path in Directory.EnumerateFiles(_folder, "*.run"))
+        foreach (string path in Directory.EnumerateFiles(_folder.Value, "*.run"))
         {
             try
             {
@@ -189,15 +214,29 @@ public sealed class ChunkIndex : IDisposable
         }
     }
 
-    /// <summary>Adds a segment's plain bytes, which are checked first, as a run.</summary>
-    internal void Add(IReadOnlyList<string> covers, ReadOnlySpan<byte> plain)
+    /// <summary>
+    /// Adds a segment's plain bytes, which are checked first, as a run. What nobody vouches for (<paramref name="isVouchedFor"/> false) can be
+    /// read, but no new snapshot may rely on it.
+    /// </summary>
+    internal void Add(IReadOnlyList<string> covers, ReadOnlySpan<byte> plain, bool isVouchedFor = true)
     {
         IndexRun.Validate(plain);
-        string path = Path.Combine(_folder, $"{SessionId.New()}.run");
-        IndexRun.Write(path, plain, covers);
+        IndexRun run;
+        if (_ownsFolder && plain.Length <= MaxInMemory)
+        {
+            run = IndexRun.InMemory(plain, covers);
+        }
+        else
+        {
+            string path = Path.Combine(_folder.Value, $"{SessionId.New()}.run");
+            IndexRun.Write(path, plain, covers);
+            run = IndexRun.Open(path);
+        }
+
+        run.IsVouchedFor = isVouchedFor;
         lock (_changes)
         {
-            Activate(IndexRun.Open(path));
+            Activate(run);
             MergeIfMany();
         }
     }
@@ -212,18 +251,24 @@ public sealed class ChunkIndex : IDisposable
 
         _runs = [];
         _active = [];
-        if (_ownsFolder)
+        if (_ownsFolder && _folder.IsValueCreated)
         {
-            Directory.Delete(_folder, recursive: true);
+            Directory.Delete(_folder.Value, recursive: true);
         }
     }
 
     private bool TryFind(PackKind kind, in ChunkId id, bool onlyUnmarked, out ChunkLocation location)
     {
         IndexRun[] runs = _runs;
+        HashSet<PackId> marked = _marked;
         foreach (int i in _active)
         {
             IndexRun run = runs[i];
+            if (onlyUnmarked && !run.IsVouchedFor)
+            {
+                continue;
+            }
+
             for (long at = run.Find(id.High); at >= 0 && at < run.EntryCount; at++)
             {
                 IndexEntry entry = run.EntryAt((ulong)at);
@@ -234,7 +279,7 @@ public sealed class ChunkIndex : IDisposable
 
                 run.FrameAt(entry.Frame, out uint packNumber);
                 PackEntry pack = run.PackAt(packNumber);
-                if (pack.Kind == kind && !(onlyUnmarked && _marked.Count > 0 && _marked.Contains(pack.Id)))
+                if (pack.Kind == kind && !(onlyUnmarked && marked.Count > 0 && marked.Contains(pack.Id)))
                 {
                     location = new ChunkLocation(new FrameHandle((ushort)i, entry.Frame), entry.Offset, entry.Length);
                     return true;
@@ -248,11 +293,14 @@ public sealed class ChunkIndex : IDisposable
 
     private void Activate(IndexRun run)
     {
-        for (uint i = 0; i < run.Layout.Tombstones; i++)
+        PackId[] tombstones = new PackId[run.Layout.Tombstones];
+        for (uint i = 0; i < tombstones.Length; i++)
         {
-            _marked.Add(run.TombstoneAt(i));
+            tombstones[i] = run.TombstoneAt(i);
         }
 
+        Mark(tombstones);
+        _hasUnvouched |= !run.IsVouchedFor;
         _runs = [.. _runs, run];
         _active = [.. _active, _runs.Length - 1];
     }
@@ -260,12 +308,13 @@ public sealed class ChunkIndex : IDisposable
     // Merges the smallest runs, so that each entry is rewritten a logarithmic number of times.
     private void MergeIfMany()
     {
-        if (_active.Length <= MaxRuns)
+        // What nobody vouches for stays apart: the cache must not lend it credit.
+        int[] bySize = [.. _active.Where(i => _runs[i].IsVouchedFor).OrderBy(i => _runs[i].EntryCount)];
+        if (bySize.Length <= MaxRuns)
         {
             return;
         }
 
-        int[] bySize = [.. _active.OrderBy(i => _runs[i].EntryCount)];
         int count = 2;
         long sum = _runs[bySize[0]].EntryCount + _runs[bySize[1]].EntryCount;
         while (count < bySize.Length && _runs[bySize[count]].EntryCount <= sum * 2)
@@ -274,7 +323,7 @@ public sealed class ChunkIndex : IDisposable
         }
 
         IndexRun[] merged = [.. bySize.Take(count).Select(i => _runs[i])];
-        string path = Path.Combine(_folder, $"{SessionId.New()}.run");
+        string path = Path.Combine(_folder.Value, $"{SessionId.New()}.run");
         IndexMerge.Write(path, merged);
         IndexRun run = IndexRun.Open(path);
         _runs = [.. _runs, run];
@@ -285,11 +334,14 @@ public sealed class ChunkIndex : IDisposable
         }
     }
 
-    private static void DeleteQuietly(string path)
+    private static void DeleteQuietly(string? path)
     {
         try
         {
-            File.Delete(path);
+            if (path is not null)
+            {
+                File.Delete(path);
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

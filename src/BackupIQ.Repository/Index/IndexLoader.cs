@@ -10,12 +10,20 @@ namespace BackupIQ.Repository.Index;
 /// <param name="DamagedSegments">Names of the segments that could not be read.</param>
 public sealed record IndexLoad(ChunkIndex Index, IReadOnlyList<string> Findings, IReadOnlyList<string> DamagedSegments);
 
-/// <summary>Brings the repository's index segments into the local cache and opens them.</summary>
+/// <summary>
+/// Brings the repository's index segments into the local cache and opens them. The order is the protocol's (docs/format.md, Sessions): marks,
+/// then announced sessions, then index. A mark that is gone from its place has become a tombstone in the index, which is listed later; a
+/// segment whose session is not announced any more was put by somebody long taken for dead, and vouches for nothing.
+/// </summary>
 public static class IndexLoader
 {
+    /// <summary>More compactions than this do not happen while one index is loaded.</summary>
+    private const int MaxListings = 20;
+
     /// <summary>
-    /// Loads the index: cached runs are reused, what is missing is fetched. A damaged segment is left out and told; its chunks count as
-    /// absent, which costs a writer space and never data. <paramref name="cacheFolder"/> null: a temporary folder.
+    /// Loads the index: cached runs are reused, what is missing is fetched; what was compacted away meanwhile is listed again. A damaged
+    /// segment is left out and told; its chunks count as absent, which costs a writer space and never data.
+    /// <paramref name="cacheFolder"/> null: a temporary folder.
     /// </summary>
     /// <exception cref="StorageException">The storage cannot be listed or read.</exception>
     public static async Task<IndexLoad> LoadAsync(BackupRepository repository, string? cacheFolder, CancellationToken cancellationToken)
@@ -25,19 +33,7 @@ public static class IndexLoader
         {
             List<string> findings = [];
             List<string> damaged = [];
-            HashSet<string> segments = [];
-            await foreach (StoredObject segment in repository.Storage.ListAsync(RepositoryLayout.IndexPrefix, cancellationToken))
-            {
-                segments.Add(segment.Key.Value);
-            }
-
-            index.AdoptCached(segments);
-            foreach (string name in segments.Except(index.Covered).ToArray())
-            {
-                await AddAsync(repository, index, name, findings, damaged, cancellationToken);
-            }
-
-            await MarkAsync(repository, index, cancellationToken);
+            await AddAllAsync(repository, index, isNew: true, findings, damaged, cancellationToken);
             return new IndexLoad(index, findings, damaged);
         }
         catch
@@ -47,36 +43,136 @@ public static class IndexLoader
         }
     }
 
-    private static async Task AddAsync(
-        BackupRepository repository, ChunkIndex index, string name, List<string> findings, List<string> damaged, CancellationToken cancellationToken)
+    /// <summary>
+    /// Adds to a loaded index what was put since: for readers who find an object gone, because maintenance has moved what was in it.
+    /// </summary>
+    public static Task RefreshAsync(BackupRepository repository, ChunkIndex index, CancellationToken cancellationToken) =>
+        AddAllAsync(repository, index, isNew: false, [], [], cancellationToken);
+
+    /// <summary>The packs that are marked for collection.</summary>
+    internal static async Task<HashSet<PackId>> ListMarksAsync(BackupRepository repository, CancellationToken cancellationToken)
+    {
+        HashSet<PackId> marks = [];
+        await foreach (StoredObject mark in repository.Storage.ListAsync(RepositoryLayout.MarkPrefix, cancellationToken))
+        {
+            if (RepositoryLayout.TryParseMark(mark.Key, out PackId pack))
+            {
+                marks.Add(pack);
+            }
+        }
+
+        return marks;
+    }
+
+    private static async Task AddAllAsync(
+        BackupRepository repository, ChunkIndex index, bool isNew, List<string> findings, List<string> damaged, CancellationToken cancellationToken)
+    {
+        index.Mark(await ListMarksAsync(repository, cancellationToken));
+
+        HashSet<SessionId> announced = await ListAnnouncedAsync(repository, cancellationToken);
+        for (int listing = 1; ; listing++)
+        {
+            Dictionary<string, bool> segments = await ListSegmentsAsync(repository, announced, cancellationToken);
+            if (isNew && listing == 1)
+            {
+                index.AdoptCached(segments.Where(static s => s.Value).Select(static s => s.Key).ToHashSet(StringComparer.Ordinal));
+            }
+
+            int gone = 0;
+            foreach (string name in segments.Keys.Except(index.Covered).Except(damaged).ToArray())
+            {
+                gone += await TryAddAsync(repository, index, name, segments[name], findings, damaged, cancellationToken) ? 0 : 1;
+            }
+
+            if (gone == 0)
+            {
+                break;
+            }
+
+            if (listing == MaxListings)
+            {
+                throw new StorageException(
+                    ErrorCodes.StorageConnection, "The index changes faster than it can be read: segments are listed that are not there.");
+            }
+        }
+
+        if (damaged.Count > 0)
+        {
+            await MarkMissingAsync(repository, index, cancellationToken);
+        }
+    }
+
+    // A segment that cannot be read may hold tombstones: then only what is there is believed.
+    private static async Task MarkMissingAsync(BackupRepository repository, ChunkIndex index, CancellationToken cancellationToken)
+    {
+        HashSet<PackId> missing = [.. index.Packs().Select(static p => p.Id)];
+        foreach (string prefix in (string[])[RepositoryLayout.MetadataPackPrefix, RepositoryLayout.DataPackPrefix])
+        {
+            await foreach (StoredObject stored in repository.Storage.ListAsync(prefix, cancellationToken))
+            {
+                if (RepositoryLayout.TryParsePack(stored.Key, out _, out PackId pack))
+                {
+                    missing.Remove(pack);
+                }
+            }
+        }
+
+        index.Mark(missing);
+    }
+
+    private static async Task<HashSet<SessionId>> ListAnnouncedAsync(BackupRepository repository, CancellationToken cancellationToken)
+    {
+        HashSet<SessionId> announced = [];
+        await foreach (StoredObject stored in repository.Storage.ListAsync(RepositoryLayout.SessionPrefix, cancellationToken))
+        {
+            if (RepositoryLayout.TryParseSession(stored.Key, out SessionId session, out ReadOnlySpan<char> part) && part is RepositoryLayout.OpenPart)
+            {
+                announced.Add(session);
+            }
+        }
+
+        return announced;
+    }
+
+    // Each segment with whether its session vouches for it.
+    private static async Task<Dictionary<string, bool>> ListSegmentsAsync(
+        BackupRepository repository, HashSet<SessionId> announced, CancellationToken cancellationToken)
+    {
+        Dictionary<string, bool> segments = new(StringComparer.Ordinal);
+        await foreach (StoredObject segment in repository.Storage.ListAsync(RepositoryLayout.IndexPrefix, cancellationToken))
+        {
+            bool isVouchedFor = RepositoryLayout.TryParseIndex(segment.Key, out SessionId session, out _, out _) && announced.Contains(session);
+            segments.Add(segment.Key.Value, isVouchedFor);
+        }
+
+        return segments;
+    }
+
+    // False when the segment is gone.
+    private static async Task<bool> TryAddAsync(
+        BackupRepository repository,
+        ChunkIndex index,
+        string name,
+        bool isVouchedFor,
+        List<string> findings,
+        List<string> damaged,
+        CancellationToken cancellationToken)
     {
         try
         {
             byte[] plain = await repository.ReadObjectAsync(ObjectKind.Index, new StorageKey(name), cancellationToken);
-            index.Add([name], plain);
+            index.Add([name], plain, isVouchedFor);
         }
         catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
         {
-            // Compacted away between the listing and the read: its entries stand in a segment that the next listing shows. Until then they
-            // count as absent, which costs space or time.
+            return false;
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             damaged.Add(name);
             findings.Add($"Index segment {name} is damaged: {DamageReading.Problem(name, e)}.");
         }
-    }
 
-    // A mark is an object named after its pack; what is in it matters to collectors only.
-    private static async Task MarkAsync(BackupRepository repository, ChunkIndex index, CancellationToken cancellationToken)
-    {
-        await foreach (StoredObject mark in repository.Storage.ListAsync(RepositoryLayout.MarkPrefix, cancellationToken))
-        {
-            string name = mark.Key.Value[(mark.Key.Value.LastIndexOf('/') + 1)..];
-            if (name.Length >= 2 * PackId.Size && PackId.TryParse(name.AsSpan(0, 2 * PackId.Size), out PackId pack))
-            {
-                index.Mark(pack);
-            }
-        }
+        return true;
     }
 }

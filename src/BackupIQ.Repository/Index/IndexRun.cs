@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
 using System.IO.MemoryMappedFiles;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Text;
 using BackupIQ.Repository.Crypto;
 using BackupIQ.Repository.Format;
@@ -15,8 +17,9 @@ namespace BackupIQ.Repository.Index;
 /// </summary>
 internal sealed unsafe class IndexRun : IDisposable
 {
-    private readonly MemoryMappedFile _map;
-    private readonly MemoryMappedViewAccessor _view;
+    private readonly MemoryMappedFile? _map;
+    private readonly MemoryMappedViewAccessor? _view;
+    private readonly byte[]? _memory;
     private readonly byte* _base;
     private readonly IndexLayout _layout;
     private readonly BloomFilter _filter;
@@ -31,14 +34,24 @@ internal sealed unsafe class IndexRun : IDisposable
         byte* pointer = null;
         view.SafeMemoryMappedViewHandle.AcquirePointer(ref pointer);
         _base = pointer + view.PointerOffset;
-        _filter = new BloomFilter((long)layout.Entries);
-        for (ulong i = 0; i < layout.Entries; i++)
-        {
-            _filter.Add(PrefixAt(i));
-        }
+        _filter = MakeFilter();
     }
 
-    public string Path { get; }
+    private IndexRun(ReadOnlySpan<byte> plain, IReadOnlyList<string> covers)
+    {
+        _memory = GC.AllocateUninitializedArray<byte>(plain.Length, pinned: true);
+        plain.CopyTo(_memory);
+        _base = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_memory));
+        _layout = IndexLayout.ReadHead(plain, plain.Length);
+        Covers = covers;
+        _filter = MakeFilter();
+    }
+
+    /// <summary>The file, or null when the run is held in memory.</summary>
+    public string? Path { get; }
+
+    /// <summary>Whether the sessions that wrote this are announced; if not, no new snapshot may rely on it.</summary>
+    public bool IsVouchedFor { get; set; } = true;
 
     /// <summary>Names of the index segments in the repository whose entries are here.</summary>
     public IReadOnlyList<string> Covers { get; }
@@ -62,6 +75,9 @@ internal sealed unsafe class IndexRun : IDisposable
 
         File.Move(temporary, path, overwrite: true);
     }
+
+    /// <summary>A small run without a file, of plain bytes that have been checked (<see cref="Validate"/>).</summary>
+    public static IndexRun InMemory(ReadOnlySpan<byte> plain, IReadOnlyList<string> covers) => new(plain, covers);
 
     /// <summary>Maps a run file and checks it.</summary>
     /// <exception cref="CorruptDataException">It is not what was written.</exception>
@@ -202,9 +218,9 @@ internal sealed unsafe class IndexRun : IDisposable
     public void Dispose()
     {
         _filter.Dispose();
-        _view.SafeMemoryMappedViewHandle.ReleasePointer();
-        _view.Dispose();
-        _map.Dispose();
+        _view?.SafeMemoryMappedViewHandle.ReleasePointer();
+        _view?.Dispose();
+        _map?.Dispose();
     }
 
     internal static void Append(SafeFileHandle file, Blake3Hasher hasher, ReadOnlySpan<byte> bytes, ref long at)
@@ -256,6 +272,17 @@ internal sealed unsafe class IndexRun : IDisposable
         {
             view.SafeMemoryMappedViewHandle.ReleasePointer();
         }
+    }
+
+    private BloomFilter MakeFilter()
+    {
+        BloomFilter filter = new(EntryCount);
+        for (ulong i = 0; i < _layout.Entries; i++)
+        {
+            filter.Add(PrefixAt(i));
+        }
+
+        return filter;
     }
 
     private long Guess(UInt128 prefix, long low, long high)

@@ -367,7 +367,7 @@ internal sealed class CheckIndex : IDisposable
         foreach (IndexRun old in merged)
         {
             old.Dispose();
-            File.Delete(old.Path);
+            File.Delete(old.Path!);
         }
     }
 

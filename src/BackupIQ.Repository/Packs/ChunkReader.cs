@@ -10,12 +10,15 @@ namespace BackupIQ.Repository.Packs;
 /// </summary>
 public sealed class ChunkReader : IDisposable
 {
+    private const int MaxRefreshes = 3;
+
     private readonly BackupRepository _repository;
     private readonly ChunkIndex _index;
     private readonly FrameOpener _opener;
     private readonly LinkedList<(FrameHandle Handle, byte[] Plain)> _recent = [];
     private readonly int _capacity;
     private byte[] _stored = [];
+    private int _refreshes;
 
     /// <summary><paramref name="cachedFrames"/>: how many opened frames (of up to 4 MiB, mostly 1) are kept.</summary>
     public ChunkReader(BackupRepository repository, ChunkIndex index, int cachedFrames = 8)
@@ -33,7 +36,8 @@ public sealed class ChunkReader : IDisposable
     /// <exception cref="BackupIQException"><c>ChunkMissing</c> or <c>CorruptData</c>, or the storage cannot be reached.</exception>
     public ReadOnlyMemory<byte> Read(PackKind kind, ChunkId id)
     {
-        if (!_index.TryFind(kind, id, out ChunkLocation location))
+        // Maintenance may have moved the chunk since the index was read: what is not found, or gone, is listed again.
+        if (!_index.TryFind(kind, id, out ChunkLocation location) && !(Refresh() && _index.TryFind(kind, id, out location)))
         {
             throw new BackupIQException(ErrorCodes.ChunkMissing, $"Chunk {id} is in no pack of the repository.");
         }
@@ -49,8 +53,17 @@ public sealed class ChunkReader : IDisposable
         }
     }
 
-    /// <summary>Reads a chunk from another place than the one that turned out to be damaged; false when no other has it whole.</summary>
-    public bool TryReadElsewhere(in ChunkId id, in FrameReference damaged, out ReadOnlyMemory<byte> chunk)
+    /// <summary>
+    /// Reads a chunk from another place than the one that turned out to be damaged or gone; false when no other has it whole. What maintenance
+    /// has moved meanwhile is listed again.
+    /// </summary>
+    public bool TryReadElsewhere(in ChunkId id, in FrameReference damaged, out ReadOnlyMemory<byte> chunk) =>
+        TryReadKnown(id, damaged, out chunk) || (Refresh() && TryReadKnown(id, damaged, out chunk));
+
+    /// <inheritdoc/>
+    public void Dispose() => _opener.Dispose();
+
+    private bool TryReadKnown(in ChunkId id, in FrameReference damaged, out ReadOnlyMemory<byte> chunk)
     {
         foreach (ChunkLocation place in _index.FindAll(damaged.Kind, id))
         {
@@ -75,9 +88,6 @@ public sealed class ChunkReader : IDisposable
         return false;
     }
 
-    /// <inheritdoc/>
-    public void Dispose() => _opener.Dispose();
-
     // A pack that is gone or unreadable is damage of the repository, not trouble with the storage.
     private static BackupIQException AsDamage(BackupIQException exception, PackId pack) =>
         exception.Code == ErrorCodes.StorageObjectNotFound ? new BackupIQException(ErrorCodes.ChunkMissing, $"Pack {pack} is not there.", null, exception)
@@ -96,6 +106,18 @@ public sealed class ChunkReader : IDisposable
         return _opener.IsChunk(kind, id, chunk.Span)
             ? chunk
             : throw new CorruptDataException($"Pack {_index.GetFrame(location.Frame).Pack} is damaged: chunk {id} has other bytes.");
+    }
+
+    private bool Refresh()
+    {
+        // What is lost for good is not listed for again and again.
+        if (_refreshes++ >= MaxRefreshes)
+        {
+            return false;
+        }
+
+        IndexLoader.RefreshAsync(_repository, _index, CancellationToken.None).GetAwaiter().GetResult();
+        return true;
     }
 
     private byte[] Frame(FrameHandle handle)

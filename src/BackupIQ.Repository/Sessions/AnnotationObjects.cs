@@ -92,9 +92,7 @@ public static class AnnotationObjects
 
     /// <summary>Waits, where listings may lag, until what was put before this call is listed: twice the lag.</summary>
     public static Task SettleAsync(BackupRepository repository, TimeProvider time, CancellationToken cancellationToken) =>
-        repository.Storage.Capabilities.ListingLag > TimeSpan.Zero
-            ? Task.Delay(2 * repository.Storage.Capabilities.ListingLag, time, cancellationToken)
-            : Task.CompletedTask;
+        repository.WaitForListingsAsync(time, cancellationToken);
 
     private static async Task<AnnotationObject?> ReadOneAsync(
         BackupRepository repository, SessionId snapshot, SessionId id, bool isWithdrawal, Copies copies, CancellationToken cancellationToken)

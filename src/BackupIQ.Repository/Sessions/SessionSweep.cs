@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.Json;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
@@ -12,13 +11,6 @@ namespace BackupIQ.Repository.Sessions;
 internal static class SessionSweep
 {
     private static readonly TimeSpan Unjudged = TimeSpan.FromDays(1);
-
-    /// <summary>The kernel's id of this boot, or nothing where there is none.</summary>
-    public static string BootId()
-    {
-        const string Path = "/proc/sys/kernel/random/boot_id";
-        return File.Exists(Path) ? File.ReadAllText(Path).Trim() : "";
-    }
 
     public static async Task RunAsync(
         BackupRepository repository, string spool, string hostname, TimeProvider time, CancellationToken cancellationToken)
@@ -52,27 +44,9 @@ internal static class SessionSweep
         {
             byte[] json = await repository.ReadObjectAsync(ObjectKind.SessionOpen, RepositoryLayout.SessionOpen(session), cancellationToken);
             SessionDocument? document = JsonSerializer.Deserialize(json, SessionJson.Default.SessionDocument);
-            if (document is null || document.Hostname != hostname)
-            {
-                return false;
-            }
-
-            return document.BootId != BootId() || !IsRunning(document.ProcessId);
+            return document is not null && ProcessIdentity.IsGone(document, hostname);
         }
         catch (Exception e) when (e is BackupIQException or JsonException)
-        {
-            return false;
-        }
-    }
-
-    private static bool IsRunning(int processId)
-    {
-        try
-        {
-            using Process process = Process.GetProcessById(processId);
-            return !process.HasExited;
-        }
-        catch (ArgumentException)
         {
             return false;
         }

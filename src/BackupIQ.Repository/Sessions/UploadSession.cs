@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Text.Json;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Compression;
 using BackupIQ.Repository.Crypto;
@@ -18,9 +17,6 @@ namespace BackupIQ.Repository.Sessions;
 /// </summary>
 public sealed class UploadSession : IAsyncDisposable
 {
-    // A lease is judged by observers after 15 minutes without a new beat; four beats fit in, so a slow store does not cost a session.
-    private static readonly TimeSpan BeatEvery = TimeSpan.FromMinutes(3);
-
     private readonly BackupRepository _repository;
     private readonly UploadOptions _options;
     private readonly TimeProvider _time;
@@ -33,10 +29,11 @@ public sealed class UploadSession : IAsyncDisposable
     private IndexSegmentBuilder _segment = new();
     private readonly string _spool;
     private readonly bool _ownsSpool;
-    private ITimer? _beats;
+    private LiveSession? _life;
+    private volatile bool _isUncertain;
+    private bool _isCommitting;
     private long _unindexedBytes;
     private int _segmentSequence;
-    private int _beatSequence;
     private int _partialSequence;
     private long _dataBlobs;
     private long _treeBlobs;
@@ -91,7 +88,7 @@ public sealed class UploadSession : IAsyncDisposable
 
     internal RepositoryKeys Keys => _repository.Keys;
 
-    /// <summary>Announces a session, then loads index and marks, in this order.</summary>
+    /// <summary>Announces a session, then loads marks and index, in this order.</summary>
     /// <exception cref="StorageException">The storage cannot be written or read.</exception>
     public static async Task<UploadSession> OpenAsync(
         BackupRepository repository, UploadOptions options, string? cacheFolder, TimeProvider time, CancellationToken cancellationToken)
@@ -189,12 +186,17 @@ public sealed class UploadSession : IAsyncDisposable
     }
 
     /// <summary>
-    /// Commits: flushes, then puts the snapshot under this session's id, if nobody has fenced it. After that the snapshot counts.
+    /// Commits: flushes, then puts the snapshot under this session's id, if nobody has fenced it. After that the snapshot counts, and the
+    /// session is over.
     /// </summary>
     /// <exception cref="BackupIQException">With <c>SessionFenced</c>: a collector took this session for dead. Nothing was committed.</exception>
     public async Task CommitAsync(ReadOnlyMemory<byte> document, CancellationToken cancellationToken)
     {
         await FlushAsync(cancellationToken);
+
+        // From here on the session must not be ended unless the commit's outcome is known: a put that is still under way would arrive after
+        // collectors have stopped waiting for it.
+        _isCommitting = true;
         StorageKey key = RepositoryLayout.Snapshot(Id);
         PutOutcome outcome = await PutAsync(ObjectKind.Snapshot, key, document, cancellationToken);
         if (outcome == PutOutcome.AlreadyThere)
@@ -204,32 +206,31 @@ public sealed class UploadSession : IAsyncDisposable
 
         if (!_repository.Storage.Capabilities.ConditionalPut)
         {
-            // Without conditional put a fence is an object of its own: look for it after the snapshot is there, then confirm.
-            await Task.Delay(2 * _repository.Storage.Capabilities.ListingLag, _time, cancellationToken);
-            if (await _repository.Storage.StatAsync(RepositoryLayout.Fence(Id), cancellationToken) is not null)
-            {
-                throw Fenced();
-            }
-
-            await PutAsync(ObjectKind.Annotation, RepositoryLayout.Confirmation(Id), ReadOnlyMemory<byte>.Empty, cancellationToken);
+            await ConfirmAsync(cancellationToken);
         }
+
+        await EndAfterCommitAsync();
     }
 
-    /// <summary>Says that the session is over, so that no collector waits for it. A session that commits has no need of more.</summary>
+    /// <summary>
+    /// Says that the session is over, so that no collector waits for it. <see cref="CommitAsync"/> does so itself.
+    /// </summary>
     public async Task EndAsync(CancellationToken cancellationToken)
     {
-        StopBeats();
-        if (!_options.DryRun)
+        if (_life is { } life)
         {
-            await PutAsync(ObjectKind.SessionEnd, RepositoryLayout.SessionEnd(Id), ReadOnlyMemory<byte>.Empty, cancellationToken);
+            _life = null;
+            await life.EndAsync(cancellationToken);
         }
     }
 
-    /// <inheritdoc/>
+    /// <summary>
+    /// Ends the session unless it has committed or may still do so; then what is not durable yet is dropped.
+    /// </summary>
     public async ValueTask DisposeAsync()
     {
-        StopBeats();
         await Packs.DisposeAsync();
+        await EndIfCertainAsync();
         Index?.Dispose();
         _indexGate.Dispose();
         if (_ownsSpool)
@@ -243,46 +244,62 @@ public sealed class UploadSession : IAsyncDisposable
 
     private async Task AnnounceAsync(CancellationToken cancellationToken)
     {
-        SessionDocument document = new()
-        {
-            Purpose = _options.Purpose,
-            Hostname = _options.Hostname,
-            Username = _options.Username,
-            ProcessId = Environment.ProcessId,
-            BootId = SessionSweep.BootId(),
-            Opened = _time.GetUtcNow(),
-            ProgramVersion = _options.ProgramVersion,
-        };
-        byte[] json = JsonSerializer.SerializeToUtf8Bytes(document, SessionJson.Default.SessionDocument);
-        await PutAsync(ObjectKind.SessionOpen, RepositoryLayout.SessionOpen(Id), json, cancellationToken);
-        if (_repository.Storage.Capabilities.ListingLag > TimeSpan.Zero)
-        {
-            await Task.Delay(2 * _repository.Storage.Capabilities.ListingLag, _time, cancellationToken);
-        }
-
-        _beats = _time.CreateTimer(_ => Beat(), null, BeatEvery, BeatEvery);
+        SessionDocument document = LiveSession.Describe(_options.Purpose, _options.Hostname, _options.Username, _options.ProgramVersion, _time);
+        _life = await LiveSession.OpenAsync(
+            _repository, Id, document, _time, bytes => Interlocked.Add(ref _objectBytes, bytes), cancellationToken);
     }
 
-    // async void is what a timer wants; a beat that fails is not fatal: the session may be fenced then, and its commit finds out.
-    private void Beat() => _ = BeatAsync();
+    // Without conditional put a fence is an object of its own. It is looked for after the snapshot is there, and again after the confirmation
+    // is: a collector puts the fence, then looks for the confirmation, so at least one of the two sees what the other put.
+    private async Task ConfirmAsync(CancellationToken cancellationToken)
+    {
+        await RequireNoFenceAsync(cancellationToken);
+        await PutAsync(ObjectKind.Annotation, RepositoryLayout.Confirmation(Id), ReadOnlyMemory<byte>.Empty, cancellationToken);
+        await RequireNoFenceAsync(cancellationToken);
+    }
 
-    private async Task BeatAsync()
+    private async Task RequireNoFenceAsync(CancellationToken cancellationToken)
+    {
+        await _repository.WaitForListingsAsync(_time, cancellationToken);
+        if (await _repository.Storage.StatAsync(RepositoryLayout.Fence(Id), cancellationToken) is not null)
+        {
+            throw Fenced();
+        }
+    }
+
+    // The end tells collectors and forget that no retry of the commit is under way. The snapshot counts without it, too.
+    private async Task EndAfterCommitAsync()
     {
         try
         {
-            int number = Interlocked.Increment(ref _beatSequence);
-            await PutAsync(ObjectKind.SessionBeat, RepositoryLayout.SessionBeat(Id, number), ReadOnlyMemory<byte>.Empty, CancellationToken.None);
+            await EndAsync(CancellationToken.None);
         }
         catch (StorageException)
         {
-            // The next beat tries again; if none gets through the session is fenced and its commit refused.
+            // Without its end the session looks as if it might still be at work: maintenance will look after that.
         }
     }
 
-    private void StopBeats()
+    private async Task EndIfCertainAsync()
     {
-        _beats?.Dispose();
-        _beats = null;
+        if (_life is { } life)
+        {
+            _life = null;
+            if (_isCommitting || _isUncertain)
+            {
+                await life.DisposeAsync();
+                return;
+            }
+
+            try
+            {
+                await life.EndAsync(CancellationToken.None);
+            }
+            catch (StorageException)
+            {
+                // As for a killed process: the next collector finds out.
+            }
+        }
     }
 
     private long TargetSize(PackKind kind) => kind == PackKind.Data ? _options.PackSize : Math.Min(_options.PackSize, 16L << 20);
@@ -291,7 +308,7 @@ public sealed class UploadSession : IAsyncDisposable
     private async Task PackStoredAsync(OpenPack pack, PackId id)
     {
         StorageKey key = RepositoryLayout.Pack(pack.Head.Kind, id);
-        await _repository.Storage.PutAsync(key, StorageContent.FromFile(pack.Path), CancellationToken.None);
+        await AnsweredAsync(_repository.Storage.PutAsync(key, StorageContent.FromFile(pack.Path), CancellationToken.None));
         _storedPacks.Add((id, pack.Head.Kind));
         await _indexGate.WaitAsync();
         try
@@ -342,8 +359,22 @@ public sealed class UploadSession : IAsyncDisposable
     private async Task<PutOutcome> PutAsync(ObjectKind kind, StorageKey key, ReadOnlyMemory<byte> plain, CancellationToken cancellationToken)
     {
         byte[] bytes = SealedObject.Seal(Keys, kind, key, plain.Span);
-        PutOutcome outcome = await _repository.Storage.PutAsync(key, StorageContent.FromBytes(bytes), cancellationToken);
+        PutOutcome outcome = await AnsweredAsync(_repository.Storage.PutAsync(key, StorageContent.FromBytes(bytes), cancellationToken));
         Interlocked.Add(ref _objectBytes, bytes.Length);
         return outcome;
+    }
+
+    // A put that failed may have had its effect, or may have it yet; a session that cannot tell must not say that it is over.
+    private async Task<PutOutcome> AnsweredAsync(ValueTask<PutOutcome> put)
+    {
+        try
+        {
+            return await put;
+        }
+        catch
+        {
+            _isUncertain = true;
+            throw;
+        }
     }
 }
