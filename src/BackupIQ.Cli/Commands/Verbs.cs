@@ -23,6 +23,7 @@ internal static class Verbs
         (["hold"], static () => new HoldCommand()),
         (["pin"], static () => new PinCommand()),
         (["check"], static () => new CheckCommand()),
+        (["prune"], static () => new PruneCommand()),
         (["key"], static () => KeyCommand.Create()),
         (["config"], static () => ConfigCommand.Create()),
         (["doctor"], static () => new DoctorCommand()),

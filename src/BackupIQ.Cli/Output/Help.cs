@@ -25,7 +25,7 @@ internal static class Help
         Keep:      forget, undelete, retention, tag, hold, pin
         Restore:   restore, dump
         Verify:    check
-        Manage:    key, config, doctor, bench, completion, version
+        Manage:    prune, key, config, doctor, bench, completion, version
 
         --repo URL       the repository (or BACKUPIQ_REPO, or the configuration file)
         --password-file F, --key-file F          what opens it; else you are asked

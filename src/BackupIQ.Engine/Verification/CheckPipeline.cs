@@ -35,7 +35,7 @@ internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options,
     /// <summary>Follows everything that the roots lead to and that was not followed before.</summary>
     public async Task<(bool Damage, bool Missing)> FollowAsync(IEnumerable<GraphItem> roots, CancellationToken cancellationToken)
     {
-        GraphQueue queue = new(_workers);
+        GraphQueue<GraphItem> queue = new(_workers);
         queue.Give(roots);
         using CancellationTokenRegistration stop = cancellationToken.Register(queue.End);
         Task<(bool Damage, bool Missing)>[] tasks = new Task<(bool, bool)>[_workers];
@@ -75,7 +75,7 @@ internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options,
         }
     }
 
-    private (bool Damage, bool Missing) Work(GraphQueue queue, CancellationToken cancellationToken)
+    private (bool Damage, bool Missing) Work(GraphQueue<GraphItem> queue, CancellationToken cancellationToken)
     {
         try
         {

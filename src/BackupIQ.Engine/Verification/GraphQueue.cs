@@ -4,9 +4,10 @@ namespace BackupIQ.Engine.Verification;
 /// Shares a depth-first walk among workers: each keeps a stack of its own, so that neighbours stay together, and gives some away when
 /// another has nothing to do. The walk is over when all of them wait.
 /// </summary>
-internal sealed class GraphQueue(int workers)
+internal sealed class GraphQueue<T>(int workers)
+    where T : struct
 {
-    private readonly Stack<GraphItem> _shared = new();
+    private readonly Stack<T> _shared = new();
     private readonly object _gate = new();
     private int _waiting;
     private bool _isOver;
@@ -15,11 +16,11 @@ internal sealed class GraphQueue(int workers)
     public bool IsHungry => Volatile.Read(ref _waiting) > 0;
 
     /// <summary>Adds items; the last one is taken first.</summary>
-    public void Give(IEnumerable<GraphItem> items)
+    public void Give(IEnumerable<T> items)
     {
         lock (_gate)
         {
-            foreach (GraphItem item in items)
+            foreach (T item in items)
             {
                 _shared.Push(item);
             }
@@ -29,7 +30,7 @@ internal sealed class GraphQueue(int workers)
     }
 
     /// <summary>Takes an item; blocks while others may still give some; false when the walk is over.</summary>
-    public bool Take(out GraphItem item)
+    public bool Take(out T item)
     {
         lock (_gate)
         {

@@ -34,6 +34,14 @@ internal sealed record PackHead(PackKind Kind, SessionId Session, ushort Worker,
         }
     }
 
+    /// <summary>Reads who wrote a pack from its first <see cref="FixedSize"/> bytes; false when these are not a pack's.</summary>
+    public static bool TryReadSession(ReadOnlySpan<byte> bytes, out SessionId session)
+    {
+        bool isPack = bytes.Length >= FixedSize && bytes[..4].SequenceEqual(Magic) && bytes[4] == 1;
+        session = isPack ? SessionId.Read(bytes[8..]) : default;
+        return isPack;
+    }
+
     /// <summary>Reads a head from the first bytes of a pack; false when these are not one.</summary>
     public static bool TryRead(ReadOnlySpan<byte> bytes, out PackHead head)
     {

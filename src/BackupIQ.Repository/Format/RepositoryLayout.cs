@@ -125,6 +125,14 @@ public static class RepositoryLayout
     public static StorageKey Partial(SessionId session, int number) =>
         new($"{PartialSnapshotPrefix}{session}.{NotNegative(number)}");
 
+    /// <summary>The number of a partial snapshot among those of its session; -1 for other names.</summary>
+    public static int PartialNumber(string name)
+    {
+        int dot = name.LastIndexOf('.');
+        return name.StartsWith(PartialSnapshotPrefix, StringComparison.Ordinal) && dot > 0 &&
+            int.TryParse(name.AsSpan(dot + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : -1;
+    }
+
     /// <summary>All that is said about one snapshot.</summary>
     public static string Annotations(SessionId snapshot) => $"{AnnotationPrefix}{snapshot}/";
 

@@ -20,13 +20,18 @@ internal sealed class OpenPack : IDisposable
     private readonly SaltRow _salt;
     private uint _nextCounter;
 
-    public OpenPack(RepositoryKeys keys, PackKind kind, SessionId session, ushort worker, string path, long startedAt)
+    /// <summary>
+    /// Begins a pack. <paramref name="foreignSalts"/> are those of frames that will be moved here as they are, in the order of their rows, from
+    /// row 1 on; nothing new is sealed under them.
+    /// </summary>
+    public OpenPack(
+        RepositoryKeys keys, PackKind kind, SessionId session, ushort worker, string path, long startedAt, IReadOnlyList<SaltRow>? foreignSalts = null)
     {
         _keys = keys;
         _salt = SaltRow.New(keys);
         Path = path;
         StartedAt = startedAt;
-        Head = new PackHead(kind, session, worker, [_salt]);
+        Head = new PackHead(kind, session, worker, [_salt, .. foreignSalts ?? []]);
         Contents = new PackContents(kind, session, worker);
         _file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete);
         byte[] head = new byte[Head.Size];
@@ -64,7 +69,7 @@ internal sealed class OpenPack : IDisposable
     public void Return(FrameCipher cipher) => _ciphers.Add(cipher);
 
     /// <summary>Appends a sealed frame and lists it. One at a time.</summary>
-    public void Append(ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, List<ChunkEntry> chunks)
+    public void Append(ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, IReadOnlyList<ChunkEntry> chunks)
     {
         Contents.Frames.Add(frame with { Offset = checked((uint)Length) });
         Contents.Chunks.AddRange(chunks);

@@ -65,6 +65,7 @@ public sealed class LiveSession : IAsyncDisposable
     {
         Purpose = purpose,
         Hostname = hostname,
+        MachineName = Environment.MachineName,
         Username = username,
         ProcessId = Environment.ProcessId,
         ProcessStarted = ProcessIdentity.OwnStart,

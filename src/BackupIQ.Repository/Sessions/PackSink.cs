@@ -78,6 +78,50 @@ internal sealed class PackSink(
         Release(pack);
     }
 
+    /// <summary>
+    /// Begins a pack that its caller fills alone, with frames that come from elsewhere; follow with <see cref="StoreAsideAsync"/> or
+    /// <see cref="Discard"/>.
+    /// </summary>
+    public OpenPack BeginAside(PackKind kind, IReadOnlyList<SaltRow> foreignSalts)
+    {
+        ThrowIfFailed();
+        lock (_gate)
+        {
+            return Begin(kind, foreignSalts);
+        }
+    }
+
+    /// <summary>Appends a frame that was sealed elsewhere, under the salt of its row.</summary>
+    public void AppendAside(OpenPack pack, ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, IReadOnlyList<ChunkEntry> chunks)
+    {
+        upload.Take(sealedFrame.Length);
+        try
+        {
+            pack.Append(sealedFrame, frame, chunks);
+        }
+        catch (IOException e)
+        {
+            throw SpoolFault.Translate(e, pack.Path);
+        }
+
+        Interlocked.Add(ref _bytesWritten, sealedFrame.Length);
+    }
+
+    /// <summary>Makes such a pack durable and hands it on.</summary>
+    public async Task StoreAsideAsync(OpenPack pack)
+    {
+        await _slots.WaitAsync(_failed.Token);
+        await StoreAsync(pack);
+        ThrowIfFailed();
+    }
+
+    /// <summary>Drops what is left of such a pack; one that was stored is gone from here already.</summary>
+    public static void Discard(OpenPack pack)
+    {
+        pack.Dispose();
+        File.Delete(pack.Path);
+    }
+
     /// <summary>Gives a reservation back without a frame: the counter stays unused.</summary>
     public void Abandon(OpenPack pack) => Release(pack);
 
@@ -145,12 +189,12 @@ internal sealed class PackSink(
         }
     }
 
-    private OpenPack Begin(PackKind kind)
+    private OpenPack Begin(PackKind kind, IReadOnlyList<SaltRow>? foreignSalts = null)
     {
         string path = Path.Combine(spool, $"{session}.{_sequence++}.pack");
         try
         {
-            return new OpenPack(keys, kind, session, 0, path, Now());
+            return new OpenPack(keys, kind, session, 0, path, Now(), foreignSalts);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -27,9 +27,9 @@ internal static class ProcessIdentity
     /// Whether the process that opened a session is certainly gone: it ran on this machine, which was booted since, or whose kernel has no
     /// such process now. A host name alone proves nothing, for containers and clones share names.
     /// </summary>
-    public static bool IsGone(SessionDocument session, string hostname)
+    public static bool IsGone(SessionDocument session)
     {
-        if (session.Hostname != hostname || session.BootId.Length == 0 || BootId.Length == 0)
+        if (session.MachineName != Environment.MachineName || session.BootId.Length == 0 || BootId.Length == 0)
         {
             return false;
         }

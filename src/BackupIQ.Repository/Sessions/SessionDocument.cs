@@ -9,7 +9,11 @@ public sealed record SessionDocument
     /// <summary>What the session does: one of <see cref="SessionPurpose"/>, or what another version names so.</summary>
     public required string Purpose { get; init; }
 
+    /// <summary>The host for which it works: that of the snapshot, which may be another's name than this machine's.</summary>
     public required string Hostname { get; init; }
+
+    /// <summary>The machine on which its process runs.</summary>
+    public string MachineName { get; init; } = "";
 
     public string Username { get; init; } = "";
 

@@ -13,7 +13,7 @@ internal static class SessionSweep
     private static readonly TimeSpan Unjudged = TimeSpan.FromDays(1);
 
     public static async Task RunAsync(
-        BackupRepository repository, string spool, string hostname, TimeProvider time, CancellationToken cancellationToken)
+        BackupRepository repository, string spool, TimeProvider time, CancellationToken cancellationToken)
     {
         Dictionary<SessionId, bool> dead = [];
         foreach (string path in Directory.EnumerateFiles(spool))
@@ -26,7 +26,7 @@ internal static class SessionSweep
 
             if (!dead.TryGetValue(session, out bool isDead))
             {
-                isDead = await IsDeadAsync(repository, session, hostname, cancellationToken);
+                isDead = await IsDeadAsync(repository, session, cancellationToken);
                 dead.Add(session, isDead);
             }
 
@@ -37,14 +37,13 @@ internal static class SessionSweep
         }
     }
 
-    private static async Task<bool> IsDeadAsync(
-        BackupRepository repository, SessionId session, string hostname, CancellationToken cancellationToken)
+    private static async Task<bool> IsDeadAsync(BackupRepository repository, SessionId session, CancellationToken cancellationToken)
     {
         try
         {
             byte[] json = await repository.ReadObjectAsync(ObjectKind.SessionOpen, RepositoryLayout.SessionOpen(session), cancellationToken);
             SessionDocument? document = JsonSerializer.Deserialize(json, SessionJson.Default.SessionDocument);
-            return document is not null && ProcessIdentity.IsGone(document, hostname);
+            return document is not null && ProcessIdentity.IsGone(document);
         }
         catch (Exception e) when (e is BackupIQException or JsonException)
         {

@@ -19,12 +19,14 @@ public sealed record SnapshotObject(SessionId Session, string Name, byte[]? Docu
 /// <summary>Reads the snapshots that count, by the rules of docs/format.md, Sessions.</summary>
 public static class SnapshotObjects
 {
+    private static readonly HashSet<SessionId> EmptySet = [];
+
     /// <summary>
     /// All complete snapshots, or all partial ones, in no particular order. A name that a fence holds is no snapshot; on storage without
     /// conditional put a snapshot counts once it is confirmed.
     /// </summary>
     public static IAsyncEnumerable<SnapshotObject> ReadAllAsync(BackupRepository repository, bool partial, CancellationToken cancellationToken) =>
-        ReadAsync(repository, partial, needsConfirmation: !partial && !repository.Storage.Capabilities.ConditionalPut, cancellationToken);
+        ReadAsync(repository, partial, needsConfirmation: !partial && !repository.Storage.Capabilities.ConditionalPut, EmptySet, cancellationToken);
 
     /// <summary>
     /// Every snapshot that a collector takes as a root, in no particular order: all that stand under <c>s/</c> and are no fence, forgotten or
@@ -33,7 +35,12 @@ public static class SnapshotObjects
     /// are roots by rules of their own (docs/format.md, Sessions): <see cref="ReadAllAsync"/> reads them.
     /// </summary>
     public static IAsyncEnumerable<SnapshotObject> ReadRootsAsync(BackupRepository repository, CancellationToken cancellationToken) =>
-        ReadAsync(repository, partial: false, needsConfirmation: false, cancellationToken);
+        ReadRootsAsync(repository, EmptySet, cancellationToken);
+
+    /// <summary>The same without those that are <paramref name="known"/>.</summary>
+    internal static IAsyncEnumerable<SnapshotObject> ReadRootsAsync(
+        BackupRepository repository, IReadOnlySet<SessionId> known, CancellationToken cancellationToken) =>
+        ReadAsync(repository, partial: false, needsConfirmation: false, known, cancellationToken);
 
     /// <summary>Whether a snapshot is stored, damaged or not. A fence is none.</summary>
     public static async Task<bool> ExistsAsync(BackupRepository repository, SessionId session, CancellationToken cancellationToken) =>
@@ -103,14 +110,18 @@ public static class SnapshotObjects
     }
 
     private static async IAsyncEnumerable<SnapshotObject> ReadAsync(
-        BackupRepository repository, bool partial, bool needsConfirmation, [EnumeratorCancellation] CancellationToken cancellationToken)
+        BackupRepository repository,
+        bool partial,
+        bool needsConfirmation,
+        IReadOnlySet<SessionId> known,
+        [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         string prefix = partial ? RepositoryLayout.PartialSnapshotPrefix : RepositoryLayout.SnapshotPrefix;
         List<(StoredObject Stored, SessionId Session)> found = [];
         await foreach (StoredObject stored in repository.Storage.ListAsync(prefix, cancellationToken))
         {
             ReadOnlySpan<char> name = stored.Key.Value.AsSpan(prefix.Length);
-            if (name.Length >= 2 * SessionId.Size && SessionId.TryParse(name[..(2 * SessionId.Size)], out SessionId session))
+            if (name.Length >= 2 * SessionId.Size && SessionId.TryParse(name[..(2 * SessionId.Size)], out SessionId session) && !known.Contains(session))
             {
                 found.Add((stored, session));
             }

@@ -25,6 +25,7 @@ public sealed class UploadSession : IAsyncDisposable
     private readonly Lock _pendingGate = new();
     private readonly SemaphoreSlim _indexGate = new(1);
     private readonly ConcurrentBag<(PackId Id, PackKind Kind)> _storedPacks = [];
+    private readonly ConcurrentQueue<StorageKey> _segments = [];
     private readonly List<PackContents> _unindexed = [];
     private IndexSegmentBuilder _segment = new();
     private readonly string _spool;
@@ -81,6 +82,9 @@ public sealed class UploadSession : IAsyncDisposable
     /// <summary>The packs that this session made durable.</summary>
     public IReadOnlyCollection<(PackId Id, PackKind Kind)> StoredPacks => _storedPacks;
 
+    /// <summary>The index segments that this session made durable.</summary>
+    internal IReadOnlyCollection<StorageKey> Segments => _segments;
+
     /// <summary>Whether nothing is really stored.</summary>
     public bool IsDryRun => _options.DryRun;
 
@@ -99,12 +103,32 @@ public sealed class UploadSession : IAsyncDisposable
             if (!options.DryRun)
             {
                 await session.AnnounceAsync(cancellationToken);
-                await SessionSweep.RunAsync(repository, session._spool, options.Hostname, time, cancellationToken);
+                await SessionSweep.RunAsync(repository, session._spool, time, cancellationToken);
             }
 
             IndexLoad load = await IndexLoader.LoadAsync(repository, cacheFolder, cancellationToken);
             session.Index = load.Index;
             session.Findings = load.Findings;
+            return session;
+        }
+        catch
+        {
+            await session.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Announces a session that does not ask what the repository has: for those who know it better. Only what the session itself has stored
+    /// is not stored again.
+    /// </summary>
+    internal static async Task<UploadSession> OpenWithoutIndexAsync(
+        BackupRepository repository, UploadOptions options, TimeProvider time, CancellationToken cancellationToken)
+    {
+        UploadSession session = new(repository, options, time) { Index = new ChunkIndex(null) };
+        try
+        {
+            await session.AnnounceAsync(cancellationToken);
             return session;
         }
         catch
@@ -239,6 +263,31 @@ public sealed class UploadSession : IAsyncDisposable
         }
     }
 
+    /// <summary>Whether somebody else took this session for dead.</summary>
+    internal async Task<bool> IsGivenUpAsync(CancellationToken cancellationToken) =>
+        _life is { } life && await life.IsGivenUpAsync(cancellationToken);
+
+    /// <summary>Puts an index segment that its caller has built, given the running number that it gets.</summary>
+    internal async Task<StorageKey> PutSegmentAsync(int level, Func<ulong, byte[]> build, CancellationToken cancellationToken)
+    {
+        await _indexGate.WaitAsync(cancellationToken);
+        try
+        {
+            int sequence = _segmentSequence++;
+            StorageKey key = RepositoryLayout.Index(Id, level, sequence);
+            await PutAsync(ObjectKind.Index, key, build((ulong)sequence), CancellationToken.None);
+            _segments.Enqueue(key);
+            return key;
+        }
+        finally
+        {
+            _indexGate.Release();
+        }
+    }
+
+    /// <summary>Bytes of a pack of this kind to aim at.</summary>
+    internal long TargetSize(PackKind kind) => kind == PackKind.Data ? _options.PackSize : Math.Min(_options.PackSize, 16L << 20);
+
     private static BackupIQException Fenced() =>
         new(ErrorCodes.SessionFenced, "This run was silent for so long that maintenance took it for dead, so its snapshot does not count.");
 
@@ -302,8 +351,6 @@ public sealed class UploadSession : IAsyncDisposable
         }
     }
 
-    private long TargetSize(PackKind kind) => kind == PackKind.Data ? _options.PackSize : Math.Min(_options.PackSize, 16L << 20);
-
     // Runs on a closing task of the sink: the pack is finished, now it becomes durable, then known.
     private async Task PackStoredAsync(OpenPack pack, PackId id)
     {
@@ -339,6 +386,7 @@ public sealed class UploadSession : IAsyncDisposable
         byte[] plain = _segment.Build(Id, 0, (ulong)sequence);
         StorageKey key = RepositoryLayout.Index(Id, 0, sequence);
         await PutAsync(ObjectKind.Index, key, plain, CancellationToken.None);
+        _segments.Enqueue(key);
         Index.Add([key.Value], plain);
         lock (_pendingGate)
         {

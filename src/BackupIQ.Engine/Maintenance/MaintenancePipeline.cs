@@ -1,0 +1,148 @@
+using BackupIQ.Engine.Verification;
+using BackupIQ.Repository.Maintenance.Collection;
+
+namespace BackupIQ.Engine.Maintenance;
+
+/// <summary>All workers of maintenance: the same number for following graphs, rewriting, marking and deleting, one stage after the other.</summary>
+internal sealed class MaintenancePipeline(Collector collector, PruneOptions options, PruneProgress progress)
+{
+    // A worker holds opened frames, two frames that are being filled, and what it reads.
+    private const long PerWorker = 24 << 20;
+
+    // Requests that carry next to nothing: as many at once as a store far away takes well.
+    private const int SmallRequests = 16;
+
+    private readonly int _workers = (int)Math.Clamp(
+        Math.Min(options.Concurrency > 0 ? options.Concurrency : Environment.ProcessorCount, options.MemoryBudget / PerWorker), 1, 64);
+
+    /// <summary>Follows everything that the roots lead to and that was not followed before.</summary>
+    public async Task FollowAsync(IReadOnlyCollection<ReachedChunk> roots, bool isHint, CancellationToken cancellationToken)
+    {
+        if (roots.Count == 0)
+        {
+            return;
+        }
+
+        GraphQueue<ReachedChunk> queue = new(_workers);
+        queue.Give(roots);
+        using CancellationTokenRegistration stop = cancellationToken.Register(queue.End);
+        Task[] tasks = new Task[_workers];
+        for (int i = 0; i < tasks.Length; i++)
+        {
+            tasks[i] = Task.Factory.StartNew(
+                () => Work(queue, isHint, cancellationToken), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        }
+
+        await Task.WhenAll(tasks);
+        cancellationToken.ThrowIfCancellationRequested();
+    }
+
+    /// <summary>Copies what is live out of packs; it is durable when this returns.</summary>
+    public async Task RewriteAsync(IReadOnlyList<PlannedPack> packs, CancellationToken cancellationToken)
+    {
+        if (packs.Count == 0)
+        {
+            return;
+        }
+
+        progress.Begin("rewrite", packs.Count, packs.Sum(static p => p.Size));
+        Stack<PackRewriter> free = new();
+        List<PackRewriter> all = [];
+        try
+        {
+            await Parallel.ForEachAsync(packs, Parallelism(_workers, cancellationToken), async (pack, ct) =>
+            {
+                PackRewriter rewriter = Borrow(free, all);
+                await rewriter.RewriteAsync(pack.Pack, pack.Fate, ct);
+                lock (free)
+                {
+                    free.Push(rewriter);
+                }
+
+                progress.PackDone(pack.Size);
+            });
+            all.ForEach(static r => r.Flush());
+            await collector.FlushAsync(cancellationToken);
+        }
+        finally
+        {
+            all.ForEach(static r => r.Dispose());
+        }
+    }
+
+    /// <summary>Marks packs.</summary>
+    public async Task MarkAsync(IReadOnlyList<PlannedPack> packs, CancellationToken cancellationToken)
+    {
+        progress.Begin("mark", packs.Count, 0);
+        await Parallel.ForEachAsync(packs, Parallelism(SmallRequests, cancellationToken), async (pack, ct) =>
+        {
+            await collector.MarkAsync(pack.Pack, pack.Reason, ct);
+            progress.PackDone(0);
+        });
+    }
+
+    /// <summary>Deletes condemned packs.</summary>
+    public async Task DeleteAsync(IReadOnlyList<CollectedPack> packs, CancellationToken cancellationToken)
+    {
+        progress.Begin("delete", packs.Count, packs.Sum(static p => p.Size));
+        await Parallel.ForEachAsync(packs, Parallelism(SmallRequests, cancellationToken), async (pack, ct) =>
+        {
+            long size = pack.Size;
+            await collector.DeleteAsync(pack, ct);
+            progress.PackDone(size);
+        });
+    }
+
+    private ParallelOptions Parallelism(int most, CancellationToken cancellationToken) =>
+        new() { MaxDegreeOfParallelism = options.Concurrency > 0 ? Math.Min(most, options.Concurrency) : most, CancellationToken = cancellationToken };
+
+    private PackRewriter Borrow(Stack<PackRewriter> free, List<PackRewriter> all)
+    {
+        lock (free)
+        {
+            if (free.TryPop(out PackRewriter? rewriter))
+            {
+                return rewriter;
+            }
+
+            rewriter = collector.CreateRewriter();
+            all.Add(rewriter);
+            return rewriter;
+        }
+    }
+
+    private void Work(GraphQueue<ReachedChunk> queue, bool isHint, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using ReachabilityWorker worker = new(collector, isHint);
+            List<ReachedChunk> own = [];
+            while (queue.Take(out ReachedChunk item))
+            {
+                own.Add(item);
+                while (own.Count > 0)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    ReachedChunk next = own[^1];
+                    own.RemoveAt(own.Count - 1);
+                    List<ReachedChunk> children = worker.Follow(next, cancellationToken);
+                    progress.DirectoryDone();
+                    children.Reverse();
+                    own.AddRange(children);
+                    if (own.Count > 1 && queue.IsHungry)
+                    {
+                        // The oldest lead to most.
+                        int given = own.Count / 2;
+                        queue.Give(own.GetRange(0, given));
+                        own.RemoveRange(0, given);
+                    }
+                }
+            }
+        }
+        catch
+        {
+            queue.End();
+            throw;
+        }
+    }
+}

@@ -1,0 +1,154 @@
+using BackupIQ.Repository.Compression;
+using BackupIQ.Repository.Crypto;
+using BackupIQ.Repository.Format;
+using BackupIQ.Repository.Packs;
+using BackupIQ.Repository.Sessions;
+
+namespace BackupIQ.Repository.Maintenance.Collection;
+
+/// <summary>
+/// Copies what is live out of packs, one after the other: frames that move as they are go to the <see cref="FrameMover"/>, of others the
+/// live chunks are put into new frames. Everything is opened and compared with its id on the way, so that no damage is carried over under a
+/// new name. Not thread-safe; each worker has its own.
+/// </summary>
+public sealed class PackRewriter : IDisposable
+{
+    private readonly BackupRepository _repository;
+    private readonly FrameMover _mover;
+    private readonly FrameOpener _opener;
+    private readonly FrameWriter _data;
+    private readonly FrameWriter _metadata;
+    private byte[] _stored = [];
+    private byte[] _plain = [];
+
+    internal PackRewriter(BackupRepository repository, UploadSession session, FrameMover mover)
+    {
+        _repository = repository;
+        _mover = mover;
+        _opener = new FrameOpener(repository.Keys);
+        _data = session.CreateWriter(PackKind.Data);
+        _metadata = session.CreateWriter(PackKind.Metadata);
+    }
+
+    /// <summary>Copies what is live out of a pack. It is durable after the collector's flush.</summary>
+    /// <exception cref="CorruptDataException">The pack is not what the index says of it: nothing must be deleted then.</exception>
+    public async Task RewriteAsync(CollectedPack pack, PackFate fate, CancellationToken cancellationToken)
+    {
+        (PackHead head, PackContents contents) = await ReadContentsAsync(pack, cancellationToken);
+        PackPlan plan = PackPlan.Of(head, contents);
+        for (int f = 0; f < plan.Frames.Count; f++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            uint live = LiveIn(pack, plan, f);
+            if (live == 0)
+            {
+                continue;
+            }
+
+            FrameEntry frame = plan.Frames[f];
+            if (live >= frame.PlainLength || (fate == PackFate.Rewrite && CollectionIndex.MovesWhole(frame, live)))
+            {
+                await _mover.AddAsync(new MovedFrame(pack, frame, head.Salts[frame.SaltRow], ChunksOf(plan, f)), cancellationToken);
+            }
+            else
+            {
+                await RebuildAsync(pack, plan, f, cancellationToken);
+            }
+        }
+    }
+
+    /// <summary>Ends the frames that are being filled.</summary>
+    public void Flush()
+    {
+        _data.Flush();
+        _metadata.Flush();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _opener.Dispose();
+        _data.Dispose();
+        _metadata.Dispose();
+    }
+
+    private static uint LiveIn(CollectedPack pack, PackPlan plan, int frame)
+    {
+        uint live = 0;
+        for (int c = plan.FirstChunk[frame]; c < plan.FirstChunk[frame + 1]; c++)
+        {
+            live += CollectionIndex.IsLive(pack, frame, plan.Chunks[c]) ? plan.Chunks[c].Length : 0;
+        }
+
+        return live;
+    }
+
+    private static ChunkEntry[] ChunksOf(PackPlan plan, int frame)
+    {
+        ChunkEntry[] chunks = new ChunkEntry[plan.FirstChunk[frame + 1] - plan.FirstChunk[frame]];
+        for (int c = 0; c < chunks.Length; c++)
+        {
+            PlannedChunk chunk = plan.Chunks[plan.FirstChunk[frame] + c];
+            chunks[c] = new ChunkEntry(chunk.Id, chunk.Length);
+        }
+
+        return chunks;
+    }
+
+    // The contents table has the whole ids; frame by frame it must say what the index says.
+    private async Task<(PackHead Head, PackContents Contents)> ReadContentsAsync(CollectedPack pack, CancellationToken cancellationToken)
+    {
+        (PackHead head, PackContents contents) = await PackReader.ReadContentsAsync(_repository, pack.Kind, pack.Id, pack.Size, cancellationToken);
+        IndexTier tier = pack.Tier!;
+        bool isSame = contents.Frames.Count == tier.Frames.Count(pack.Number);
+        for (int f = 0; isSame && f < contents.Frames.Count; f++)
+        {
+            isSame = tier.Run.FrameAt(tier.Frames.First(pack.Number) + (uint)f, out _) == contents.Frames[f];
+        }
+
+        return isSame ? (head, contents) : throw new CorruptDataException($"Pack {pack.Id} does not hold what the index says of it.");
+    }
+
+    private async Task RebuildAsync(CollectedPack pack, PackPlan plan, int number, CancellationToken cancellationToken)
+    {
+        FrameEntry frame = plan.Frames[number];
+        Memory<byte> plain = await OpenAsync(pack, frame, plan.Salts[frame.SaltRow], cancellationToken);
+        FrameWriter writer = pack.Kind == PackKind.Data ? _data : _metadata;
+        for (int c = plan.FirstChunk[number]; c < plan.FirstChunk[number + 1]; c++)
+        {
+            PlannedChunk chunk = plan.Chunks[c];
+            if (!CollectionIndex.IsLive(pack, number, chunk))
+            {
+                continue;
+            }
+
+            ReadOnlySpan<byte> bytes = plain.Span.Slice((int)chunk.Offset, (int)chunk.Length);
+            ContentHint hint = frame.Codec == Codec.None ? ContentHint.Incompressible : ContentHint.Unknown;
+            if (writer.Write(bytes, hint) != chunk.Id)
+            {
+                throw Damaged(pack, chunk.Id);
+            }
+        }
+    }
+
+    private async Task<Memory<byte>> OpenAsync(CollectedPack pack, FrameEntry frame, SaltRow salt, CancellationToken cancellationToken)
+    {
+        Memory<byte> stored = await FrameMover.ReadAsync(_repository, pack, frame, Room(ref _stored, frame.StoredLength), cancellationToken);
+        Memory<byte> plain = Room(ref _plain, frame.PlainLength).AsMemory(0, (int)frame.PlainLength);
+        _opener.Open(FrameMover.Reference(pack, frame, salt), stored.Span, plain.Span);
+        return plain;
+    }
+
+    private static CorruptDataException Damaged(CollectedPack pack, ChunkId chunk) =>
+        new($"Pack {pack.Id} is damaged: chunk {chunk} has other bytes.");
+
+    internal static byte[] Room(ref byte[] buffer, uint length)
+    {
+        if (buffer.Length < length)
+        {
+            buffer = GC.AllocateUninitializedArray<byte>((int)Math.Max(length, 1 << 20));
+        }
+
+        return buffer;
+    }
+}

@@ -1,0 +1,291 @@
+using System.Text.Json;
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Format;
+using BackupIQ.Repository.Sessions;
+using BackupIQ.Storage;
+
+namespace BackupIQ.Repository.Maintenance.Collection;
+
+/// <summary>A session for which a collector waits.</summary>
+/// <param name="Session">Its id.</param>
+/// <param name="Purpose">What it does.</param>
+/// <param name="Hostname">Where; empty when it cannot be told.</param>
+/// <param name="Opened">When it began, by its own clock.</param>
+/// <param name="Silence">How long its beat has not changed, by this machine's clock.</param>
+public sealed record AwaitedSession(SessionId Session, string Purpose, string Hostname, DateTimeOffset? Opened, TimeSpan Silence);
+
+/// <summary>
+/// Looks after other sessions for a collector: each is asked for by name, not by a listing; a lease is judged by this machine's own monotonic
+/// clock. To fence a session that lives costs it its run and never data, so nothing here has to be right about who lives.
+/// </summary>
+internal sealed class SessionWatch(BackupRepository repository, SessionId own, CollectorOptions options, TimeProvider time)
+{
+    private readonly Dictionary<SessionId, SessionDocument?> _documents = [];
+
+    /// <summary>What became of a session, by objects that are read by name.</summary>
+    public async Task<SessionState> LookAsync(SessionId session, CancellationToken cancellationToken)
+    {
+        IStorageBackend storage = repository.Storage;
+        if (await storage.StatAsync(RepositoryLayout.SessionEnd(session), cancellationToken) is not null)
+        {
+            return SessionState.Ended;
+        }
+
+        if (await storage.StatAsync(RepositoryLayout.Fence(session), cancellationToken) is not null)
+        {
+            return SessionState.Fenced;
+        }
+
+        if (!storage.Capabilities.ConditionalPut)
+        {
+            return await storage.StatAsync(RepositoryLayout.Confirmation(session), cancellationToken) is not null &&
+                await storage.StatAsync(RepositoryLayout.Snapshot(session), cancellationToken) is not null
+                    ? SessionState.Committed
+                    : SessionState.Open;
+        }
+
+        return await ReadNameAsync(session, cancellationToken);
+    }
+
+    /// <summary>
+    /// Waits until none of the sessions that are announced now can still commit something that rests on what they have seen: each has ended,
+    /// committed or been fenced. Other collectors are not waited for: what they rely on they protect by marks of their own.
+    /// </summary>
+    public async Task<Settlement> SettleAsync(Action<IReadOnlyList<AwaitedSession>> onWaiting, CancellationToken cancellationToken)
+    {
+        SessionTable table = await SessionTable.ListAsync(repository, cancellationToken);
+        Dictionary<SessionId, SessionState> met = [];
+        Dictionary<SessionId, Observation> waiting = [];
+        bool areCollectorsOver = true;
+        bool isClean = true;
+        foreach (SessionId session in table.Announced.Where(s => s != own).Order())
+        {
+            SessionState state = await LookAsync(session, cancellationToken);
+            if (state == SessionState.Fenced)
+            {
+                // Whoever fenced it may have died before it was done.
+                isClean = false;
+                state = await GiveUpAsync(session, cancellationToken);
+            }
+
+            met[session] = state;
+            if (state != SessionState.Open)
+            {
+                continue;
+            }
+
+            if (await IsCollectorAsync(session, cancellationToken))
+            {
+                isClean = false;
+                areCollectorsOver &= await TryGiveUpCollectorAsync(session, cancellationToken);
+            }
+            else
+            {
+                waiting.Add(session, new Observation(table.Sessions[session].LastBeat, time.GetTimestamp()));
+            }
+        }
+
+        await WaitAsync(waiting, met, onWaiting, cancellationToken);
+        return new Settlement(met, areCollectorsOver, isClean);
+    }
+
+    /// <summary>The other sessions that are announced and not over, as far as anybody knows. What is certainly dead is given up first.</summary>
+    public async Task<IReadOnlyList<AwaitedSession>> OpenSessionsAsync(CancellationToken cancellationToken)
+    {
+        SessionTable table = await SessionTable.ListAsync(repository, cancellationToken);
+        List<AwaitedSession> open = [];
+        foreach (SessionId session in table.Announced.Where(s => s != own).Order())
+        {
+            if (await LookAsync(session, cancellationToken) == SessionState.Open && await GiveUpIfGoneAsync(session, cancellationToken) == SessionState.Open)
+            {
+                open.Add(Describe(session, TimeSpan.Zero));
+            }
+        }
+
+        return open;
+    }
+
+    /// <summary>
+    /// Makes sure that a session whose snapshot was removed does not put it again, by a retry of its commit. False when the snapshot is there
+    /// all the same, so that snapshots have to be listed again.
+    /// </summary>
+    public async Task<bool> TryBarAsync(SessionId session, CancellationToken cancellationToken)
+    {
+        await GiveUpAsync(session, cancellationToken);
+        return await repository.Storage.StatAsync(RepositoryLayout.Snapshot(session), cancellationToken) is null ||
+            await ReadNameAsync(session, cancellationToken) != SessionState.Committed;
+    }
+
+    /// <summary>What a session says of itself; null when that cannot be read.</summary>
+    public async Task<SessionDocument?> DocumentAsync(SessionId session, CancellationToken cancellationToken)
+    {
+        if (_documents.TryGetValue(session, out SessionDocument? known))
+        {
+            return known;
+        }
+
+        SessionDocument? document = null;
+        try
+        {
+            byte[] json = await repository.ReadObjectAsync(ObjectKind.SessionOpen, RepositoryLayout.SessionOpen(session), cancellationToken);
+            document = JsonSerializer.Deserialize(json, SessionJson.Default.SessionDocument);
+        }
+        catch (Exception e) when (e is JsonException || (e is BackupIQException known2 && DamageReading.IsDamage(known2)))
+        {
+            // Whoever it is: it is waited for like any other.
+        }
+
+        _documents[session] = document;
+        return document;
+    }
+
+    private async Task WaitAsync(
+        Dictionary<SessionId, Observation> waiting,
+        Dictionary<SessionId, SessionState> met,
+        Action<IReadOnlyList<AwaitedSession>> onWaiting,
+        CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            foreach ((SessionId session, Observation seen) in waiting.ToArray())
+            {
+                SessionState state = await LookAsync(session, cancellationToken);
+                if (state == SessionState.Open)
+                {
+                    state = time.GetElapsedTime(seen.At) >= options.Lease
+                        ? await GiveUpAsync(session, cancellationToken)
+                        : await GiveUpIfGoneAsync(session, cancellationToken);
+                }
+
+                if (state != SessionState.Open)
+                {
+                    met[session] = state;
+                    waiting.Remove(session);
+                }
+            }
+
+            if (waiting.Count == 0)
+            {
+                return;
+            }
+
+            onWaiting([.. waiting.Select(w => Describe(w.Key, time.GetElapsedTime(w.Value.At)))]);
+            await Task.Delay(options.PollInterval, time, cancellationToken);
+            await ObserveBeatsAsync(waiting, cancellationToken);
+        }
+    }
+
+    private async Task ObserveBeatsAsync(Dictionary<SessionId, Observation> waiting, CancellationToken cancellationToken)
+    {
+        SessionTable table = await SessionTable.ListAsync(repository, cancellationToken);
+        foreach ((SessionId session, Observation seen) in waiting.ToArray())
+        {
+            if (table.Sessions.TryGetValue(session, out SessionObjects? objects) && objects.LastBeat > seen.Beat)
+            {
+                waiting[session] = new Observation(objects.LastBeat, time.GetTimestamp());
+            }
+        }
+    }
+
+    private AwaitedSession Describe(SessionId session, TimeSpan silence)
+    {
+        SessionDocument? document = _documents.GetValueOrDefault(session);
+        return new AwaitedSession(session, document?.Purpose ?? "", document?.Hostname ?? "", document?.Opened, silence);
+    }
+
+    private async Task<bool> IsCollectorAsync(SessionId session, CancellationToken cancellationToken) =>
+        await DocumentAsync(session, cancellationToken) is { Purpose: SessionPurpose.Prune };
+
+    // A collector is no danger to another, so it is only given up, for the sweep's sake, when it is certainly gone.
+    private async Task<bool> TryGiveUpCollectorAsync(SessionId session, CancellationToken cancellationToken) =>
+        await GiveUpIfGoneAsync(session, cancellationToken) != SessionState.Open;
+
+    private async Task<SessionState> GiveUpIfGoneAsync(SessionId session, CancellationToken cancellationToken) =>
+        await DocumentAsync(session, cancellationToken) is { } document && ProcessIdentity.IsGone(document)
+            ? await GiveUpAsync(session, cancellationToken)
+            : SessionState.Open;
+
+    private async Task<SessionState> GiveUpAsync(SessionId session, CancellationToken cancellationToken)
+    {
+        if (await DocumentAsync(session, cancellationToken) is { } document && SessionPurpose.NeverCommits(document.Purpose))
+        {
+            await PutFenceAsync(RepositoryLayout.Fence(session), cancellationToken);
+            return SessionState.Fenced;
+        }
+
+        return repository.Storage.Capabilities.ConditionalPut
+            ? await FenceByNameAsync(session, cancellationToken)
+            : await FenceAndRevokeAsync(session, cancellationToken);
+    }
+
+    // Commit and fence are put-if-absent on the same name: whoever is first wins.
+    private async Task<SessionState> FenceByNameAsync(SessionId session, CancellationToken cancellationToken) =>
+        await PutFenceAsync(RepositoryLayout.Snapshot(session), cancellationToken) == PutOutcome.Stored
+            ? SessionState.Fenced
+            : await ReadNameAsync(session, cancellationToken);
+
+    // The writer puts the confirmation, then looks for the fence; here the fence is put, then the confirmation looked for. If there is none
+    // the writer will meet the fence whatever it does, so its snapshot never counts: it goes before anything that it needs.
+    private async Task<SessionState> FenceAndRevokeAsync(SessionId session, CancellationToken cancellationToken)
+    {
+        await PutFenceAsync(RepositoryLayout.Fence(session), cancellationToken);
+        await repository.WaitForListingsAsync(time, cancellationToken);
+        if (await repository.Storage.StatAsync(RepositoryLayout.Confirmation(session), cancellationToken) is not null)
+        {
+            return SessionState.Committed;
+        }
+
+        if (!options.Switches.CountConfirmedOnly)
+        {
+            await repository.Storage.DeleteAsync(RepositoryLayout.Snapshot(session), cancellationToken);
+        }
+
+        return SessionState.Fenced;
+    }
+
+    private async Task<PutOutcome> PutFenceAsync(StorageKey key, CancellationToken cancellationToken)
+    {
+        byte[] bytes = SealedObject.Seal(repository.Keys, ObjectKind.Fence, key, []);
+        return await repository.Storage.PutAsync(key, StorageContent.FromBytes(bytes), cancellationToken);
+    }
+
+    // What stands under a snapshot's name. Bytes that cannot be read keep a commit from it as well as any.
+    private async Task<SessionState> ReadNameAsync(SessionId session, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await repository.ReadUnlessFenceAsync(ObjectKind.Snapshot, RepositoryLayout.Snapshot(session), cancellationToken) is null
+                ? SessionState.Fenced
+                : SessionState.Committed;
+        }
+        catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
+        {
+            return SessionState.Open;
+        }
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        {
+            return SessionState.Committed;
+        }
+    }
+
+    private readonly record struct Observation(long Beat, long At);
+}
+
+/// <summary>What a collector's waiting came to.</summary>
+/// <param name="Met">The sessions that were announced when it began, and what became of each.</param>
+/// <param name="AreCollectorsOver">Whether other collectors among them are over, too.</param>
+/// <param name="IsClean">
+/// Whether every session that was over when it was met had said so itself, and no collector was among the others: then nobody is left who
+/// could still name a pack that had its tombstone before.
+/// </param>
+internal sealed record Settlement(IReadOnlyDictionary<SessionId, SessionState> Met, bool AreCollectorsOver, bool IsClean)
+{
+    /// <summary>The packs that were marked, or had a tombstone, before the sessions were listed: these may go.</summary>
+    public IReadOnlySet<PackId> Marks { get; init; } = new HashSet<PackId>(0);
+
+    /// <summary>Those that had a tombstone.</summary>
+    public IReadOnlySet<PackId> Tombstones { get; init; } = new HashSet<PackId>(0);
+
+    /// <summary>The index segments that were there.</summary>
+    public IReadOnlySet<StorageKey> Segments { get; init; } = new HashSet<StorageKey>(0);
+}
