@@ -320,12 +320,15 @@ public sealed class RestoreRunnerTests : IAsyncLifetime
 
         result.ExitCode.ShouldBe(14);
         result.DamageFound.ShouldBeTrue();
-        string damaged = result.Errors.ShouldHaveSingleItem().PathText;
-        result.Errors[0].Message.ShouldContain(Path.GetFileName(pack));
-        File.Exists(Target + damaged).ShouldBeFalse();
+
+        // The last, small chunks of several files may share the frame that is damaged.
+        string[] damaged = [.. result.Errors.Select(static e => e.PathText)];
+        damaged.Length.ShouldBeInRange(1, 4);
+        result.Errors.ShouldAllBe(e => e.Message.Contains(Path.GetFileName(pack)));
+        damaged.ShouldAllBe(path => !File.Exists(Target + path));
         for (int i = 0; i < 12; i++)
         {
-            if (damaged != $"/file {i}")
+            if (!damaged.Contains($"/file {i}"))
             {
                 File.ReadAllBytes(Scratch.At($"target/file {i}")).ShouldBe(File.ReadAllBytes(Scratch.At($"source/file {i}")));
             }
