@@ -131,6 +131,10 @@ public sealed class RepositoryCheck : IDisposable
         _index.CompareBack(cancellationToken);
     }
 
+    /// <summary>Frames and chunks of packs as the index has them; packs that no segment names are left out.</summary>
+    internal Dictionary<CheckedPack, PackPlan> PlansByIndex(IEnumerable<CheckedPack> packs, CancellationToken cancellationToken) =>
+        _index.PlansOf(packs, cancellationToken);
+
     /// <summary>What is known of a chunk, and which pack has it or had it. <paramref name="length"/> -1: any.</summary>
     public ChunkFate Find(PackKind kind, in ChunkId id, long length, out CheckedPack? pack) => _index.Find(kind, id, length, out _, out pack);
 
