@@ -185,7 +185,9 @@ public sealed class RepositoryCheck : IDisposable
             }
             else if (pack.IsBroken)
             {
-                bool matters = !pack.IsUnindexed || pack.IsUsed || pack.IsNeededLost || isSomethingMissing;
+                // Marked as damaged by a repair, and nothing needs it any more: what could be read of it stands elsewhere.
+                bool isExpected = pack.IsUnindexed || pack.IsMarked;
+                bool matters = !isExpected || pack.IsUsed || pack.IsNeededLost || isSomethingMissing;
                 yield return new RepositoryDamage(
                     DamageKind.PackDamaged, matters ? DamageSeverity.Error : DamageSeverity.Warning, pack.ObjectName, string.Join("; ", pack.Problems), pack.Id);
             }

@@ -16,6 +16,9 @@ public enum MendingMeans
 
     /// <summary>Its parity.</summary>
     Parity,
+
+    /// <summary>Not to its old bytes, but what can be read of it stands in other packs now, and the next backup stores the rest again if it can.</summary>
+    Moved,
 }
 
 /// <summary>What came of mending an object.</summary>
@@ -35,17 +38,23 @@ internal sealed class ObjectMender(BackupRepository repository, ParityInventory 
     {
         StorageKey key = RepositoryLayout.Pack(kind, id);
         using WorkingCopy copy = await WorkingCopy.OfAsync(repository.Storage, key, cancellationToken);
-        PackReconstruction structure = new(repository.Keys, copy.File, kind, id);
-        structure.TryRun(indexed);
-        Mending mending = copy.Hash() == id
-            ? new Mending(MendingMeans.Structure, "its other parts and the index had what was lost")
-            : await ByParityAsync(key, copy, found => found == id, cancellationToken);
-        if (mending.Means == MendingMeans.None && structure.TryRun(indexed) && copy.Hash() == id)
-        {
-            mending = new Mending(MendingMeans.Parity, "parity had part of what was lost, the index the rest");
-        }
+        return await PutAsync(key, copy, await MendAsync(kind, id, indexed, copy, cancellationToken), isTrial, cancellationToken);
+    }
 
-        return await PutAsync(key, copy, mending, isTrial, cancellationToken);
+    /// <summary>A copy of a pack that cannot be mended wholly, mended as far as can be; the caller disposes it.</summary>
+    public async Task<WorkingCopy> CopyOfPackAsync(PackKind kind, PackId id, PackPlan indexed, CancellationToken cancellationToken)
+    {
+        WorkingCopy copy = await WorkingCopy.OfAsync(repository.Storage, RepositoryLayout.Pack(kind, id), cancellationToken);
+        try
+        {
+            await MendAsync(kind, id, indexed, copy, cancellationToken);
+            return copy;
+        }
+        catch
+        {
+            copy.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Mends any other object that has parity.</summary>
@@ -54,6 +63,21 @@ internal sealed class ObjectMender(BackupRepository repository, ParityInventory 
         using WorkingCopy copy = await WorkingCopy.OfAsync(repository.Storage, key, cancellationToken);
         Mending mending = await ByParityAsync(key, copy, _ => ObjectProof.ProblemOf(repository, key, copy.ReadAll()) is null, cancellationToken);
         return await PutAsync(key, copy, mending, isTrial, cancellationToken);
+    }
+
+    private async Task<Mending> MendAsync(PackKind kind, PackId id, PackPlan? indexed, WorkingCopy copy, CancellationToken cancellationToken)
+    {
+        PackReconstruction structure = new(repository.Keys, copy.File, kind, id);
+        structure.TryRun(indexed);
+        Mending mending = copy.Hash() == id
+            ? new Mending(MendingMeans.Structure, "its other parts and the index had what was lost")
+            : await ByParityAsync(RepositoryLayout.Pack(kind, id), copy, found => found == id, cancellationToken);
+        if (mending.Means == MendingMeans.None && structure.TryRun(indexed) && copy.Hash() == id)
+        {
+            return new Mending(MendingMeans.Parity, "parity had part of what was lost, the index the rest");
+        }
+
+        return mending;
     }
 
     private async Task<Mending> PutAsync(StorageKey key, WorkingCopy copy, Mending mending, bool isTrial, CancellationToken cancellationToken)

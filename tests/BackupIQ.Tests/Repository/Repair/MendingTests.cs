@@ -139,7 +139,7 @@ public sealed class MendingTests : IAsyncLifetime
             {
                 try
                 {
-                    await new RepairRunner(dying, TimeProvider.System).RepairPacksAsync(new RepairOptions(), new CheckProgress(), CancellationToken.None);
+                    await new RepairRunner(dying, TimeProvider.System).RepairPacksAsync(new RepairOptions { Hostname = "here" }, new CheckProgress(), CancellationToken.None);
                 }
                 catch (StorageException)
                 {
@@ -188,7 +188,7 @@ public sealed class MendingTests : IAsyncLifetime
 
     private async Task<RepairResult> RepairAsync(bool isTrial = false) =>
         await new RepairRunner(await _folder.RepositoryAsync(), TimeProvider.System)
-            .RepairPacksAsync(new RepairOptions { IsTrial = isTrial }, new CheckProgress(), CancellationToken.None);
+            .RepairPacksAsync(new RepairOptions { Hostname = "here", IsTrial = isTrial }, new CheckProgress(), CancellationToken.None);
 
     /// <summary>After so many writes nothing goes through any more; the last may still have had its effect.</summary>
     private sealed class DyingBackend(IStorageBackend inner, int writes, bool isEffectSeen) : DelegatingBackend(inner)
