@@ -181,7 +181,7 @@ def read_kit(text):
     data = base64.b64decode("".join(block[1].split()) + "==") if block else b""
     return b"".join(secret[n] for n in "1234"), strict_json(data[:-32]) if hashlib.sha256(data[:-32]).digest() == data[-32:] else None
 
-KINDS = {"config": (1,), "i": (3,), "l": (4, 5, 6, 8), "s": (7, 8), "sp": (9,), "a": (10,), "f": (10,), "g": (11, 12)}  # what may lie under a name
+KINDS = {"config": (1,), "i": (3,), "l": (4, 5, 6, 8), "s": (7, 8), "sp": (9,), "a": (10,), "f": (10,), "g": (11, 12), "p": (15,)}  # what may lie under a name
 PURPOSES = {1: "configuration", 3: "index", 7: "snapshot", 9: "snapshot", 10: "snapshot"}  # of keys; maintenance for the others
 # A frame or a contents table (number -1); kind is that of the associated data; cuts are (id's first 16 bytes, offset, length) of the chunks.
 Frame = collections.namedtuple("Frame", "pack number kind offset stored plain counter codec row row_at cuts")
@@ -536,7 +536,7 @@ def verify(repository):
         if key not in repository.packs: repository.found(f"{key}: is missing, the index names it")
         elif {f[2:8] + f[10:] for f in frames} != {f[2:8] + f[10:] for f in repository.packs[key]}:
             repository.found(f"{key}: the index tells otherwise of it than its contents table")
-    for key in itertools.chain.from_iterable(map(repository.list, "lagf")): repository.attempt(repository.opened, key)
+    for key in itertools.chain.from_iterable(map(repository.list, "lagfp")): repository.attempt(repository.opened, key)
     def losses(tree, name=b""):
         """What below a tree is lost: [(path, why)]."""
         if tree in seen: return seen[tree]

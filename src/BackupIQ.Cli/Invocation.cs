@@ -77,6 +77,9 @@ internal sealed class Invocation
     /// <summary>Damage of a repository was told that did not keep the verb from its work: exit code 14 unless something worse happened.</summary>
     public bool HasMetDamage { get; private set; }
 
+    /// <summary>All damage that was told is mended: it decides the exit code no more.</summary>
+    public void DamageIsMended() => HasMetDamage = false;
+
     // What has no zone is meant in this machine's own.
     private static DateTimeOffset Moment(string text) =>
         DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeLocal, out DateTimeOffset moment)

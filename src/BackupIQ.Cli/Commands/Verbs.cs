@@ -24,6 +24,8 @@ internal static class Verbs
         (["pin"], static () => new PinCommand()),
         (["check"], static () => new CheckCommand()),
         (["prune"], static () => new PruneCommand()),
+        (["repair"], static () => RepairCommand.Create()),
+        (["parity"], static () => ParityCommand.Create()),
         (["key"], static () => KeyCommand.Create()),
         (["config"], static () => ConfigCommand.Create()),
         (["doctor"], static () => new DoctorCommand()),

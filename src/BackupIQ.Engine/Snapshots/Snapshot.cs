@@ -70,6 +70,15 @@ public sealed record Snapshot
 
     public SnapshotSummary? Summary { get; init; }
 
+    /// <summary>Set where this is another snapshot without what that one has lost: its id.</summary>
+    public string? RepairedFrom { get; init; }
+
+    /// <summary>How many paths of that snapshot are lost.</summary>
+    public long? LostCount { get; init; }
+
+    /// <summary>The first of them, as text for people; a folder of which only a part is lost ends with a slash.</summary>
+    public IReadOnlyList<string>? Lost { get; init; }
+
     /// <summary>Fields that this version does not know.</summary>
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Unknown { get; set; }

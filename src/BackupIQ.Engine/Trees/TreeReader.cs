@@ -121,7 +121,9 @@ public sealed class TreeReader
         return new FileContent { Kind = kind, Profile = content.Profile, Extents = content.Extents, Chunks = chunks };
     }
 
-    private List<Node> ReadPage(ChunkId page)
+    /// <summary>The nodes of one page.</summary>
+    /// <exception cref="CorruptDataException">It is missing, damaged or malformed.</exception>
+    public IReadOnlyList<Node> ReadPage(ChunkId page)
     {
         TlvReader reader = new(_read(page).Span);
         if (TreePage.ReadHead(ref reader, out int count) != TreePage.Nodes)

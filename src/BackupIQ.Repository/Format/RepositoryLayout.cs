@@ -28,6 +28,8 @@ public static class RepositoryLayout
     public const string ParityPrefix = "e/";
     public const string LedgerPrefix = "v/";
 
+    private const string MendedSuffix = ".mended";
+
     /// <summary>What stands behind a session's name: it was announced, a sign of life (and its number), it is over, it was fenced off.</summary>
     public const string OpenPart = "open";
     public const string BeatPart = "beat.";
@@ -224,6 +226,30 @@ public static class RepositoryLayout
         int dot = numbers.IndexOf('.');
         return dot > 0 && int.TryParse(numbers[..dot], NumberStyles.None, CultureInfo.InvariantCulture, out level) &&
             int.TryParse(numbers[(dot + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out sequence);
+    }
+
+    /// <summary>The parity of another object with so many parity shards.</summary>
+    public static StorageKey Parity(StorageKey subject, int parityShards) => new($"{ParityPrefix}{subject}.{NotNegative(parityShards)}");
+
+    /// <summary>A mended copy of an object on its way to the object's own name.</summary>
+    public static StorageKey MendedCopy(StorageKey subject) => new($"{ParityPrefix}{subject}{MendedSuffix}");
+
+    /// <summary>
+    /// Reads the name of a parity object: whose it is and its number of parity shards, 0 for a mended copy. False for other names.
+    /// </summary>
+    public static bool TryParseParity(StorageKey key, out StorageKey subject, out int parityShards)
+    {
+        subject = default;
+        parityShards = 0;
+        int dot = key.Value.LastIndexOf('.');
+        if (!key.Value.StartsWith(ParityPrefix, StringComparison.Ordinal) || dot < ParityPrefix.Length)
+        {
+            return false;
+        }
+
+        ReadOnlySpan<char> end = key.Value.AsSpan(dot);
+        bool isParity = end.Length is 2 or 3 or 4 && end[1] != '0' && int.TryParse(end[1..], NumberStyles.None, CultureInfo.InvariantCulture, out parityShards);
+        return (isParity || end.SequenceEqual(MendedSuffix)) && StorageKey.TryCreate(key.Value[ParityPrefix.Length..dot], out subject);
     }
 
     private static int NotNegative(int value)

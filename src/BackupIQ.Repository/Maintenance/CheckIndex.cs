@@ -30,6 +30,7 @@ internal sealed class CheckIndex : IDisposable
     private readonly string _folder;
     private readonly List<IndexRun> _pending = [];
     private readonly Dictionary<PackId, CheckedPack> _packs = [];
+    private readonly HashSet<PackId> _tombstones = [];
     private IndexRun? _run;
     private CheckedPack[] _byNumber = [];
     private uint[] _firstFrame = [];
@@ -70,10 +71,7 @@ internal sealed class CheckIndex : IDisposable
 
         for (uint i = 0; i < run.Layout.Tombstones; i++)
         {
-            if (_packs.TryGetValue(run.TombstoneAt(i), out CheckedPack? pack))
-            {
-                pack.IsMarked = true;
-            }
+            _tombstones.Add(run.TombstoneAt(i));
         }
 
         // Neighbours of like size are merged, so that each entry is rewritten a logarithmic number of times and numbers keep their order.
@@ -94,6 +92,14 @@ internal sealed class CheckIndex : IDisposable
     /// <summary>Makes one run of all that was added.</summary>
     public void Complete()
     {
+        foreach (PackId tombstone in _tombstones)
+        {
+            if (_packs.TryGetValue(tombstone, out CheckedPack? pack))
+            {
+                pack.IsMarked = true;
+            }
+        }
+
         if (_pending.Count > 1)
         {
             MergeLast(_pending.Count);
@@ -141,13 +147,13 @@ internal sealed class CheckIndex : IDisposable
 
     /// <summary>
     /// Where a chunk can be read: <paramref name="entry"/> is an entry that is not known to be bad, or, when the chunk is lost, the first.
-    /// An index that names packs counts before contents tables that were found without it. -1 for "any length".
+    /// Packs that the index names and nobody has marked count before others. -1 for "any length".
     /// </summary>
     public ChunkFate Find(PackKind kind, in ChunkId id, long length, out long entry, out CheckedPack? pack)
     {
         entry = -1;
         pack = null;
-        long recovered = -1;
+        long second = -1;
         for (long at = _run?.Find(id.High) ?? -1; at >= 0 && at < _run!.EntryCount; at++)
         {
             IndexEntry found = _run.EntryAt((ulong)at);
@@ -164,16 +170,16 @@ internal sealed class CheckIndex : IDisposable
             }
 
             bool isGood = !owner.IsMissing && !_badFrames[found.Frame] && !_badEntries[at];
-            if (isGood && !owner.IsUnindexed)
+            if (isGood && !owner.IsUnindexed && !owner.IsMarked)
             {
                 entry = at;
                 pack = owner;
                 return ChunkFate.Present;
             }
 
-            if (isGood && recovered < 0)
+            if (isGood && second < 0)
             {
-                recovered = at;
+                second = at;
             }
 
             if (entry < 0)
@@ -183,10 +189,10 @@ internal sealed class CheckIndex : IDisposable
             }
         }
 
-        if (recovered >= 0)
+        if (second >= 0)
         {
-            entry = recovered;
-            pack = PackOf(recovered);
+            entry = second;
+            pack = PackOf(second);
             return ChunkFate.Present;
         }
 

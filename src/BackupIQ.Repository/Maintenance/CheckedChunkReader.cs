@@ -5,7 +5,7 @@ using BackupIQ.Repository.Packs;
 namespace BackupIQ.Repository.Maintenance;
 
 /// <summary>
-/// Reads metadata chunks for a check: from any pack that has them whole. What does not open is marked, so that nobody tries again, and told
+/// Reads chunks for a check or a repair: from any pack that has them whole. What does not open is marked, so that nobody tries again, and told
 /// of its pack. Keeps the frames opened last. Not thread-safe; blocks on the storage.
 /// </summary>
 public sealed class CheckedChunkReader : IDisposable
@@ -25,13 +25,17 @@ public sealed class CheckedChunkReader : IDisposable
         _opener = new FrameOpener(repository.Keys);
     }
 
-    /// <summary>The chunk's bytes, checked against its id; they stay valid as long as the caller keeps them.</summary>
+    /// <summary>A metadata chunk's bytes, checked against its id; they stay valid as long as the caller keeps them.</summary>
     /// <exception cref="BackupIQException"><c>ChunkMissing</c> or <c>CorruptData</c>, or the storage cannot be reached.</exception>
-    public ReadOnlyMemory<byte> Read(ChunkId id, CancellationToken cancellationToken)
+    public ReadOnlyMemory<byte> Read(ChunkId id, CancellationToken cancellationToken) => Read(PackKind.Metadata, id, -1, cancellationToken);
+
+    /// <summary>The same for a chunk of either kind and, unless it is -1, of this length.</summary>
+    /// <exception cref="BackupIQException"><c>ChunkMissing</c> or <c>CorruptData</c>, or the storage cannot be reached.</exception>
+    public ReadOnlyMemory<byte> Read(PackKind kind, ChunkId id, long length, CancellationToken cancellationToken)
     {
         while (true)
         {
-            ChunkFate fate = _index.Find(PackKind.Metadata, id, -1, out long entry, out CheckedPack? pack);
+            ChunkFate fate = _index.Find(kind, id, length, out long entry, out CheckedPack? pack);
             if (fate != ChunkFate.Present)
             {
                 throw fate == ChunkFate.Missing
@@ -43,7 +47,7 @@ public sealed class CheckedChunkReader : IDisposable
             if (TryFrame(at.Frame, pack!, cancellationToken) is { } plain)
             {
                 ReadOnlyMemory<byte> chunk = plain.AsMemory((int)at.Offset, (int)at.Length);
-                if (_opener.IsChunk(PackKind.Metadata, id, chunk.Span))
+                if (_opener.IsChunk(kind, id, chunk.Span))
                 {
                     pack!.Use();
                     return chunk;

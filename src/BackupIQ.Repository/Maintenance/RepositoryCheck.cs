@@ -131,6 +131,10 @@ public sealed class RepositoryCheck : IDisposable
         _index.CompareBack(cancellationToken);
     }
 
+    /// <summary>Frames and chunks of packs as the index has them; packs that no segment names are left out.</summary>
+    internal Dictionary<CheckedPack, PackPlan> PlansByIndex(IEnumerable<CheckedPack> packs, CancellationToken cancellationToken) =>
+        _index.PlansOf(packs, cancellationToken);
+
     /// <summary>What is known of a chunk, and which pack has it or had it. <paramref name="length"/> -1: any.</summary>
     public ChunkFate Find(PackKind kind, in ChunkId id, long length, out CheckedPack? pack) => _index.Find(kind, id, length, out _, out pack);
 
@@ -181,7 +185,9 @@ public sealed class RepositoryCheck : IDisposable
             }
             else if (pack.IsBroken)
             {
-                bool matters = !pack.IsUnindexed || pack.IsUsed || pack.IsNeededLost || isSomethingMissing;
+                // Marked as damaged by a repair, and nothing needs it any more: what could be read of it stands elsewhere.
+                bool isExpected = pack.IsUnindexed || pack.IsMarked;
+                bool matters = !isExpected || pack.IsUsed || pack.IsNeededLost || isSomethingMissing;
                 yield return new RepositoryDamage(
                     DamageKind.PackDamaged, matters ? DamageSeverity.Error : DamageSeverity.Warning, pack.ObjectName, string.Join("; ", pack.Problems), pack.Id);
             }

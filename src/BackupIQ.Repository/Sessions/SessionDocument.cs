@@ -54,6 +54,9 @@ public static class SessionPurpose
     /// <summary>Reads everything; likewise.</summary>
     public const string Check = "check";
 
+    /// <summary>Stores again what can be read of damaged packs and snapshots; commits a snapshot or nothing.</summary>
+    public const string Repair = "repair";
+
     /// <summary>
     /// Whether sessions of this purpose never commit a snapshot, so that a dead one needs no fence: whoever finds it dead may end it.
     /// What is not known may commit.

@@ -3,7 +3,9 @@ using BackupIQ.Engine.Snapshots;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Index;
+using BackupIQ.Repository.Keys;
 using BackupIQ.Sources.Files;
+using BackupIQ.Storage;
 using BackupIQ.Storage.Local;
 using BackupIQ.Testing.Files;
 using BackupIQ.Testing.Storage;
@@ -70,6 +72,20 @@ internal sealed class BackedUpFolder : IAsyncDisposable
 
         return _repository;
     }
+
+    /// <summary>Opens the repository once more, on a storage that <paramref name="wrap"/> makes of its own.</summary>
+    public async Task<BackupRepository> OpenOnAsync(Func<IStorageBackend, IStorageBackend> wrap)
+    {
+        await RepositoryAsync();
+        IStorageBackend storage = wrap(LocalBackend.Create(RepositoryPath, new LocalOptions(), TimeProvider.System));
+        return await BackupRepository.OpenAsync(storage, new Credentials { KeyFile = _key }, TimeProvider.System, CancellationToken.None);
+    }
+
+    /// <summary>The objects under a prefix, by name.</summary>
+    public string[] Objects(string prefix) => [.. Directory.EnumerateFiles(RepositoryPath, "*", SearchOption.AllDirectories)
+        .Select(path => Path.GetRelativePath(RepositoryPath, path))
+        .Where(name => name.StartsWith(prefix, StringComparison.Ordinal) && !name.StartsWith("tmp/", StringComparison.Ordinal))
+        .Order(StringComparer.Ordinal)];
 
     /// <summary>The repository's index as it is now; the caller disposes it.</summary>
     public async Task<ChunkIndex> IndexAsync() => (await IndexLoader.LoadAsync(await RepositoryAsync(), null, CancellationToken.None)).Index;

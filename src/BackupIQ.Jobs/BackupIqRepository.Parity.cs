@@ -1,0 +1,35 @@
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Parity;
+
+namespace BackupIQ.Jobs;
+
+/// <content>Parity: what mends damaged objects.</content>
+public sealed partial class BackupIqRepository
+{
+    /// <summary>What parity there is.</summary>
+    public async Task<ParityInfo> GetParityAsync(CancellationToken cancellationToken = default) =>
+        ParityInfo.From(await ParityPipeline.StatusAsync(_repository, cancellationToken).ConfigureAwait(false));
+
+    /// <summary>
+    /// What is to be done so that every object has <paramref name="percent"/> of parity, no more and no less; small objects other than packs
+    /// are covered whole. Nothing is changed yet.
+    /// </summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: it is not from 1 to 100.</exception>
+    public async Task<ParityChange> PlanParityAsync(int percent, CancellationToken cancellationToken = default) => percent is >= 1 and <= 100
+        ? new ParityChange(await ParityPipeline.PlanAsync(_repository, percent, cancellationToken).ConfigureAwait(false))
+        : throw new BackupIQException(ErrorCodes.Usage, $"{percent} % of parity cannot be made", "Give 1 to 100; 5 is usual.");
+
+    /// <summary>What is to be done so that there is no parity. Nothing is changed yet.</summary>
+    public async Task<ParityChange> PlanParityRemovalAsync(CancellationToken cancellationToken = default) =>
+        new(await ParityPipeline.PlanRemovalAsync(_repository, cancellationToken).ConfigureAwait(false));
+
+    /// <summary>Does what was planned. What is interrupted stays as far as it came; planned again it goes on.</summary>
+    /// <exception cref="BackupIQException">The storage cannot be reached, refuses, or is full.</exception>
+    public async Task<ParityChangeOutcome> ChangeParityAsync(ParityChange change, ParityMonitor? monitor = null, CancellationToken cancellationToken = default)
+    {
+        ParityPipeline pipeline = new(_repository, (monitor ?? new ParityMonitor()).Progress, _options.Jobs > 0 ? _options.Jobs : Environment.ProcessorCount);
+        ParityOutcome outcome = await pipeline.RunAsync(change.Plan, cancellationToken).ConfigureAwait(false);
+        Tell(outcome.Damaged.Select(static finding => finding.ToString()));
+        return new ParityChangeOutcome(outcome.Covered, outcome.BytesWritten, outcome.Removed, [.. outcome.Damaged.Select(static finding => finding.ToString())]);
+    }
+}

@@ -1,0 +1,122 @@
+using BackupIQ.Repository.Format;
+using BackupIQ.Repository.Packs;
+using BackupIQ.Repository.Parity;
+using BackupIQ.Storage;
+
+namespace BackupIQ.Repository.Maintenance.Repair;
+
+/// <summary>How an object was made whole again, or why it could not be.</summary>
+public enum MendingMeans
+{
+    /// <summary>Not at all.</summary>
+    None,
+
+    /// <summary>Its own other parts, or the index, had what was lost.</summary>
+    Structure,
+
+    /// <summary>Its parity.</summary>
+    Parity,
+
+    /// <summary>Not to its old bytes, but what can be read of it stands in other packs now, and the next backup stores the rest again if it can.</summary>
+    Moved,
+}
+
+/// <summary>What came of mending an object.</summary>
+/// <param name="Means">How; <see cref="MendingMeans.None"/>: it is as damaged as before.</param>
+/// <param name="Told">More about it, half a sentence.</param>
+public readonly record struct Mending(MendingMeans Means, string Told);
+
+/// <summary>Makes damaged objects whole again, to the very bytes that they had.</summary>
+internal sealed class ObjectMender(BackupRepository repository, ParityInventory parities)
+{
+    private readonly ObjectReplacement _replacement = new(repository);
+
+    /// <summary>
+    /// Mends a pack; <paramref name="indexed"/> is what the index says of it, or null. With <paramref name="isTrial"/> nothing is put.
+    /// </summary>
+    public async Task<Mending> MendPackAsync(PackKind kind, PackId id, PackPlan? indexed, bool isTrial, CancellationToken cancellationToken)
+    {
+        StorageKey key = RepositoryLayout.Pack(kind, id);
+        using WorkingCopy copy = await WorkingCopy.OfAsync(repository.Storage, key, cancellationToken);
+        return await PutAsync(key, copy, await MendAsync(kind, id, indexed, copy, cancellationToken), isTrial, cancellationToken);
+    }
+
+    /// <summary>A copy of a pack that cannot be mended wholly, mended as far as can be; the caller disposes it.</summary>
+    public async Task<WorkingCopy> CopyOfPackAsync(PackKind kind, PackId id, PackPlan indexed, CancellationToken cancellationToken)
+    {
+        WorkingCopy copy = await WorkingCopy.OfAsync(repository.Storage, RepositoryLayout.Pack(kind, id), cancellationToken);
+        try
+        {
+            await MendAsync(kind, id, indexed, copy, cancellationToken);
+            return copy;
+        }
+        catch
+        {
+            copy.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Mends any other object that has parity.</summary>
+    public async Task<Mending> MendAsync(StorageKey key, bool isTrial, CancellationToken cancellationToken)
+    {
+        using WorkingCopy copy = await WorkingCopy.OfAsync(repository.Storage, key, cancellationToken);
+        Mending mending = await ByParityAsync(key, copy, _ => ObjectProof.ProblemOf(repository, key, copy.ReadAll()) is null, cancellationToken);
+        return await PutAsync(key, copy, mending, isTrial, cancellationToken);
+    }
+
+    private async Task<Mending> MendAsync(PackKind kind, PackId id, PackPlan? indexed, WorkingCopy copy, CancellationToken cancellationToken)
+    {
+        PackReconstruction structure = new(repository.Keys, copy.File, kind, id);
+        structure.TryRun(indexed);
+        Mending mending = copy.Hash() == id
+            ? new Mending(MendingMeans.Structure, "its other parts and the index had what was lost")
+            : await ByParityAsync(RepositoryLayout.Pack(kind, id), copy, found => found == id, cancellationToken);
+        if (mending.Means == MendingMeans.None && structure.TryRun(indexed) && copy.Hash() == id)
+        {
+            return new Mending(MendingMeans.Parity, "parity had part of what was lost, the index the rest");
+        }
+
+        return mending;
+    }
+
+    private async Task<Mending> PutAsync(StorageKey key, WorkingCopy copy, Mending mending, bool isTrial, CancellationToken cancellationToken)
+    {
+        if (mending.Means != MendingMeans.None && !isTrial)
+        {
+            await _replacement.ReplaceAsync(key, copy, cancellationToken);
+        }
+
+        return mending;
+    }
+
+    private async Task<Mending> ByParityAsync(StorageKey key, WorkingCopy copy, Func<PackId, bool> isProven, CancellationToken cancellationToken)
+    {
+        string told = "it has no parity";
+        foreach ((StorageKey name, _) in parities.ParitiesOf(key))
+        {
+            using WorkingCopy parity = await WorkingCopy.OfAsync(repository.Storage, name, cancellationToken);
+            if (ParityDecoder.ReadHead(parity.File) is not { } head)
+            {
+                told = "its parity is damaged, too";
+                continue;
+            }
+
+            ParityMending result = ParityDecoder.Mend(copy.File, parity.File, head, cancellationToken);
+            if (result.IsWhole && isProven(head.Hash))
+            {
+                return new Mending(MendingMeans.Parity, $"{Blocks(result.DamagedBlocks, head)} came back from its parity");
+            }
+
+            told = result.LostBlocks == 0
+                ? "its parity is that of other bytes"
+                : $"{Blocks(result.DamagedBlocks, head)} are damaged, of which its parity of {PercentOf(head.Layout)} % cannot give back {result.LostBlocks}";
+        }
+
+        return new Mending(MendingMeans.None, told);
+    }
+
+    private static int PercentOf(in ParityLayout layout) => layout.ParityShards * 100 / layout.DataShards;
+
+    private static string Blocks(int count, ParityHead head) => $"{count} {(count == 1 ? "block" : "blocks")} of {head.Layout.BlockSize} bytes";
+}
