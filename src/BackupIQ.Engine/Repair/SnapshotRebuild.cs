@@ -99,7 +99,7 @@ internal sealed class SnapshotRebuild : IDisposable
 
     private Folder Open(ChunkId tree, Node? node, byte[] path, CancellationToken cancellationToken)
     {
-        Folder folder = new(tree, node, path, new DirectoryBuilder(plain => _metadata.Write(plain, ContentHint.Metadata)));
+        Folder folder = new(tree, node, path, new DirectoryBuilder(plain => _metadata.Write(plain, ContentHint.Compressible)));
         try
         {
             folder.Pages = Trees(cancellationToken).PagesOf(tree);
@@ -222,7 +222,7 @@ internal sealed class SnapshotRebuild : IDisposable
         try
         {
             ReadOnlyMemory<byte> plain = Read(kind, chunk.Id, chunk.Length, cancellationToken);
-            (kind == PackKind.Data ? _data : _metadata).Write(plain.Span, kind == PackKind.Data ? ContentHint.Unknown : ContentHint.Metadata);
+            (kind == PackKind.Data ? _data : _metadata).Write(plain.Span, kind == PackKind.Data ? ContentHint.Unknown : ContentHint.Compressible);
             return true;
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
