@@ -163,7 +163,7 @@ public sealed class RepositoryParserFuzzTests
         Fuzz.Run(Seeds.PlainOf(ObjectKind.SessionOpen), bytes =>
         {
             storage.Objects[name.Value] = SealedObject.Seal(Seeds.Keys, ObjectKind.SessionOpen, name, bytes);
-            SessionSweep.RunAsync(repository, scratch.Path, "another host", TimeProvider.System, CancellationToken.None).GetAwaiter().GetResult();
+            SessionSweep.RunAsync(repository, scratch.Path, TimeProvider.System, CancellationToken.None).GetAwaiter().GetResult();
             storage.Objects.Clear();
         });
     }
