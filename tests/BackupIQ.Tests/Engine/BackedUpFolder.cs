@@ -91,12 +91,12 @@ internal sealed class BackedUpFolder : IAsyncDisposable
     public async Task<ChunkIndex> IndexAsync() => (await IndexLoader.LoadAsync(await RepositoryAsync(), null, CancellationToken.None)).Index;
 
     /// <summary>Backs the folder up.</summary>
-    public async Task<Snapshot> BackupAsync()
+    public async Task<Snapshot> BackupAsync(int readConcurrency = 0)
     {
         using FileSource files = new(new FileSourceOptions { Paths = [RootBytes] });
         BackupRunner runner = new(await RepositoryAsync(), TimeProvider.System, null);
         BackupResult result = await runner.RunAsync(
-            files, new BackupOptions { Hostname = "here", Type = SnapshotType.Full }, new BackupProgress(), CancellationToken.None);
+            files, new BackupOptions { Hostname = "here", Type = SnapshotType.Full, ReadConcurrency = readConcurrency }, new BackupProgress(), CancellationToken.None);
         return result.Snapshot!;
     }
 
