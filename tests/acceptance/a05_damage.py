@@ -76,10 +76,13 @@ def packs(a, repository, tree, snapshot):
             pack = os.path.basename(victim)
             text = check.text
             a.check(f"{what}, {kind}: check names the pack", pack[:8] in text, "" if pack[:8] in text else text[-600:])
+            named = True
             if prefix == DATA:
+                # A pack's head and trailer can be damaged without any file: then none may be named, and all of them must come back.
                 named = any(n in text for n in ("own.bin", "file-", "big.bin"))
-                a.check(f"{what}, {kind}: check names files and the snapshot", named and snapshot["short_id"][:8] in text, "" if named else text[-600:])
-            restores_what_it_can(a, f"{what}, {kind}", copy, tree)
+                tells = not named or snapshot["short_id"][:8] in text
+                a.check(f"{what}, {kind}: check names the files with their snapshot, or none is lost", tells, text[-600:] if not tells else "files" if named else "none lost")
+            restores_what_it_can(a, f"{what}, {kind}", copy, tree, must_be_whole=not named)
 
 
 def derived(a, repository, tree):
