@@ -19,7 +19,16 @@ namespace BackupIQ.Jobs;
 /// A repository, opened: the door for programs that back up, restore and check. Dispose it to wipe its keys. One operation at a time;
 /// open it again for more.
 /// </summary>
-/// <example>docs/library.md shows a whole program.</example>
+/// <example>
+/// docs/library.md shows a whole program.
+/// <code>
+/// await using BackupIqRepository mine = await BackupIqRepository.OpenAsync("/mnt/disk/backup", secrets, cancellationToken: cancellationToken);
+/// foreach (SnapshotInfo snapshot in await mine.ListSnapshotsAsync(cancellationToken: cancellationToken))
+/// {
+///     Console.WriteLine($"{snapshot.ShortId} {snapshot.Time:u} {snapshot.Hostname}");
+/// }
+/// </code>
+/// </example>
 public sealed partial class BackupIqRepository : IAsyncDisposable
 {
     private readonly IStorageBackend _storage;

@@ -7,6 +7,18 @@ using BackupIQ.Sources.Files;
 namespace BackupIQ.Jobs;
 
 /// <summary>What is to be backed up, and how. Paths and patterns are bytes, as the operating system has them.</summary>
+/// <example>
+/// <code>
+/// BackupRequest request = new()
+/// {
+///     Paths = ["/home/ann"u8.ToArray()],
+///     Excludes = ["*.tmp"u8.ToArray(), ".cache"u8.ToArray()],
+///     Tags = ["daily"],
+/// };
+/// BackupOutcome outcome = await repository.BackupAsync(request, cancellationToken: cancellationToken);
+/// Console.WriteLine($"{outcome.Snapshot?.Name}: {outcome.Counts.TotalFiles} files, {outcome.Warnings} could not be read");
+/// </code>
+/// </example>
 public sealed record BackupRequest
 {
     /// <summary>Files and folders; empty when <see cref="Stdin"/> is set.</summary>

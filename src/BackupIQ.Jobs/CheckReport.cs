@@ -3,6 +3,15 @@ using BackupIQ.Engine.Verification;
 namespace BackupIQ.Jobs;
 
 /// <summary>How a repository is checked.</summary>
+/// <example>
+/// <code>
+/// CheckReport report = await repository.CheckAsync(new CheckRequest { ReadData = true }, cancellationToken: cancellationToken);
+/// foreach (CheckIssue issue in report.Issues)
+/// {
+///     Console.WriteLine($"{issue.ObjectName}: {issue.Problem}; {issue.FileCount} paths in {issue.SnapshotIds.Count} snapshots");
+/// }
+/// </code>
+/// </example>
 public sealed record CheckRequest
 {
     /// <summary>Open every chunk and compare it with its id.</summary>

@@ -3,6 +3,16 @@ using BackupIQ.Engine.Diff;
 namespace BackupIQ.Jobs;
 
 /// <summary>Which snapshots, or parts of them, are compared. Paths are bytes.</summary>
+/// <example>
+/// <code>
+/// DiffRequest request = new() { Before = "latest~1", After = "latest" };
+/// DiffOutcome outcome = await repository.DiffAsync(
+///     request,
+///     change => Console.WriteLine($"{change.Modifier} {System.Text.Encoding.UTF8.GetString(change.Path)}"),
+///     cancellationToken: cancellationToken);
+/// Console.WriteLine($"{outcome.ChangedFiles} files changed, {outcome.RenamedFiles} renamed");
+/// </code>
+/// </example>
 public sealed record DiffRequest
 {
     /// <summary>The first snapshot, in any form that names one.</summary>

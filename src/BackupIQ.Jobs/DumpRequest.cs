@@ -3,6 +3,13 @@ using BackupIQ.Engine.Restore;
 namespace BackupIQ.Jobs;
 
 /// <summary>What is written to a stream.</summary>
+/// <example>
+/// <code>
+/// await using FileStream archive = File.Create("/tmp/docs.tar");
+/// DumpRequest request = new() { Snapshot = "latest", Path = "/home/ann/docs"u8.ToArray() };
+/// await repository.DumpAsync(request, archive, cancellationToken: cancellationToken);
+/// </code>
+/// </example>
 public sealed record DumpRequest
 {
     /// <summary>The snapshot, in any form that names one.</summary>

@@ -6,6 +6,15 @@ using BackupIQ.Repository.Maintenance.Collection;
 namespace BackupIQ.Jobs;
 
 /// <summary>How a repository is pruned.</summary>
+/// <example>
+/// <code>
+/// PruneOutcome trial = await repository.PruneAsync(new PruneRequest { MaxUnused = "10%", DryRun = true }, cancellationToken: cancellationToken);
+/// foreach (PrunedPack pack in trial.Plan.Packs)
+/// {
+///     Console.WriteLine($"{pack.Action} {pack.Id}: {pack.Reason}");
+/// }
+/// </code>
+/// </example>
 public sealed record PruneRequest
 {
     /// <summary>

@@ -4,6 +4,13 @@ using BackupIQ.Primitives;
 namespace BackupIQ.Jobs;
 
 /// <summary>What opens a repository; any one is enough. The secrets stay the caller's.</summary>
+/// <example>
+/// <code>
+/// using Secret password = new("correct horse battery staple"u8);
+/// RepositorySecrets mine = new() { Password = password };
+/// await using BackupIqRepository opened = await BackupIqRepository.OpenAsync("/mnt/disk/backup", mine, cancellationToken: cancellationToken);
+/// </code>
+/// </example>
 public sealed record RepositorySecrets
 {
     /// <summary>The password's bytes.</summary>
@@ -17,6 +24,17 @@ public sealed record RepositorySecrets
 }
 
 /// <summary>How a repository is used by one process.</summary>
+/// <example>
+/// <code>
+/// RepositoryOptions options = new()
+/// {
+///     CacheFolder = "/home/ann/.cache/backupiq",
+///     MemoryBudget = 134_217_728,
+///     OnDamage = finding => Console.Error.WriteLine(finding),
+/// };
+/// await using BackupIqRepository opened = await BackupIqRepository.OpenAsync("/mnt/disk/backup", secrets, options, cancellationToken: cancellationToken);
+/// </code>
+/// </example>
 public sealed record RepositoryOptions
 {
     /// <summary>The folder of local caches, which can be deleted at any time; null: none is kept.</summary>

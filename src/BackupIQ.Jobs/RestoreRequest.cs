@@ -5,6 +5,14 @@ using BackupIQ.Sources.Files.Patterns;
 namespace BackupIQ.Jobs;
 
 /// <summary>What is to be restored, and how. Paths and patterns are bytes, as the operating system has them.</summary>
+/// <example>
+/// <code>
+/// RestoreRequest request = new() { Snapshot = "latest", Path = "/home/ann/docs"u8.ToArray(), Target = "/tmp/docs"u8.ToArray(), Verify = true };
+/// RestoreMonitor monitor = new(failure => Console.Error.WriteLine($"{System.Text.Encoding.UTF8.GetString(failure.Path)}: {failure.Message}"));
+/// RestoreOutcome outcome = await repository.RestoreAsync(request, monitor, cancellationToken);
+/// Console.WriteLine($"{outcome.FilesRestored} restored, {outcome.FilesVerified} verified, exit code {outcome.ExitCode}");
+/// </code>
+/// </example>
 public sealed record RestoreRequest
 {
     /// <summary>The snapshot, in any form that names one.</summary>

@@ -5,6 +5,19 @@ using BackupIQ.Primitives;
 namespace BackupIQ.Jobs;
 
 /// <summary>By what rules snapshots are kept; texts as the command line takes them.</summary>
+/// <example>
+/// <code>
+/// RetentionRequest rules = new() { Policy = "gfs", Keep = [("daily", "14")] };
+/// ForgetPreview preview = await repository.PlanForgetAsync(new SnapshotSelection([], new SnapshotQuery()), rules, cancellationToken);
+/// foreach (ForgetDecision decision in preview.Groups.SelectMany(group => group.Remove))
+/// {
+///     Console.WriteLine($"{decision.Snapshot.ShortId} goes: {string.Join(", ", decision.Reasons)}");
+/// }
+///
+/// ForgetOutcome outcome = await repository.ForgetAsync(preview, cancellationToken);
+/// Console.WriteLine($"{outcome.Forgotten.Count} forgotten; for {preview.Grace.TotalDays} days they can be brought back");
+/// </code>
+/// </example>
 public sealed record RetentionRequest
 {
     /// <summary>

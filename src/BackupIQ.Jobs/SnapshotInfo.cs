@@ -193,6 +193,15 @@ public sealed record BackupCounts
 public sealed record SnapshotSelection(IReadOnlyList<string> Names, SnapshotQuery Query);
 
 /// <summary>Chooses snapshots. What is empty or null chooses all; several values of one field are alternatives.</summary>
+/// <example>
+/// <code>
+/// SnapshotQuery query = new() { Hosts = ["server"], Tags = ["daily"], Limit = 3 };
+/// foreach (SnapshotInfo snapshot in await repository.ListSnapshotsAsync(query, cancellationToken))
+/// {
+///     Console.WriteLine($"{snapshot.Name} {snapshot.Counts?.TotalFiles}");
+/// }
+/// </code>
+/// </example>
 public sealed record SnapshotQuery
 {
     public IReadOnlyList<string> Hosts { get; init; } = [];

@@ -12,6 +12,16 @@ namespace BackupIQ.Jobs.Browsing;
 /// <summary>
 /// Looks into the trees of snapshots: lists, searches, follows paths. What it read of them is kept in the local cache. Not thread-safe.
 /// </summary>
+/// <example>
+/// <code>
+/// SnapshotInfo snapshot = await repository.FindSnapshotAsync("latest", cancellationToken: cancellationToken);
+/// using SnapshotBrowser browser = await repository.BrowseAsync(cancellationToken);
+/// foreach (EntryInfo entry in browser.List(snapshot, "/home"u8.ToArray(), recursive: true, onFailure: null, cancellationToken))
+/// {
+///     Console.WriteLine($"{entry.Type} {entry.Size} {System.Text.Encoding.UTF8.GetString(entry.Path)}");
+/// }
+/// </code>
+/// </example>
 public sealed class SnapshotBrowser : IDisposable
 {
     private readonly ChunkIndex _index;
