@@ -27,6 +27,10 @@ public sealed class BackupRepository : IAsyncDisposable
         Slots = new KeySlots(storage, keys, configuration, slot, time);
     }
 
+    /// <summary>For tests: a repository on some storage, without asking that for slots and configuration.</summary>
+    internal static BackupRepository Of(IStorageBackend storage, RepositoryKeys keys, RepositoryConfiguration configuration, TimeProvider time) =>
+        new(storage, keys, configuration, slot: null, [], time);
+
     /// <summary>The repository's id.</summary>
     public RepositoryId Id => Keys.Repository;
 

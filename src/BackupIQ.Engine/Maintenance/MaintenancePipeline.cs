@@ -25,6 +25,12 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
 
         GraphQueue<ReachedChunk> queue = new(_workers);
         queue.Give(roots);
+        if (_workers == 1)
+        {
+            Work(queue, isHint, cancellationToken);
+            return;
+        }
+
         using CancellationTokenRegistration stop = cancellationToken.Register(queue.End);
         Task[] tasks = new Task[_workers];
         for (int i = 0; i < tasks.Length; i++)
@@ -50,7 +56,7 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
         List<PackRewriter> all = [];
         try
         {
-            await Parallel.ForEachAsync(packs, Parallelism(_workers, cancellationToken), async (pack, ct) =>
+            await ForEachAsync(packs, _workers, async (pack, ct) =>
             {
                 PackRewriter rewriter = Borrow(free, all);
                 await rewriter.RewriteAsync(pack.Pack, pack.Fate, ct);
@@ -60,41 +66,58 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
                 }
 
                 progress.PackDone(pack.Size);
-            });
-            all.ForEach(static r => r.Flush());
-            await collector.FlushAsync(cancellationToken);
+            }, cancellationToken);
         }
         finally
         {
+            // Also when something failed: the session has promised to store what was given to it, and nobody could give it again.
+            all.ForEach(static r => r.Flush());
             all.ForEach(static r => r.Dispose());
         }
+
+        await collector.FlushAsync(cancellationToken);
     }
 
     /// <summary>Marks packs.</summary>
     public async Task MarkAsync(IReadOnlyList<PlannedPack> packs, CancellationToken cancellationToken)
     {
         progress.Begin("mark", packs.Count, 0);
-        await Parallel.ForEachAsync(packs, Parallelism(SmallRequests, cancellationToken), async (pack, ct) =>
+        await ForEachAsync(packs, SmallRequests, async (pack, ct) =>
         {
             await collector.MarkAsync(pack.Pack, pack.Reason, ct);
             progress.PackDone(0);
-        });
+        }, cancellationToken);
     }
 
     /// <summary>Deletes condemned packs.</summary>
     public async Task DeleteAsync(IReadOnlyList<CollectedPack> packs, CancellationToken cancellationToken)
     {
         progress.Begin("delete", packs.Count, packs.Sum(static p => p.Size));
-        await Parallel.ForEachAsync(packs, Parallelism(SmallRequests, cancellationToken), async (pack, ct) =>
+        await ForEachAsync(packs, SmallRequests, async (pack, ct) =>
         {
             long size = pack.Size;
             await collector.DeleteAsync(pack, ct);
             progress.PackDone(size);
-        });
+        }, cancellationToken);
     }
 
-    private ParallelOptions Parallelism(int most, CancellationToken cancellationToken) =>
-        new() { MaxDegreeOfParallelism = options.Concurrency > 0 ? Math.Min(most, options.Concurrency) : most, CancellationToken = cancellationToken };
+    private async Task ForEachAsync<T>(
+        IReadOnlyList<T> items, int most, Func<T, CancellationToken, ValueTask> act, CancellationToken cancellationToken)
+    {
+        int workers = options.Concurrency > 0 ? Math.Min(most, options.Concurrency) : most;
+        if (workers > 1 && items.Count > 1)
+        {
+            ParallelOptions parallelism = new() { MaxDegreeOfParallelism = workers, CancellationToken = cancellationToken };
+            await Parallel.ForEachAsync(items, parallelism, act);
+            return;
+        }
+
+        foreach (T item in items)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            await act(item, cancellationToken);
+        }
+    }
 
     private PackRewriter Borrow(Stack<PackRewriter> free, List<PackRewriter> all)
     {
@@ -115,7 +138,7 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
     {
         try
         {
-            using ReachabilityWorker worker = new(collector, isHint);
+            using ReachabilityWorker worker = new(collector, progress, isHint);
             List<ReachedChunk> own = [];
             while (queue.Take(out ReachedChunk item))
             {
@@ -126,7 +149,6 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
                     ReachedChunk next = own[^1];
                     own.RemoveAt(own.Count - 1);
                     List<ReachedChunk> children = worker.Follow(next, cancellationToken);
-                    progress.DirectoryDone();
                     children.Reverse();
                     own.AddRange(children);
                     if (own.Count > 1 && queue.IsHungry)

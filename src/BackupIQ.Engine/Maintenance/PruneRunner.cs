@@ -65,16 +65,14 @@ public sealed class PruneRunner(BackupRepository repository, TimeProvider time)
 
         public async Task<PruneResult> CarryOutAsync(PrunePlan plan, CancellationToken cancellationToken)
         {
-            await _pipeline.RewriteAsync([.. plan.Packs.Where(static p => p.Fate != PackFate.Delete)], cancellationToken);
+            plan = await RewriteAsync(plan, cancellationToken);
             await _pipeline.MarkAsync([.. plan.Packs.Where(static p => !p.Pack.IsMarked)], cancellationToken);
             IReadOnlyList<CollectedPack> condemned = [];
             TimeSpan waited = TimeSpan.Zero;
             if (plan.Packs.Count > 0)
             {
                 waited = await SettleAsync(cancellationToken);
-                await _pipeline.RewriteAsync(await collector.RescuesAsync(cancellationToken), cancellationToken);
-                await collector.RequireRescuedAsync(cancellationToken);
-                condemned = collector.Condemned();
+                condemned = await RescueAsync(cancellationToken);
             }
 
             long bytes = condemned.Sum(static p => p.Size);
@@ -97,23 +95,59 @@ public sealed class PruneRunner(BackupRepository repository, TimeProvider time)
             };
         }
 
-        // Marks are visible; now nobody may be left who could commit without having seen them. Then what is needed is looked at again.
+        // What is live in packs that go is copied before they are marked, so that nobody has to store it again while this prune waits.
+        private async Task<PrunePlan> RewriteAsync(PrunePlan plan, CancellationToken cancellationToken)
+        {
+            for (int look = 1; ; look++)
+            {
+                try
+                {
+                    await _pipeline.RewriteAsync([.. plan.Packs.Where(static p => p.Fate != PackFate.Delete)], cancellationToken);
+                    return plan;
+                }
+                catch (BackupIQException e) when (look < MaxLooks && IsMoved(e))
+                {
+                    await StartOverAsync(cancellationToken);
+                    plan = await PlanAsync(cancellationToken);
+                }
+            }
+        }
+
+        // Marks are visible; now nobody may be left who could commit without having seen them.
         private async Task<TimeSpan> SettleAsync(CancellationToken cancellationToken)
         {
             progress.Begin("wait", 0, 0);
             long since = time.GetTimestamp();
             await collector.SettleAsync(awaited => progress.Awaited = awaited, cancellationToken);
             progress.Awaited = [];
-            TimeSpan waited = time.GetElapsedTime(since);
-            do
-            {
-                await LookAsync(cancellationToken);
-            }
-            while (!await collector.TryBarRemovedAsync(cancellationToken));
-            return waited;
+            return time.GetElapsedTime(since);
         }
 
-        // Surveys, follows what is new, and chooses. What seems to be missing may only have been moved while it was listed.
+        // What is needed is looked at again, and copied where it would go otherwise. The packs that are left over may go.
+        private async Task<IReadOnlyList<CollectedPack>> RescueAsync(CancellationToken cancellationToken)
+        {
+            for (int look = 1; ; look++)
+            {
+                try
+                {
+                    do
+                    {
+                        await LookAsync(cancellationToken);
+                    }
+                    while (!await collector.TryBarRemovedAsync(cancellationToken));
+
+                    await _pipeline.RewriteAsync(await collector.RescuesAsync(cancellationToken), cancellationToken);
+                    await collector.RequireRescuedAsync(cancellationToken);
+                    return collector.Condemned();
+                }
+                catch (BackupIQException e) when (look < MaxLooks && IsMoved(e))
+                {
+                    await StartOverAsync(cancellationToken);
+                }
+            }
+        }
+
+        // Surveys, follows what is new, and chooses.
         private async Task LookAsync(CancellationToken cancellationToken)
         {
             for (int look = 1; ; look++)
@@ -131,12 +165,20 @@ public sealed class PruneRunner(BackupRepository repository, TimeProvider time)
                     collector.Choose(cancellationToken);
                     return;
                 }
-                catch (BackupIQException e) when (look < MaxLooks && (e.Code == ErrorCodes.ChunkMissing || e.Code == ErrorCodes.StorageObjectNotFound))
+                catch (BackupIQException e) when (look < MaxLooks && IsMoved(e))
                 {
-                    _complete.Clear();
-                    await collector.StartOverAsync(cancellationToken);
+                    await StartOverAsync(cancellationToken);
                 }
             }
+        }
+
+        // What seems to be missing may only have been moved, by another collector, since it was listed.
+        private static bool IsMoved(BackupIQException e) => e.Code == ErrorCodes.ChunkMissing || e.Code == ErrorCodes.StorageObjectNotFound;
+
+        private async Task StartOverAsync(CancellationToken cancellationToken)
+        {
+            _complete.Clear();
+            await collector.StartOverAsync(cancellationToken);
         }
     }
 }

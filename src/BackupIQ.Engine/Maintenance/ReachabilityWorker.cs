@@ -14,7 +14,7 @@ internal readonly record struct ReachedChunk(ChunkId Id, GraphPart Part);
 /// Reads no more of a node than what it refers to, and refuses references whose form it does not know: what cannot be followed must not be
 /// deleted. Hints (partial snapshots) are followed apart: what is missing of them is nobody's loss, and must not hide what is.
 /// </summary>
-internal sealed class ReachabilityWorker(Collector collector, bool isHint) : IDisposable
+internal sealed class ReachabilityWorker(Collector collector, PruneProgress progress, bool isHint) : IDisposable
 {
     private readonly CollectionReader _reader = collector.CreateReader();
     private readonly List<ReachedChunk> _children = [];
@@ -36,6 +36,7 @@ internal sealed class ReachabilityWorker(Collector collector, bool isHint) : IDi
             return _children;
         }
 
+        progress.DirectoryDone();
         try
         {
             ReadOnlySpan<byte> bytes = _reader.Read(item.Id, cancellationToken).Span;

@@ -98,9 +98,8 @@ public sealed class ForgetRunner(BackupRepository repository, AnnotationAuthor a
             return new ForgetFailure(id, ErrorCodes.RetentionRefused, $"Snapshot {id.ToString()[..8]} was held or brought back meanwhile");
         }
 
-        return await SnapshotObjects.RemoveAsync(repository, id, cancellationToken)
-            ? null
-            : new ForgetFailure(id, ErrorCodes.RepositoryBusy, $"The session of snapshot {id.ToString()[..8]} is not known to be over; prune ends it");
+        await SnapshotObjects.RemoveAsync(repository, id, cancellationToken);
+        return null;
     }
 
     private async Task<ForgetResult> InBatchesAsync(

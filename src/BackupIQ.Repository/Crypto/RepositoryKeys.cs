@@ -47,6 +47,11 @@ public sealed class RepositoryKeys : IDisposable
     /// <summary>The repository whose keys these are.</summary>
     public RepositoryId Repository { get; }
 
+    /// <summary>
+    /// Draws the salt of every new pack and object: from the system's generator. Tests that run the same steps again number them instead.
+    /// </summary>
+    internal Func<Salt> NewSalt { get; init; } = Salt.New;
+
     /// <summary>The newest epoch: everything new is sealed under its master.</summary>
     public ushort CurrentEpoch { get; }
 

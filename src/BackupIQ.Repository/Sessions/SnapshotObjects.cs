@@ -50,21 +50,14 @@ public static class SnapshotObjects
     /// Removes a snapshot for good: its document, then what is said about it. From then on it is no root. Whoever calls this has condemned it
     /// (docs/format.md, Annotations).
     /// </summary>
-    /// <returns>
-    /// False when it stays, because its session is not known to be over: a commit that is tried again would bring it back without protection.
-    /// Maintenance ends such sessions.
-    /// </returns>
-    public static async Task<bool> RemoveAsync(BackupRepository repository, SessionId session, CancellationToken cancellationToken)
+    /// <remarks>
+    /// Should its session not have ended, a retry of its commit may bring it back, whole: collectors take a session without an end, whose name
+    /// is free, for one that is at work, and bar it by a fence before they delete anything that it may have relied on.
+    /// </remarks>
+    public static async Task RemoveAsync(BackupRepository repository, SessionId session, CancellationToken cancellationToken)
     {
-        if (await repository.Storage.StatAsync(RepositoryLayout.SessionEnd(session), cancellationToken) is null &&
-            await repository.Storage.StatAsync(RepositoryLayout.SessionOpen(session), cancellationToken) is not null)
-        {
-            return false;
-        }
-
         await repository.Storage.DeleteAsync(RepositoryLayout.Snapshot(session), cancellationToken);
         await RemoveAnnotationsAsync(repository, session, cancellationToken);
-        return true;
     }
 
     /// <summary>

@@ -1,3 +1,5 @@
+using BackupIQ.Primitives;
+
 namespace BackupIQ.Repository.Sessions;
 
 /// <summary>How a session writes.</summary>
@@ -28,6 +30,9 @@ public sealed record UploadOptions
 
     /// <summary>Bytes per second to the storage; 0 is no limit.</summary>
     public long UploadLimit { get; init; }
+
+    /// <summary>For tests: the session's id; else it is random.</summary>
+    internal SessionId? Id { get; init; }
 
     /// <summary>Store nothing: chunks are claimed and counted, frames are dropped.</summary>
     public bool DryRun { get; init; }

@@ -49,7 +49,7 @@ public sealed class UploadSession : IAsyncDisposable
         _compression = CompressionSetting.Parse(options.Compression);
         _ownsSpool = repository.Storage.SpoolFolder is null && !options.DryRun;
         _spool = repository.Storage.SpoolFolder ?? (options.DryRun ? "" : Directory.CreateTempSubdirectory("backupiq-spool-").FullName);
-        Id = SessionId.New();
+        Id = options.Id ?? SessionId.New();
         Index = null!;
         Packs = new PackSink(
             repository.Keys, Id, _spool, options.Connections, TargetSize, new RateLimit(options.UploadLimit, time), time, PackStoredAsync);

@@ -32,7 +32,7 @@ public sealed class Collector : IAsyncDisposable
     private readonly Dictionary<SessionId, bool> _isAtWork = [];
     private readonly UploadSession? _session;
     private readonly SessionWatch _watch;
-    private readonly FrameMover? _mover;
+    private FrameMover? _mover;
     private CollectionIndex _index;
     private SessionTable _sessions = null!;
     private Settlement? _settlement;
@@ -111,6 +111,7 @@ public sealed class Collector : IAsyncDisposable
             PackSize = options.PackSize,
             IndexEvery = 256L << 20,
             UploadLimit = options.UploadLimit,
+            Id = options.Id,
         };
         return new Collector(repository, options, await UploadSession.OpenWithoutIndexAsync(repository, upload, time, cancellationToken), time);
     }
@@ -148,6 +149,7 @@ public sealed class Collector : IAsyncDisposable
         _knownSegments.Clear();
         _knownRoots.Clear();
         _tombstones.Clear();
+        _mover = _session is null ? null : new FrameMover(_repository, _session, _session.TargetSize);
         await _repository.WaitForListingsAsync(_time, cancellationToken);
     }
 
@@ -173,7 +175,13 @@ public sealed class Collector : IAsyncDisposable
     }
 
     /// <summary>Makes the plan of what goes and what is rewritten.</summary>
-    public PrunePlan Plan(PruneLimits limits) => PrunePlanner.Make([.. _index.Packs.Values], SegmentCount, _options.PackSize, limits);
+    public PrunePlan Plan(PruneLimits limits)
+    {
+        PrunePlan plan = PrunePlanner.Make([.. _index.Packs.Values], SegmentCount, _options.PackSize, limits);
+        return _options.Switches.TakeMarksBack
+            ? plan with { Packs = [.. plan.Packs.Select(static p => p.Pack.IsMarked ? p with { Fate = PackFate.Delete } : p)] }
+            : plan;
+    }
 
     /// <summary>A worker's own rewriter.</summary>
     public PackRewriter CreateRewriter() => new(_repository, Session, _mover!);
@@ -214,6 +222,7 @@ public sealed class Collector : IAsyncDisposable
         HashSet<StorageKey> segments = [.. Segments.Select(static s => s.Key)];
         await _repository.WaitForListingsAsync(_time, cancellationToken);
         Settlement settlement = _settlement ?? await _watch.SettleAsync(onWaiting, cancellationToken);
+        await _repository.WaitForListingsAsync(_time, cancellationToken);
         _settlement = settlement with { Marks = marks, Tombstones = tombstones, Segments = segments };
         Relate();
     }
@@ -247,7 +256,7 @@ public sealed class Collector : IAsyncDisposable
     public async Task<IReadOnlyList<PlannedPack>> RescuesAsync(CancellationToken cancellationToken)
     {
         List<PlannedPack> needed = [];
-        foreach (CollectedPack pack in Condemned().Where(static p => p.LiveChunks > 0))
+        foreach (CollectedPack pack in Condemned().Where(IsNeeded))
         {
             if (!_options.Switches.TakeMarksBack)
             {
@@ -275,7 +284,7 @@ public sealed class Collector : IAsyncDisposable
         Choose(cancellationToken);
         foreach (CollectedPack pack in Condemned())
         {
-            if (pack.LiveChunks > 0)
+            if (IsNeeded(pack))
             {
                 throw new BackupIQException(
                     ErrorCodes.Internal, $"Pack {pack.Id} was to be deleted, and holds {pack.LiveChunks} chunks that nothing else does. Nothing was deleted.");
@@ -308,8 +317,15 @@ public sealed class Collector : IAsyncDisposable
         pack.Size = -1;
     }
 
-    /// <summary>Says that the collector is done. Without it the next one finds out.</summary>
-    public Task EndAsync(CancellationToken cancellationToken) => Session.EndAsync(cancellationToken);
+    /// <summary>Says that the collector is done. Without it the next one finds out. One that has put nothing leaves nothing of itself behind.</summary>
+    public async Task EndAsync(CancellationToken cancellationToken)
+    {
+        await Session.EndAsync(cancellationToken);
+        if (Session.Segments.Count == 0 && Session.StoredPacks.Count == 0)
+        {
+            await new RepositorySweep(this, new IndexCompactor(this)).RemoveSessionAsync(Session.Id, cancellationToken);
+        }
+    }
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -371,6 +387,13 @@ public sealed class Collector : IAsyncDisposable
     }
 
     internal void ForgetMark(PackId pack) => _marks.Remove(pack);
+
+    private bool IsNeeded(CollectedPack pack) => _options.Switches switch
+    {
+        { CountMarkedHolders: true } => pack.OnlyHere > 0,
+        { TakeMarksBack: true } => pack.LiveChunks > 0 && pack.IsMarked,
+        _ => pack.LiveChunks > 0,
+    };
 
     // Marks leave their place only when tombstones have come to theirs, which is listed later: so none is missed.
     private async Task ReadMarksAsync(CancellationToken cancellationToken)

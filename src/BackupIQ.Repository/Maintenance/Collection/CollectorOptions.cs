@@ -1,3 +1,5 @@
+using BackupIQ.Primitives;
+
 namespace BackupIQ.Repository.Maintenance.Collection;
 
 /// <summary>How a collector goes about it. Immutable.</summary>
@@ -34,6 +36,9 @@ public sealed record CollectorOptions
     /// <summary>Partial snapshots older than this are no roots any more. 14 days: a run that was interrupted is taken up in a day or two.</summary>
     public TimeSpan PartialAge { get; init; } = TimeSpan.FromDays(14);
 
+    /// <summary>For tests: the id of the collector's session; else it is random.</summary>
+    internal SessionId? Id { get; init; }
+
     /// <summary>Faults that tests plant; see there.</summary>
     internal ProtocolSwitches Switches { get; init; } = ProtocolSwitches.None;
 }
@@ -53,7 +58,7 @@ internal sealed record ProtocolSwitches
     /// <summary>Marked packs count as holders of what is needed.</summary>
     public bool CountMarkedHolders { get; init; }
 
-    /// <summary>A mark is taken back when its pack turns out to be needed.</summary>
+    /// <summary>A mark is taken back when its pack turns out to be needed, instead of copying what is.</summary>
     public bool TakeMarksBack { get; init; }
 
     /// <summary>Without conditional put: snapshots that are not confirmed do not count.</summary>

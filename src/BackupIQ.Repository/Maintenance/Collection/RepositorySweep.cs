@@ -153,29 +153,43 @@ internal sealed class RepositorySweep(Collector collector, IndexCompactor compac
                 continue;
             }
 
+            // A fence that keeps a commit from counting is for ever: its writer may sleep as long as it likes.
             bool keepsFence = !_storage.Capabilities.ConditionalPut &&
                 !(await collector.Watch.DocumentAsync(session, cancellationToken) is { } document && SessionPurpose.NeverCommits(document.Purpose));
-            await _storage.DeleteAsync(RepositoryLayout.SessionOpen(session), cancellationToken);
-            foreach (StorageKey beat in objects.Beats)
-            {
-                await _storage.DeleteAsync(beat, cancellationToken);
-            }
-
-            if (objects.HasEnd)
-            {
-                await _storage.DeleteAsync(RepositoryLayout.SessionEnd(session), cancellationToken);
-            }
-
-            // A fence that keeps a commit from counting is for ever: its writer may sleep as long as it likes.
-            if (!keepsFence)
-            {
-                await _storage.DeleteAsync(RepositoryLayout.Fence(session), cancellationToken);
-            }
-
+            await RemoveAsync(session, objects, keepsFence, cancellationToken);
             deleted++;
         }
 
         return deleted;
+    }
+
+    /// <summary>Removes the objects of a session that has ended and names nothing.</summary>
+    public async Task RemoveSessionAsync(SessionId session, CancellationToken cancellationToken)
+    {
+        SessionTable table = await SessionTable.ListAsync(collector.Repository, cancellationToken);
+        if (table.Sessions.TryGetValue(session, out SessionObjects? objects))
+        {
+            await RemoveAsync(session, objects, keepsFence: false, cancellationToken);
+        }
+    }
+
+    private async Task RemoveAsync(SessionId session, SessionObjects objects, bool keepsFence, CancellationToken cancellationToken)
+    {
+        await _storage.DeleteAsync(RepositoryLayout.SessionOpen(session), cancellationToken);
+        foreach (StorageKey beat in objects.Beats)
+        {
+            await _storage.DeleteAsync(beat, cancellationToken);
+        }
+
+        if (objects.HasEnd)
+        {
+            await _storage.DeleteAsync(RepositoryLayout.SessionEnd(session), cancellationToken);
+        }
+
+        if (objects.HasFence && !keepsFence)
+        {
+            await _storage.DeleteAsync(RepositoryLayout.Fence(session), cancellationToken);
+        }
     }
 
     private async Task<bool> IsOverForGoodAsync(SessionId session, SessionObjects objects, CancellationToken cancellationToken)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
@@ -32,6 +33,9 @@ internal sealed class SessionObjects
     /// <summary>The number of the last beat; 0 when there is none.</summary>
     public long LastBeat { get; set; }
 
+    /// <summary>When the storage got the last sign of it, by the storage's clock.</summary>
+    public DateTimeOffset LastSign { get; set; }
+
     public List<StorageKey> Beats { get; } = [];
 }
 
@@ -55,14 +59,14 @@ internal sealed class SessionTable
         SessionTable table = new();
         await foreach (StoredObject stored in repository.Storage.ListAsync(RepositoryLayout.SessionPrefix, cancellationToken))
         {
-            table.Add(stored.Key);
+            table.Add(stored.Key, stored.StoredAt);
         }
 
         return table;
     }
 
     // Names of no form that this version knows are left alone.
-    private void Add(StorageKey key)
+    private void Add(StorageKey key, DateTimeOffset storedAt)
     {
         if (!RepositoryLayout.TryParseSession(key, out SessionId session, out ReadOnlySpan<char> part))
         {
@@ -75,6 +79,7 @@ internal sealed class SessionTable
             _sessions.Add(session, objects);
         }
 
+        objects.LastSign = storedAt > objects.LastSign ? storedAt : objects.LastSign;
         switch (part)
         {
             case RepositoryLayout.OpenPart:
@@ -87,8 +92,8 @@ internal sealed class SessionTable
                 objects.HasFence = true;
                 break;
             default:
-                if (part.StartsWith(RepositoryLayout.BeatPart) && long.TryParse(
-                    part[RepositoryLayout.BeatPart.Length..], System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out long number))
+                if (part.StartsWith(RepositoryLayout.BeatPart) &&
+                    long.TryParse(part[RepositoryLayout.BeatPart.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out long number))
                 {
                     objects.LastBeat = Math.Max(objects.LastBeat, number);
                     objects.Beats.Add(key);

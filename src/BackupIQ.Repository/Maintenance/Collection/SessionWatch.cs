@@ -36,15 +36,13 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
             return SessionState.Fenced;
         }
 
-        if (!storage.Capabilities.ConditionalPut)
+        if (await LookAtCommitAsync(session, cancellationToken) is var state and not SessionState.Open)
         {
-            return await storage.StatAsync(RepositoryLayout.Confirmation(session), cancellationToken) is not null &&
-                await storage.StatAsync(RepositoryLayout.Snapshot(session), cancellationToken) is not null
-                    ? SessionState.Committed
-                    : SessionState.Open;
+            return state;
         }
 
-        return await ReadNameAsync(session, cancellationToken);
+        // What is not announced any more was swept, and it was over before that.
+        return await storage.StatAsync(RepositoryLayout.SessionOpen(session), cancellationToken) is null ? SessionState.Ended : SessionState.Open;
     }
 
     /// <summary>
@@ -77,7 +75,7 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
             if (await IsCollectorAsync(session, cancellationToken))
             {
                 isClean = false;
-                areCollectorsOver &= await TryGiveUpCollectorAsync(session, cancellationToken);
+                areCollectorsOver &= await GiveUpIfDeadAsync(session, table, cancellationToken) != SessionState.Open;
             }
             else
             {
@@ -96,7 +94,7 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
         List<AwaitedSession> open = [];
         foreach (SessionId session in table.Announced.Where(s => s != own).Order())
         {
-            if (await LookAsync(session, cancellationToken) == SessionState.Open && await GiveUpIfGoneAsync(session, cancellationToken) == SessionState.Open)
+            if (await LookAsync(session, cancellationToken) == SessionState.Open && await GiveUpIfDeadAsync(session, table, cancellationToken) == SessionState.Open)
             {
                 open.Add(Describe(session, TimeSpan.Zero));
             }
@@ -112,8 +110,13 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
     public async Task<bool> TryBarAsync(SessionId session, CancellationToken cancellationToken)
     {
         await GiveUpAsync(session, cancellationToken);
-        return await repository.Storage.StatAsync(RepositoryLayout.Snapshot(session), cancellationToken) is null ||
-            await ReadNameAsync(session, cancellationToken) != SessionState.Committed;
+        if (await ReadNameAsync(session, cancellationToken) != SessionState.Committed)
+        {
+            return true;
+        }
+
+        await repository.WaitForListingsAsync(time, cancellationToken);
+        return false;
     }
 
     /// <summary>What a session says of itself; null when that cannot be read.</summary>
@@ -137,6 +140,20 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
 
         _documents[session] = document;
         return document;
+    }
+
+    private async Task<SessionState> LookAtCommitAsync(SessionId session, CancellationToken cancellationToken)
+    {
+        IStorageBackend storage = repository.Storage;
+        if (storage.Capabilities.ConditionalPut)
+        {
+            return await ReadNameAsync(session, cancellationToken);
+        }
+
+        return await storage.StatAsync(RepositoryLayout.Confirmation(session), cancellationToken) is not null &&
+            await storage.StatAsync(RepositoryLayout.Snapshot(session), cancellationToken) is not null
+                ? SessionState.Committed
+                : SessionState.Open;
     }
 
     private async Task WaitAsync(
@@ -196,9 +213,14 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
     private async Task<bool> IsCollectorAsync(SessionId session, CancellationToken cancellationToken) =>
         await DocumentAsync(session, cancellationToken) is { Purpose: SessionPurpose.Prune };
 
-    // A collector is no danger to another, so it is only given up, for the sweep's sake, when it is certainly gone.
-    private async Task<bool> TryGiveUpCollectorAsync(SessionId session, CancellationToken cancellationToken) =>
-        await GiveUpIfGoneAsync(session, cancellationToken) != SessionState.Open;
+    // A collector is not waited for, so its beat is not watched either; it is judged by the storage's clock, which may be wrong: then it costs a
+    // collector its run, as when it is watched.
+    private async Task<SessionState> GiveUpIfDeadAsync(SessionId session, SessionTable table, CancellationToken cancellationToken)
+    {
+        bool isSilent = await IsCollectorAsync(session, cancellationToken) &&
+            table.Sessions.TryGetValue(own, out SessionObjects? ours) && ours.LastSign - table.Sessions[session].LastSign > options.Lease;
+        return isSilent ? await GiveUpAsync(session, cancellationToken) : await GiveUpIfGoneAsync(session, cancellationToken);
+    }
 
     private async Task<SessionState> GiveUpIfGoneAsync(SessionId session, CancellationToken cancellationToken) =>
         await DocumentAsync(session, cancellationToken) is { } document && ProcessIdentity.IsGone(document)
