@@ -254,7 +254,7 @@ internal sealed class Stage : IDisposable
             {
                 ChunkId file = data.Write(Content, ContentHint.Incompressible);
                 data.Flush();
-                tree = metadata.Write(PageOf(file), ContentHint.Metadata);
+                tree = metadata.Write(PageOf(file), ContentHint.Compressible);
                 metadata.Flush();
             }
 

@@ -123,7 +123,7 @@ public sealed class PackRewriter : IDisposable
             }
 
             ReadOnlySpan<byte> bytes = plain.Span.Slice((int)chunk.Offset, (int)chunk.Length);
-            ContentHint hint = frame.Codec == Codec.None ? ContentHint.Incompressible : ContentHint.Unknown;
+            ContentHint hint = frame.Codec == Codec.None ? ContentHint.Stored : ContentHint.Compressible;
             if (writer.Write(bytes, hint) != chunk.Id)
             {
                 throw Damaged(pack, chunk.Id);
