@@ -65,6 +65,15 @@ public sealed record SnapshotInfo
     /// <summary>What the backup counted, where the snapshot says.</summary>
     public BackupCounts? Counts { get; init; }
 
+    /// <summary>Set where this is what was left of a damaged snapshot: that one's id.</summary>
+    public string? RepairedFrom { get; init; }
+
+    /// <summary>How many paths of that one are lost.</summary>
+    public long LostCount { get; init; }
+
+    /// <summary>The first of them.</summary>
+    public IReadOnlyList<string> Lost { get; init; } = [];
+
     /// <summary>Whether it may not be removed, whoever asks.</summary>
     public bool IsHeld(DateTimeOffset now) => HasUnreadableAnnotation || Holds.Any(hold => hold.IsInForce(now));
 
@@ -85,6 +94,9 @@ public sealed record SnapshotInfo
         Tree = snapshot.Tree,
         ProgramVersion = snapshot.ProgramVersion,
         Counts = snapshot.Summary is null ? null : BackupCounts.From(snapshot.Summary, snapshot.Time, snapshot.Ended),
+        RepairedFrom = snapshot.RepairedFrom,
+        LostCount = snapshot.LostCount ?? 0,
+        Lost = snapshot.Lost ?? [],
         StoredAt = snapshot.StoredAt,
         Holds = [.. snapshot.Annotations.Holds.Select(static hold => new HoldInfo(hold.Id.ToString(), hold.Until, hold.Reason, hold.Time, hold.Hostname, hold.Username))],
         HasUnreadableAnnotation = snapshot.Annotations.Unreadable.Count > 0,

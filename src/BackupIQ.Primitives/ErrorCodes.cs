@@ -17,8 +17,8 @@ public static class ErrorCodes
     public static readonly ErrorCode SessionFenced = new("SessionFenced", 409, 11, true, "The run was silent for too long and was fenced off; run it again, what it stored is reused.");
     public static readonly ErrorCode UnsupportedFormat = new("UnsupportedFormat", 501, 1, false, "The repository was written by a newer BackupIQ; update this one.");
     public static readonly ErrorCode CorruptData = new("CorruptData", 500, 14, false, "Run 'backupiq check' to see which files and snapshots are touched.");
-    public static readonly ErrorCode ChunkMissing = new("ChunkMissing", 500, 14, false, "Run 'backupiq check' to see which files and snapshots are touched; the next full backup stores it again.");
-    public static readonly ErrorCode DamageFound = new("DamageFound", 500, 14, false, "What is not named is intact and restores. A backup with --type full stores again what it can read.");
+    public static readonly ErrorCode ChunkMissing = new("ChunkMissing", 500, 14, false, "Run 'backupiq check' to see which files and snapshots are touched; 'backupiq repair packs', then a backup stores it again if it can.");
+    public static readonly ErrorCode DamageFound = new("DamageFound", 500, 14, false, "What is not named is intact and restores. 'backupiq repair packs' mends what it can; then a backup stores again what is there to be read.");
     public static readonly ErrorCode SnapshotNotFound = new("SnapshotNotFound", 404, 1, false, "List the snapshots with 'backupiq snapshots'.");
     public static readonly ErrorCode SnapshotAmbiguous = new("SnapshotAmbiguous", 409, 2, false, "Give more digits of the snapshot's id.");
     public static readonly ErrorCode PathNotFound = new("PathNotFound", 404, 1, false, "See what the snapshot holds with 'backupiq ls'.");

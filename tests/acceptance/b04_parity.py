@@ -122,6 +122,8 @@ def body(a):
     interrupted(a, repository, before, pack)
     without_parity(a, repository, pack)
     too_much(a, repository, tree, pack, size)
+    lost_for_good(a, repository, tree, pack)
+    lost_index(a, repository, tree)
     repository.must("parity", "remove", "--yes")
     a.check("parity remove leaves the repository as it was", digests(repository) == before and not repository.objects("e/"), "")
 
@@ -175,6 +177,50 @@ def too_much(a, repository, tree, pack, size):
     broken = differing(a, tree, case.repository.restored(target, tree))
     untold = [p for p in broken if p != b"." and os.path.basename(p) not in restore.out + restore.err]
     a.check("6 % overwritten: the rest restores, what is lost is told", restore.code != 0 and broken and not untold, f"exit {restore.code}, {len(broken)} differ")
+
+
+def lost_for_good(a, repository, tree, pack):
+    """Without parity: the rest is kept, a snapshot beside the damaged one has what is left, and the next backup heals both."""
+    case = Case(a, repository, {}).repository
+    case.must("parity", "remove", "--yes")
+    path = os.path.join(case.path, pack)
+    os.chmod(path, 0o600)
+    write(path, os.path.getsize(path) // 2, a.random.randbytes(100_000))
+    others = {n: d for n, d in digests(case).items() if n != pack}
+    repair = case.call("repair", "packs")
+    after = digests(case)
+    a.check("a pack lost for good: what can be read is moved, nothing else changes",
+            repair.code == 14 and "can be read" in repair.text and all(after.get(n) == d for n, d in others.items()), repair.text[-400:])
+    snapshots = case.call("repair", "snapshots", "--json")
+    found = [m for m in snapshots.lines() if "repaired_snapshot" in m]
+    lost = {os.fsencode(p["path"]) for m in found for p in m["lost"]}
+    target = fresh(a.path("restored"))
+    case.restore(found[0]["repaired_snapshot"], target)
+    broken = {os.path.basename(p) for p in differing(a, tree, case.restored(target, tree)) if p != b"."}
+    a.check("a pack lost for good: a snapshot beside the damaged one restores all but what it names",
+            snapshots.code == 14 and len(found) == 1 and lost and {os.path.basename(p) for p in lost} == broken, f"{len(lost)} lost, {len(broken)} differ")
+    case.must("backup", tree)
+    healed = case.call("check", "--read-data")
+    a.check("a pack lost for good: after the next backup check is clean", healed.code == 0, healed.text[-400:])
+    pruned = case.call("prune")
+    a.check("… and prune removes the damaged pack", pruned.code == 0 and pack not in case.objects("d/"), pruned.text[-300:])
+    for snapshot in case.snapshots():
+        target = fresh(a.path("restored"))
+        restore = case.call("restore", snapshot["id"], "--target", target)
+        left = {os.path.basename(p) for p in differing(a, tree, case.restored(target, tree)) if p != b"."}
+        wanted = broken if snapshot["id"] == found[0]["repaired_snapshot"] else set()
+        a.check(f"… and snapshot {snapshot['short_id']} restores", restore.code == 0 and left == wanted, f"exit {restore.code}, {len(left)} differ")
+
+
+def lost_index(a, repository, tree):
+    case = Case(a, repository, {}).repository
+    shutil.rmtree(os.path.join(case.path, "i"))
+    shutil.rmtree(os.path.join(case.path, "e"))
+    repair = case.call("repair", "index")
+    check = case.call("check")
+    a.check("the index deleted: repair index makes it again", repair.code == 0 and check.code == 0, (repair.text + check.text)[-400:])
+    added = case.backup(tree, "--type", "full")
+    a.check("the index deleted: then a full backup finds everything known", added["data_blobs"] == 0, str(added["data_blobs"]))
 
 
 Acceptance("B4", "parity mends damaged packs to identical bytes").run(body)

@@ -6,6 +6,8 @@ namespace BackupIQ.Cli.Commands;
 /// <summary><c>show SNAP</c></summary>
 internal sealed class ShowCommand : Verb
 {
+    private const int ShownLost = 20;
+
     public ShowCommand()
         : base("show", "Shows all that is known of a snapshot.") => Positional("SNAP", "the snapshot", 1, 1);
 
@@ -47,6 +49,17 @@ internal sealed class ShowCommand : Verb
             foreach (VerdictInfo verdict in snapshot.Verdicts)
             {
                 Row(output, "verified", $"{verdict.Level}: {(verdict.Passed ? "passed" : "FAILED")}, {Words.Moment(verdict.Time, run.Zone)} on {verdict.Hostname}");
+            }
+
+            if (snapshot.RepairedFrom is { } damaged)
+            {
+                Row(output, "repaired", $"what is left of snapshot {damaged[..8]}; {Words.Count(snapshot.LostCount, "path is", "paths are")} lost");
+                foreach (string path in snapshot.Lost.Take(ShownLost))
+                {
+                    output.WriteLine($"{"lost",-12} {DisplayText.Of(path)}");
+                }
+
+                Row(output, "", snapshot.LostCount > ShownLost ? $"and {Words.Count(snapshot.LostCount - ShownLost, "more path")} (--json has more)" : "");
             }
 
             Row(output, "parent", snapshot.Parent ?? "");

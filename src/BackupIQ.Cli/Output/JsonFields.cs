@@ -86,6 +86,19 @@ internal static class JsonFields
     // What was said about a snapshot since it was made; only what there is, for most have nothing.
     private static void WriteSaid(Utf8JsonWriter writer, SnapshotInfo snapshot)
     {
+        if (snapshot.RepairedFrom is { } damaged)
+        {
+            writer.WriteString("repaired_from", damaged);
+            writer.WriteNumber("lost_count", snapshot.LostCount);
+            writer.WriteStartArray("lost");
+            foreach (string path in snapshot.Lost)
+            {
+                writer.WriteStringValue(path);
+            }
+
+            writer.WriteEndArray();
+        }
+
         if (snapshot.Holds.Count > 0)
         {
             writer.WriteStartArray("holds");
