@@ -8,7 +8,7 @@ namespace BackupIQ.Tests.Exploration;
 
 /// <summary>
 /// Runs the real protocol (upload sessions, collectors, removal of snapshots) through the orders of its steps on the storage, and looks after
-/// every step whether each snapshot that counts has all its chunks. BACKUPIQ_EXPLORE_SECONDS says for how long; .ci/run takes two minutes.
+/// every step whether each snapshot that counts has all its chunks. BACKUPIQ_EXPLORE_SECONDS says for how long, 10 without it.
 /// </summary>
 public sealed class ExplorationTests(ITestOutputHelper output)
 {
