@@ -228,6 +228,27 @@ public sealed class BackupVerbTests : IDisposable
         _user.Run("check", "--read-data").ShouldEndWith(0);
     }
 
+    [Theory]
+    [InlineData("--jobs", "1")]
+    [InlineData("--connections", "1")]
+    [InlineData("--read-concurrency", "7")]
+    [InlineData("--batch-size", "4K")]
+    [InlineData("--memory", "64M")]
+    public void HowManyWorkAtOnceChangesNothingInWhatIsStored(string flag, string value)
+    {
+        string source = _user.MakeTree();
+        for (int i = 0; i < 300; i++)
+        {
+            _user.Write($"source/many/{i}", $"file {i}");
+        }
+
+        _user.Backup(source);
+        JsonElement again = _user.Backup(source, "--type", "full", flag, value);
+        again.GetProperty("total_files_processed").GetInt64().ShouldBe(304);
+        again.GetProperty("data_blobs").GetInt64().ShouldBe(0);
+        again.GetProperty("tree_blobs").GetInt64().ShouldBe(0);
+    }
+
     [Fact]
     public void ListsOfPathsAreTakenFromFilesAndStandardInput()
     {

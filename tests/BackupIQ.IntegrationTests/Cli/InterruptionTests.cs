@@ -7,7 +7,7 @@ using Xunit;
 
 namespace BackupIQ.IntegrationTests.Cli;
 
-/// <summary>Ctrl-C: exit code 130, and what was stored stays usable.</summary>
+/// <summary>Ctrl-C, and what a service manager sends: exit code 130, and what was stored stays usable.</summary>
 public sealed class InterruptionTests : IDisposable
 {
     private const int Large = 48 << 20;
@@ -16,13 +16,15 @@ public sealed class InterruptionTests : IDisposable
 
     public void Dispose() => _user.Dispose();
 
-    [Fact]
-    public void AnInterruptedBackupEndsWithCode130AndTheNextReusesWhatItStored()
+    [Theory]
+    [InlineData(2)]
+    [InlineData(15)]
+    public void AnInterruptedBackupEndsWithCode130AndTheNextReusesWhatItStored(int signal)
     {
         string source = _user.MakeTree(large: Large);
         ProgramUser.RunningProgram running = _user.Start("backup", source, "--limit-upload", "10M", "--checkpoint-interval", "1s", "--no-progress");
         WaitFor(running, () => _user.Objects("d").Length > 0);
-        running.Interrupt();
+        running.Interrupt(signal);
         ProgramRun run = running.Wait().ShouldEndWith(130);
         run.Error.ShouldContain("Interrupted");
         run.Text.ShouldNotContain("saved");

@@ -73,6 +73,17 @@ public sealed class ManagingVerbTests : IDisposable
     }
 
     [Fact]
+    public void APasswordIsTakenFromWhatACommandPrintsAndACommandThatFailsIsTold()
+    {
+        _user.WithNewRepository(withPassword: true);
+        _user.RunPlain("snapshots", "--repo", _user.Repository, "--password-command", $"cat '{_user.PasswordFile}'").ShouldEndWith(0);
+        _user.Environment["BACKUPIQ_PASSWORD_COMMAND"] = "echo something else";
+        _user.RunPlain("snapshots", "--repo", _user.Repository).ShouldEndWith(12);
+        _user.Environment["BACKUPIQ_PASSWORD_COMMAND"] = "sh -c 'echo correct horse battery staple; exit 3'";
+        _user.RunPlain("snapshots", "--repo", _user.Repository).ShouldEndWith(2).Error.ShouldContain("exit code 3");
+    }
+
+    [Fact]
     public void RotatingPutsANewSecretInTheOldOnesPlace()
     {
         string next = _user.Write("next password", "the next one\n");

@@ -185,8 +185,8 @@ internal sealed partial class ProgramUser : IDisposable
 
         public bool HasEnded => _process.HasExited;
 
-        /// <summary>Presses Ctrl-C.</summary>
-        public void Interrupt() => Kill(_process.Id, 2);
+        /// <summary>Presses Ctrl-C, or sends another signal.</summary>
+        public void Interrupt(int signal = 2) => Kill(_process.Id, signal);
 
         /// <summary>Waits for its end.</summary>
         public ProgramRun Wait(TimeSpan? patience = null)

@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.CompilerServices;
+using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using Shouldly;
 using Xunit;
@@ -7,7 +8,7 @@ using Xunit;
 namespace BackupIQ.Tests.Architecture;
 
 /// <summary>Public types and methods say in XML documentation what they promise.</summary>
-public sealed class DocumentationTests
+public sealed partial class DocumentationTests
 {
     [Fact]
     public void EveryPublicTypeAndMethodHasASummary()
@@ -48,6 +49,18 @@ public sealed class DocumentationTests
         found.ShouldContain(name => name.EndsWith("Sample.Empty", StringComparison.Ordinal));
         found.ShouldContain(name => name.EndsWith("Sample.Untold", StringComparison.Ordinal));
     }
+
+    [Fact]
+    public void EveryTestThatThePromisesNameIsThere()
+    {
+        HashSet<string> there = [.. Directory.EnumerateFiles(Path.Combine(SourceTree.Root, "tests"), "*", SearchOption.AllDirectories).Select(Path.GetFileName)!];
+        string[] named = [.. TestName().Matches(File.ReadAllText(Path.Combine(SourceTree.Root, "docs/promises.md"))).Select(static match => match.Value)];
+        named.Length.ShouldBeGreaterThan(50);
+        named.Where(name => !there.Contains(name) && !there.Contains(name + ".cs")).ShouldBeEmpty();
+    }
+
+    [GeneratedRegex(@"\b\w+Tests\b|\b[ab]\d\d\w?_\w+\.\w+", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
+    private static partial Regex TestName();
 
     private static string AssemblyName(string projectFile) =>
         XDocument.Load(projectFile).Descendants("AssemblyName").FirstOrDefault()?.Value ?? Path.GetFileNameWithoutExtension(projectFile);
