@@ -1,23 +1,27 @@
+using System.Runtime.InteropServices;
 using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Secrets;
 
-/// <summary>Files that only their owner may read, in folders that only their owner may enter.</summary>
-internal static class PrivateFile
+/// <summary>
+/// Files that only their owner may read, in folders that only their owner may enter, all of them durable: a repository whose key was lost to a
+/// power cut is lost itself.
+/// </summary>
+internal static partial class PrivateFile
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+    private const int CloseOnExec = 0x80000;
+    private const int EINVAL = 22;
+    private const int ENOTSUP = 95;
 
     /// <summary>Makes a folder 0700 where it is not there yet; what is missing above it, too.</summary>
     public static void MakeFolder(string folder)
     {
-        if (!Directory.Exists(folder))
+        if (!Directory.Exists(folder) && Path.GetDirectoryName(Path.GetFullPath(folder)) is { } parent)
         {
-            if (Path.GetDirectoryName(Path.GetFullPath(folder)) is { } parent)
-            {
-                MakeFolder(parent);
-            }
-
+            MakeFolder(parent);
             Directory.CreateDirectory(folder, OwnerOnly | UnixFileMode.UserExecute);
+            SyncNames(parent);
         }
     }
 
@@ -25,24 +29,56 @@ internal static class PrivateFile
     /// <exception cref="BackupIQException"><see cref="ErrorCodes.Configuration"/>: something is there already, or it cannot be written.</exception>
     public static void Write(string path, ReadOnlySpan<byte> bytes)
     {
+        bool isTaken = File.Exists(path);
         try
         {
-            MakeFolder(Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/");
-
-            using FileStream file = new(path, new FileStreamOptions
+            string folder = Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/";
+            MakeFolder(folder);
+            using (FileStream file = new(path, new FileStreamOptions
             {
                 Mode = FileMode.CreateNew,
                 Access = FileAccess.Write,
                 UnixCreateMode = OwnerOnly,
                 BufferSize = 0,
-            });
-            file.Write(bytes);
-            file.Flush(flushToDisk: true);
+            }))
+            {
+                file.Write(bytes);
+                file.Flush(flushToDisk: true);
+            }
+
+            SyncNames(folder);
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
-            string why = File.Exists(path) ? "is there already and is not overwritten" : $"cannot be written: {fault.Message}";
+            string why = isTaken ? "is there already and is not overwritten" : $"cannot be written: {fault.Message}";
             throw new BackupIQException(ErrorCodes.Configuration, $"The file {why}", "Choose another file.", fault).With("file", path);
         }
     }
+
+    // .NET opens no folders.
+    private static void SyncNames(string folder)
+    {
+        int descriptor = OpenFolder(folder, CloseOnExec);
+        int error = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;
+        if (error == 0)
+        {
+            error = SyncFolder(descriptor) < 0 ? Marshal.GetLastPInvokeError() : 0;
+            _ = CloseFolder(descriptor);
+        }
+
+        // A folder that may be entered and not read, or of a network file system, cannot be synced by us.
+        if (error is not (0 or EINVAL or ENOTSUP) && descriptor >= 0)
+        {
+            throw new IOException($"{folder}: {Marshal.GetPInvokeErrorMessage(error)}");
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int OpenFolder(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int SyncFolder(int descriptor);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    private static partial int CloseFolder(int descriptor);
 }

@@ -29,7 +29,7 @@ public sealed class PowerCutTests : IDisposable
     [InlineData("backup")]
     [InlineData("tag", "latest", "--add", "important")]
     [InlineData("key", "add", "--label", "second", "--new-key-file")]
-    [InlineData("forget", "latest~1")]
+    [InlineData("forget", "latest~1", "--allow-mass")]
     [InlineData("prune", "--max-unused", "0")]
     [InlineData("prune", "--max-unused", "0", "--exclusive", "--yes")]
     public async Task Costs_nothing_that_was_there_and_nothing_that_was_reported_done(params string[] words)
@@ -48,9 +48,10 @@ public sealed class PowerCutTests : IDisposable
     [InlineData("")]
     public async Task Would_cost_something_without_the_sync_of(string name)
     {
-        (_, IReadOnlyList<SystemCall> calls) = TraceVerb("backup");
+        ScratchFolder.Run("cp", "-a", _user.Repository, _before);
+        (_, IReadOnlyList<SystemCall> calls) = SystemCall.Trace(_user, () => _user.Run("backup", _source));
         bool IsLeftOut(SystemCall call) => call.IsSync && System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(Path.Join(_user.Repository, name), call.Path);
-        calls.ShouldContain(call => IsLeftOut(call));
+        calls.Count(IsLeftOut).ShouldBeGreaterThan(0);
         (await FindLossAsync(new PowerCut(_user.Repository, _before, calls.Where(call => !IsLeftOut(call))))).ShouldNotBeNull();
     }
 
@@ -101,13 +102,13 @@ public sealed class PowerCutTests : IDisposable
 
         if (words[0] == "prune")
         {
-            _user.Run("forget", "latest~1", "--grace", "0", "--yes").ShouldEndWith(0);
+            _user.Run("forget", "latest~1", "--grace", "0", "--allow-mass", "--yes").ShouldEndWith(0);
         }
 
         string[] all = words switch
         {
             ["backup"] => ["backup", _source, "--jobs", "2"],
-            [.., "--new-key-file"] => [.. words, _user.Write("second key", new string('k', 40))],
+            [.., "--new-key-file"] => [.. words, MakeKey("second key")],
             _ => words,
         };
         ScratchFolder.Run("cp", "-a", _user.Repository, _before);
@@ -143,7 +144,7 @@ public sealed class PowerCutTests : IDisposable
             }
         }
 
-        seen.Count.ShouldBeGreaterThan(2);
+        seen.Count.ShouldBeGreaterThan(1);
         return null;
     }
 
@@ -169,6 +170,14 @@ public sealed class PowerCutTests : IDisposable
         {
             Directory.Delete(folder, recursive: true);
         }
+    }
+
+    private string MakeKey(string name)
+    {
+        byte[] key = new byte[64];
+        new Random(2).NextBytes(key);
+        File.WriteAllBytes(_user.At(name), key);
+        return _user.At(name);
     }
 
     private static async Task<string[]> SnapshotsAsync(string folder, Secret key)
