@@ -246,7 +246,8 @@ public sealed class BackupVerbTests : IDisposable
         JsonElement again = _user.Backup(source, "--type", "full", flag, value);
         again.GetProperty("total_files_processed").GetInt64().ShouldBe(304);
         again.GetProperty("data_blobs").GetInt64().ShouldBe(0);
-        again.GetProperty("tree_blobs").GetInt64().ShouldBe(0);
+        _user.Run("diff", $"latest~1:{source}", $"latest:{source}", "--metadata", "--json").ShouldEndWith(0).Lines()
+            .ShouldHaveSingleItem().GetProperty("message_type").GetString().ShouldBe("statistics");
     }
 
     [Fact]

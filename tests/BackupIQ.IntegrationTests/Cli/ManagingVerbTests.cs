@@ -75,7 +75,6 @@ public sealed class ManagingVerbTests : IDisposable
     [Fact]
     public void APasswordIsTakenFromWhatACommandPrintsAndACommandThatFailsIsTold()
     {
-        _user.WithNewRepository(withPassword: true);
         _user.RunPlain("snapshots", "--repo", _user.Repository, "--password-command", $"cat '{_user.PasswordFile}'").ShouldEndWith(0);
         _user.Environment["BACKUPIQ_PASSWORD_COMMAND"] = "echo something else";
         _user.RunPlain("snapshots", "--repo", _user.Repository).ShouldEndWith(12);
