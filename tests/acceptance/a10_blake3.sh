@@ -16,6 +16,6 @@ if [ "${1:-}" != --short ]; then
     start=$(date +%s%N); b3sum --num-threads 1 "$file" >/dev/null; end=$(date +%s%N)
     echo "[A10] b3sum --num-threads 1, 1 GiB: $((1073741824 / ((end - start) / 1000) )) MB/s"
   done
-  dotnet run --project bench/BackupIQ.Benchmarks -c Release -- hash
+  dotnet run --project bench/BackupIQ.Benchmarks -c Release -- micro hashing
 fi
 echo "[A10] PASS  tests of hashing passed"

@@ -101,7 +101,7 @@ internal sealed class FileWorker : IDisposable
         if (changed)
         {
             _progress.Failed(new SourceItemException(
-                ErrorCodes.SourceChanged, PathOf(job.Entry), "It changed while it was read; what was read is stored."));
+                ErrorCodes.SourceChanged, job.Entry.FullPath(), "It changed while it was read; what was read is stored."));
         }
     }
 
@@ -160,25 +160,6 @@ internal sealed class FileWorker : IDisposable
     // Cuts and stores a run of data; returns how much of it there was.
     private long ReadRange(ISourceFile file, long offset, long length, ContentHint hint, List<ChunkReference> chunks) =>
         _chunked.Read(this, file, offset, length, hint, chunks);
-
-    internal static byte[] PathOf(SourceEntry entry)
-    {
-        int length = 0;
-        for (SourceEntry? e = entry; e is not null; e = e.Parent)
-        {
-            length += e.Name.Length + 1;
-        }
-
-        byte[] path = new byte[length];
-        for (SourceEntry? e = entry; e is not null; e = e.Parent)
-        {
-            length -= e.Name.Length;
-            e.Name.CopyTo(path, length);
-            path[--length] = (byte)'/';
-        }
-
-        return path;
-    }
 
     private static bool IsSparse(in SourceStat stat) => stat.Blocks * 512 < stat.Size && stat.Size > 0;
 }

@@ -109,6 +109,26 @@ public sealed class SourceEntry
     /// <summary>The folder's entry, or null directly under the virtual root.</summary>
     public SourceEntry? Parent { get; init; }
 
+    /// <summary>The entry's whole path: the names from the top folder down, each behind a slash.</summary>
+    public byte[] FullPath()
+    {
+        int length = 0;
+        for (SourceEntry? at = this; at is not null; at = at.Parent)
+        {
+            length += at.Name.Length + 1;
+        }
+
+        byte[] path = new byte[length];
+        for (SourceEntry? at = this; at is not null; at = at.Parent)
+        {
+            length -= at.Name.Length;
+            at.Name.CopyTo(path, length);
+            path[--length] = (byte)'/';
+        }
+
+        return path;
+    }
+
     /// <summary>What the source needs to find the entry again, such as its open folder.</summary>
     public object? State { get; init; }
 }

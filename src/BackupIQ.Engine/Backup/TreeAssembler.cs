@@ -147,7 +147,7 @@ internal sealed class TreeAssembler
     }
 
     private void Tell(WalkStep step, EntryOutcome outcome, long bytes) =>
-        _progress.OnItem?.Invoke(FileWorker.PathOf(step.Entry!), outcome, bytes);
+        _progress.OnItem?.Invoke(step.Entry!.FullPath(), outcome, bytes);
 
     // A long list is cut where an id says so, so that a change in the middle of a large file changes one list only.
     private FileContent Shorten(FileContent content)

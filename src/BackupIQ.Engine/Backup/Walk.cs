@@ -346,7 +346,7 @@ internal sealed class Walk(
     private ulong GroupOf(SourceEntry entry)
     {
         ulong hash = 0xcbf29ce484222325;
-        foreach (byte b in FileWorker.PathOf(entry))
+        foreach (byte b in entry.FullPath())
         {
             hash = (hash ^ b) * 0x100000001b3;
         }

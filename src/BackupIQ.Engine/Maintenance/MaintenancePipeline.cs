@@ -139,27 +139,7 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
         try
         {
             using ReachabilityWorker worker = new(collector, progress, isHint);
-            List<ReachedChunk> own = [];
-            while (queue.Take(out ReachedChunk item))
-            {
-                own.Add(item);
-                while (own.Count > 0)
-                {
-                    cancellationToken.ThrowIfCancellationRequested();
-                    ReachedChunk next = own[^1];
-                    own.RemoveAt(own.Count - 1);
-                    List<ReachedChunk> children = worker.Follow(next, cancellationToken);
-                    children.Reverse();
-                    own.AddRange(children);
-                    if (own.Count > 1 && queue.IsHungry)
-                    {
-                        // The oldest lead to most.
-                        int given = own.Count / 2;
-                        queue.Give(own.GetRange(0, given));
-                        own.RemoveRange(0, given);
-                    }
-                }
-            }
+            queue.Walk(worker.Follow, cancellationToken);
         }
         catch
         {

@@ -12,12 +12,9 @@ namespace BackupIQ.Engine.Reading;
 /// </summary>
 public sealed class SnapshotReader : IDisposable
 {
-    private readonly BackupRepository _repository;
     private readonly ChunkIndex _index;
-    private readonly Action<string> _notice;
+    private readonly LateRecovery _recovery;
     private readonly FramePipeline _frames;
-    private readonly Lock _recovery = new();
-    private bool _recovered;
 
     /// <summary>Reads from a repository.</summary>
     /// <param name="repository">The repository; the caller's.</param>
@@ -26,9 +23,8 @@ public sealed class SnapshotReader : IDisposable
     /// <param name="notice">Told of damage of the index that cost nothing but time: a sentence. Called from any thread.</param>
     public SnapshotReader(BackupRepository repository, ChunkIndex index, ReadingOptions options, Action<string> notice)
     {
-        _repository = repository;
         _index = index;
-        _notice = notice;
+        _recovery = new LateRecovery(repository, index, notice);
         int workers = options.Concurrency > 0 ? options.Concurrency : Math.Max(4, Environment.ProcessorCount);
         _frames = new FramePipeline(repository, options.MemoryBudget, workers);
         ReadAhead = Math.Clamp(options.MemoryBudget / 8, 4 << 20, 16 << 20);
@@ -71,7 +67,7 @@ public sealed class SnapshotReader : IDisposable
     {
         if (!_index.TryFind(kind, id, out ChunkLocation location))
         {
-            Recover();
+            _recovery.Run();
             if (!_index.TryFind(kind, id, out location))
             {
                 throw new BackupIQException(ErrorCodes.ChunkMissing, $"Chunk {id} is in no pack of the repository.");
@@ -115,21 +111,4 @@ public sealed class SnapshotReader : IDisposable
     internal bool Prefetch(in ChunkReference chunk) =>
         !_index.TryFind(PackKind.Data, chunk.Id, out ChunkLocation location)
         || _frames.Prefetch(PackKind.Data, chunk.Id, _index.GetFrame(location.Frame), location);
-
-    private void Recover()
-    {
-        lock (_recovery)
-        {
-            if (_recovered)
-            {
-                return;
-            }
-
-            _recovered = true;
-            foreach (string finding in IndexRecovery.AddUnindexedPacksAsync(_repository, _index, CancellationToken.None).GetAwaiter().GetResult())
-            {
-                _notice(finding);
-            }
-        }
-    }
 }

@@ -1,3 +1,4 @@
+using BackupIQ.Engine.Reading;
 using BackupIQ.Engine.Trees;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
@@ -8,23 +9,22 @@ namespace BackupIQ.Engine.Restore;
 
 /// <summary>
 /// Trees and chunk locations of a snapshot. What the index does not know is looked for once in the packs' own contents tables, so that a
-/// lost index segment costs time and no file. Not thread-safe, but for <see cref="Recover"/> and <see cref="TryReadElsewhere"/>; blocks on the storage.
+/// lost index segment costs time and no file. Not thread-safe, but for <see cref="TryReadElsewhere"/>; blocks on the storage.
 /// </summary>
 internal sealed class SnapshotMetadata : IDisposable
 {
     private readonly BackupRepository _repository;
     private readonly ChunkIndex _index;
     private readonly ChunkReader _reader;
-    private readonly Action<string> _notice;
+    private readonly LateRecovery _recovery;
+    private readonly Lock _spareGate = new();
     private ChunkReader? _spare;
-    private readonly Lock _recovery = new();
-    private bool _recovered;
 
     public SnapshotMetadata(BackupRepository repository, ChunkIndex index, Action<string> notice)
     {
         _repository = repository;
         _index = index;
-        _notice = notice;
+        _recovery = new LateRecovery(repository, index, notice);
         _reader = new ChunkReader(repository, index);
         Trees = new TreeReader(Read);
     }
@@ -38,7 +38,7 @@ internal sealed class SnapshotMetadata : IDisposable
     {
         if (!_index.TryFind(PackKind.Metadata, id, out _))
         {
-            Recover();
+            _recovery.Run();
         }
 
         return _reader.Read(PackKind.Metadata, id);
@@ -52,7 +52,7 @@ internal sealed class SnapshotMetadata : IDisposable
             return true;
         }
 
-        Recover();
+        _recovery.Run();
         return _index.TryFind(PackKind.Data, id, out location);
     }
 
@@ -61,7 +61,7 @@ internal sealed class SnapshotMetadata : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        lock (_recovery)
+        lock (_spareGate)
         {
             _spare?.Dispose();
         }
@@ -75,8 +75,8 @@ internal sealed class SnapshotMetadata : IDisposable
     /// </summary>
     public bool TryReadElsewhere(in ChunkId id, uint length, in FrameReference damaged, out ReadOnlyMemory<byte> chunk)
     {
-        Recover();
-        lock (_recovery)
+        _recovery.Run();
+        lock (_spareGate)
         {
             _spare ??= new ChunkReader(_repository, _index, cachedFrames: 2);
             return _spare.TryReadElsewhere(id, damaged, out chunk) && chunk.Length == length;
@@ -87,22 +87,4 @@ internal sealed class SnapshotMetadata : IDisposable
     public static ErrorCode DamageCode(BackupIQException exception) =>
         exception.Code == ErrorCodes.StorageObjectNotFound ? ErrorCodes.ChunkMissing
         : exception.Code == ErrorCodes.Storage ? ErrorCodes.CorruptData : exception.Code;
-
-    /// <summary>Adds to the index, once, what packs say of themselves that no segment names.</summary>
-    public void Recover()
-    {
-        lock (_recovery)
-        {
-            if (_recovered)
-            {
-                return;
-            }
-
-            _recovered = true;
-            foreach (string finding in IndexRecovery.AddUnindexedPacksAsync(_repository, _index, CancellationToken.None).GetAwaiter().GetResult())
-            {
-                _notice(finding);
-            }
-        }
-    }
 }

@@ -80,28 +80,7 @@ internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options,
         try
         {
             using GraphWorker worker = new(check, progress);
-            List<GraphItem> own = [];
-            while (queue.Take(out GraphItem item))
-            {
-                own.Add(item);
-                while (own.Count > 0)
-                {
-                    cancellationToken.ThrowIfCancellationRequested();
-                    GraphItem next = own[^1];
-                    own.RemoveAt(own.Count - 1);
-                    List<GraphItem> children = worker.Follow(next, cancellationToken);
-                    children.Reverse();
-                    own.AddRange(children);
-                    if (own.Count > 1 && queue.IsHungry)
-                    {
-                        // The oldest lead to most.
-                        int given = own.Count / 2;
-                        queue.Give(own.GetRange(0, given));
-                        own.RemoveRange(0, given);
-                    }
-                }
-            }
-
+            queue.Walk(worker.Follow, cancellationToken);
             return (worker.HasMetDamage, worker.HasMetMissing);
         }
         catch

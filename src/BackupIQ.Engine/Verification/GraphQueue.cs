@@ -57,6 +57,35 @@ internal sealed class GraphQueue<T>(int workers)
         }
     }
 
+    /// <summary>
+    /// One worker's part of the walk, until it is over for all: takes an item, follows it and what it leads to, and gives away what others
+    /// wait for. <paramref name="follow"/> tells what an item leads to, in order. Who fails must <see cref="End"/> the walk, or the others wait for ever.
+    /// </summary>
+    public void Walk(Func<T, CancellationToken, List<T>> follow, CancellationToken cancellationToken)
+    {
+        List<T> own = [];
+        while (Take(out T item))
+        {
+            own.Add(item);
+            while (own.Count > 0)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                T next = own[^1];
+                own.RemoveAt(own.Count - 1);
+                List<T> children = follow(next, cancellationToken);
+                children.Reverse();
+                own.AddRange(children);
+                if (own.Count > 1 && IsHungry)
+                {
+                    // The oldest lead to most.
+                    int given = own.Count / 2;
+                    Give(own.GetRange(0, given));
+                    own.RemoveRange(0, given);
+                }
+            }
+        }
+    }
+
     /// <summary>Ends the walk early: everybody stops.</summary>
     public void End()
     {

@@ -80,23 +80,7 @@ public sealed class ChunkIndex : IDisposable
     }
 
     /// <summary>How to fetch and open a frame.</summary>
-    public FrameReference GetFrame(FrameHandle handle)
-    {
-        IndexRun run = _runs[handle.Run];
-        FrameEntry frame = run.FrameAt(handle.Frame, out uint packNumber);
-        PackEntry pack = run.PackAt(packNumber);
-        return new FrameReference
-        {
-            Pack = pack.Id,
-            Kind = pack.Kind,
-            Offset = frame.Offset,
-            StoredLength = frame.StoredLength,
-            PlainLength = frame.PlainLength,
-            Codec = frame.Codec,
-            Counter = frame.Counter,
-            Salt = run.SaltAt(pack.FirstSalt + frame.SaltRow),
-        };
-    }
+    public FrameReference GetFrame(FrameHandle handle) => _runs[handle.Run].ReferenceAt(handle.Frame);
 
     /// <summary>Every pack that the index names, with its size; one that two segments name comes twice.</summary>
     public IEnumerable<(PackId Id, PackKind Kind, long Size)> Packs()

@@ -206,6 +206,14 @@ internal sealed unsafe class IndexRun : IDisposable
         return FrameEntry.Read(bytes);
     }
 
+    /// <summary>How to fetch and open a frame.</summary>
+    public FrameReference ReferenceAt(uint frame)
+    {
+        FrameEntry entry = FrameAt(frame, out uint number);
+        PackEntry pack = PackAt(number);
+        return FrameReference.Of(pack.Id, pack.Kind, entry, SaltAt(pack.FirstSalt + entry.SaltRow));
+    }
+
     public PackEntry PackAt(uint pack) =>
         PackEntry.Read(new ReadOnlySpan<byte>(_base + _layout.PacksAt + (pack * (long)PackEntry.EncodedSize), PackEntry.EncodedSize));
 

@@ -209,22 +209,7 @@ internal sealed class CheckIndex : IDisposable
 
     public IndexEntry EntryAt(long entry) => _run!.EntryAt((ulong)entry);
 
-    public FrameReference FrameAt(uint frame)
-    {
-        FrameEntry entry = _run!.FrameAt(frame, out uint number);
-        PackEntry pack = _run.PackAt(number);
-        return new FrameReference
-        {
-            Pack = pack.Id,
-            Kind = pack.Kind,
-            Offset = entry.Offset,
-            StoredLength = entry.StoredLength,
-            PlainLength = entry.PlainLength,
-            Codec = entry.Codec,
-            Counter = entry.Counter,
-            Salt = _run.SaltAt(pack.FirstSalt + entry.SaltRow),
-        };
-    }
+    public FrameReference FrameAt(uint frame) => _run!.ReferenceAt(frame);
 
     /// <summary>Marks the <paramref name="frame"/>th frame of a pack as one that does not open.</summary>
     public void MarkBadFrame(CheckedPack pack, int frame)

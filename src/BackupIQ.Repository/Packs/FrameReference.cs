@@ -1,5 +1,6 @@
 using BackupIQ.Repository.Compression;
 using BackupIQ.Repository.Crypto;
+using BackupIQ.Repository.Format;
 
 namespace BackupIQ.Repository.Packs;
 
@@ -27,4 +28,17 @@ public readonly record struct FrameReference
 
     /// <summary>The salt under which it was sealed.</summary>
     internal SaltRow Salt { get; init; }
+
+    /// <summary>A frame as its pack's contents table or the index lists it, with the salt that its row names.</summary>
+    internal static FrameReference Of(PackId pack, PackKind kind, in FrameEntry frame, in SaltRow salt) => new()
+    {
+        Pack = pack,
+        Kind = kind,
+        Offset = frame.Offset,
+        StoredLength = frame.StoredLength,
+        PlainLength = frame.PlainLength,
+        Codec = frame.Codec,
+        Counter = frame.Counter,
+        Salt = salt,
+    };
 }

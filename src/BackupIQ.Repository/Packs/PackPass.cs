@@ -138,17 +138,7 @@ internal sealed class PackPass : IDisposable
     private void Open(PackKind kind, PackId id, PackPlan plan, int number, ReadOnlySpan<byte> stored)
     {
         FrameEntry entry = plan.Frames[number];
-        FrameReference frame = new()
-        {
-            Pack = id,
-            Kind = kind,
-            Offset = entry.Offset,
-            StoredLength = entry.StoredLength,
-            PlainLength = entry.PlainLength,
-            Codec = entry.Codec,
-            Counter = entry.Counter,
-            Salt = plan.Salts[entry.SaltRow],
-        };
+        FrameReference frame = FrameReference.Of(id, kind, entry, plan.Salts[entry.SaltRow]);
         if (_plain.Length < entry.PlainLength)
         {
             _plain = GC.AllocateUninitializedArray<byte>((int)Math.Max(entry.PlainLength, 1 << 20));

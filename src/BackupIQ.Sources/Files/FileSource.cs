@@ -110,12 +110,12 @@ public sealed class FileSource : IBackupSource
         int error = Syscalls.Stat(lease.Descriptor, name, out StatX stat);
         if (error < 0)
         {
-            throw LinuxError.ToItemException(-error, PathOf(entry), "read its metadata");
+            throw LinuxError.ToItemException(-error, entry.FullPath(), "read its metadata");
         }
 
         if (stat.Type != entry.Stat.Type || stat.Inode != entry.Stat.Inode || stat.Device != entry.Stat.Device)
         {
-            throw LinuxError.ToItemException(Errno.Stale, PathOf(entry), "read its metadata");
+            throw LinuxError.ToItemException(Errno.Stale, entry.FullPath(), "read its metadata");
         }
 
         byte[]? target = null;
@@ -124,7 +124,7 @@ public sealed class FileSource : IBackupSource
             error = Syscalls.ReadLink(lease.Descriptor, name, out target);
             if (error < 0)
             {
-                throw LinuxError.ToItemException(-error, PathOf(entry), "read the link");
+                throw LinuxError.ToItemException(-error, entry.FullPath(), "read the link");
             }
         }
 
@@ -177,7 +177,7 @@ public sealed class FileSource : IBackupSource
 
         if (descriptor < 0)
         {
-            throw LinuxError.ToItemException(-descriptor, PathOf(entry), "open it");
+            throw LinuxError.ToItemException(-descriptor, entry.FullPath(), "open it");
         }
 
         DescriptorHandle handle = new(descriptor);
@@ -186,31 +186,11 @@ public sealed class FileSource : IBackupSource
         {
             handle.Dispose();
             throw error < 0
-                ? LinuxError.ToItemException(-error, PathOf(entry), "read its metadata")
-                : new SourceItemException(ErrorCodes.SourceChanged, PathOf(entry), "it is no longer a file");
+                ? LinuxError.ToItemException(-error, entry.FullPath(), "read its metadata")
+                : new SourceItemException(ErrorCodes.SourceChanged, entry.FullPath(), "it is no longer a file");
         }
 
         return new LinuxSourceFile(this, entry, handle, stat);
-    }
-
-    /// <summary>The entry's whole path.</summary>
-    public static byte[] PathOf(SourceEntry entry)
-    {
-        int length = 0;
-        for (SourceEntry? at = entry; at is not null; at = at.Parent)
-        {
-            length += at.Name.Length + 1;
-        }
-
-        byte[] path = new byte[length];
-        for (SourceEntry? at = entry; at is not null; at = at.Parent)
-        {
-            length -= at.Name.Length;
-            at.Name.CopyTo(path, length);
-            path[--length] = (byte)'/';
-        }
-
-        return path;
     }
 
     /// <inheritdoc/>
@@ -267,10 +247,10 @@ public sealed class FileSource : IBackupSource
     {
         if (error is -Errno.AccessDenied or -Errno.NotPermitted)
         {
-            _notices.Enqueue(new SourceNotice(PathOf(entry), $"its extended attributes are left out: {LinuxError.Describe(-error)}"));
+            _notices.Enqueue(new SourceNotice(entry.FullPath(), $"its extended attributes are left out: {LinuxError.Describe(-error)}"));
             return [];
         }
 
-        throw LinuxError.ToItemException(-error, PathOf(entry), "read its extended attributes");
+        throw LinuxError.ToItemException(-error, entry.FullPath(), "read its extended attributes");
     }
 }

@@ -32,7 +32,7 @@ internal sealed class LinuxSourceFile : ISourceFile
     {
         int error = Syscalls.StatDescriptor(_handle.Descriptor, out StatX stat);
         GC.KeepAlive(_handle);
-        return error < 0 ? throw LinuxError.ToItemException(-error, FileSource.PathOf(_entry), "read its metadata") : stat.ToSourceStat();
+        return error < 0 ? throw LinuxError.ToItemException(-error, _entry.FullPath(), "read its metadata") : stat.ToSourceStat();
     }
 
     /// <inheritdoc/>
@@ -49,7 +49,7 @@ internal sealed class LinuxSourceFile : ISourceFile
         ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
         int read = Syscalls.Read(_handle.Descriptor, destination, offset);
         GC.KeepAlive(_handle);
-        return read < 0 ? throw LinuxError.ToItemException(-read, FileSource.PathOf(_entry), "read it") : read;
+        return read < 0 ? throw LinuxError.ToItemException(-read, _entry.FullPath(), "read it") : read;
     }
 
     /// <inheritdoc/>
@@ -80,7 +80,7 @@ internal sealed class LinuxSourceFile : ISourceFile
 
         if (data < 0 || (hole < 0 && hole != -Errno.NoDevice))
         {
-            throw LinuxError.ToItemException((int)-(data < 0 ? data : hole), FileSource.PathOf(_entry), "find its holes");
+            throw LinuxError.ToItemException((int)-(data < 0 ? data : hole), _entry.FullPath(), "find its holes");
         }
 
         // It shrank between the two questions: nothing is left.

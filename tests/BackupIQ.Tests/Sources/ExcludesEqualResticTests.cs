@@ -408,7 +408,7 @@ public sealed class ExcludesEqualResticTests : IDisposable
                 // restic 0.14 does not store sockets; we do, so that nothing is missing after a restore.
                 if (e.Kind != SourceEventKind.Leave && e.Entry?.Stat.Type != NodeType.Socket)
                 {
-                    paths.Add(Encoding.UTF8.GetString(FileSource.PathOf(e.Entry!)) + (e.Kind == SourceEventKind.Enter ? "/" : ""));
+                    paths.Add(Encoding.UTF8.GetString(e.Entry!.FullPath()) + (e.Kind == SourceEventKind.Enter ? "/" : ""));
                 }
             }
         }

@@ -168,7 +168,7 @@ public sealed class FileSourceTests : IDisposable
                 continue;
             }
 
-            string path = Encoding.Latin1.GetString(FileSource.PathOf(e.Entry!));
+            string path = Encoding.Latin1.GetString(e.Entry!.FullPath());
             File.Delete(path);
             if (path.EndsWith('b'))
             {
@@ -180,7 +180,7 @@ public sealed class FileSourceTests : IDisposable
             }
 
             SourceItemException error = Should.Throw<SourceItemException>(() => source.Open(e.Entry!));
-            error.Path.ShouldBe(FileSource.PathOf(e.Entry!));
+            error.Path.ShouldBe(e.Entry!.FullPath());
             codes[path[^1..]] = error.Code;
             Should.Throw<SourceItemException>(() => source.Describe(e.Entry!));
         }
@@ -507,7 +507,7 @@ public sealed class FileSourceTests : IDisposable
         foreach (SourceEvent e in source.Walk(default))
         {
             e.Error.ShouldBeNull();
-            string path = Encoding.Latin1.GetString(FileSource.PathOf(e.Entry!));
+            string path = Encoding.Latin1.GetString(e.Entry!.FullPath());
             if (e.Kind != SourceEventKind.Leave && path.StartsWith(_scratch.Path + "/", StringComparison.Ordinal))
             {
                 paths.Add(path[(_scratch.Path.Length + 1)..]);
@@ -531,7 +531,7 @@ public sealed class FileSourceTests : IDisposable
 
             NodeMetadata node = source.Describe(e.Entry!);
             node.Name.ShouldBe(e.Entry!.Name);
-            string path = Encoding.Latin1.GetString(FileSource.PathOf(e.Entry));
+            string path = Encoding.Latin1.GetString(e.Entry.FullPath());
             if (path.StartsWith(_scratch.Path + "/", StringComparison.Ordinal))
             {
                 nodes.Add(path[(_scratch.Path.Length + 1)..], node);

@@ -225,22 +225,7 @@ internal sealed class CollectionIndex : IDisposable
         return false;
     }
 
-    public static FrameReference FrameAt(IndexTier tier, uint frame)
-    {
-        FrameEntry entry = tier.Run.FrameAt(frame, out uint number);
-        PackEntry pack = tier.Run.PackAt(number);
-        return new FrameReference
-        {
-            Pack = pack.Id,
-            Kind = pack.Kind,
-            Offset = entry.Offset,
-            StoredLength = entry.StoredLength,
-            PlainLength = entry.PlainLength,
-            Codec = entry.Codec,
-            Counter = entry.Counter,
-            Salt = tier.Run.SaltAt(pack.FirstSalt + entry.SaltRow),
-        };
-    }
+    public static FrameReference FrameAt(IndexTier tier, uint frame) => tier.Run.ReferenceAt(frame);
 
     /// <inheritdoc/>
     public void Dispose()

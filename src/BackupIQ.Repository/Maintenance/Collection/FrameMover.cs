@@ -65,18 +65,6 @@ internal sealed class FrameMover(BackupRepository repository, UploadSession sess
         }
     }
 
-    public static FrameReference Reference(CollectedPack pack, in FrameEntry frame, in SaltRow salt) => new()
-    {
-        Pack = pack.Id,
-        Kind = pack.Kind,
-        Offset = frame.Offset,
-        StoredLength = frame.StoredLength,
-        PlainLength = frame.PlainLength,
-        Codec = frame.Codec,
-        Counter = frame.Counter,
-        Salt = salt,
-    };
-
     public static async Task<Memory<byte>> ReadAsync(
         BackupRepository repository, CollectedPack pack, FrameEntry frame, byte[] buffer, CancellationToken cancellationToken)
     {
@@ -113,7 +101,7 @@ internal sealed class FrameMover(BackupRepository repository, UploadSession sess
 
     private static void Verify(FrameOpener opener, MovedFrame moved, ReadOnlySpan<byte> stored, Span<byte> plain)
     {
-        opener.Open(Reference(moved.From, moved.Frame, moved.Salt), stored, plain);
+        opener.Open(FrameReference.Of(moved.From.Id, moved.From.Kind, moved.Frame, moved.Salt), stored, plain);
         int at = 0;
         foreach (ChunkEntry chunk in moved.Chunks)
         {

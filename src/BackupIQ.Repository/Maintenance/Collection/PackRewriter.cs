@@ -135,7 +135,7 @@ public sealed class PackRewriter : IDisposable
     {
         Memory<byte> stored = await FrameMover.ReadAsync(_repository, pack, frame, Room(ref _stored, frame.StoredLength), cancellationToken);
         Memory<byte> plain = Room(ref _plain, frame.PlainLength).AsMemory(0, (int)frame.PlainLength);
-        _opener.Open(FrameMover.Reference(pack, frame, salt), stored.Span, plain.Span);
+        _opener.Open(FrameReference.Of(pack.Id, pack.Kind, frame, salt), stored.Span, plain.Span);
         return plain;
     }
 

@@ -155,17 +155,7 @@ internal sealed class PackReconstruction(RepositoryKeys keys, SafeFileHandle fil
         {
             FrameEntry entry = indexed.Frames[f];
             byte[] plain = new byte[entry.PlainLength];
-            FrameReference frame = new()
-            {
-                Pack = id,
-                Kind = kind,
-                Offset = entry.Offset,
-                StoredLength = entry.StoredLength,
-                PlainLength = entry.PlainLength,
-                Codec = entry.Codec,
-                Counter = entry.Counter,
-                Salt = indexed.Salts[entry.SaltRow],
-            };
+            FrameReference frame = FrameReference.Of(id, kind, entry, indexed.Salts[entry.SaltRow]);
             try
             {
                 opener.Open(frame, Read(entry.Offset, (int)entry.StoredLength), plain);

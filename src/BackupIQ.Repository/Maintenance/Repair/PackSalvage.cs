@@ -90,17 +90,7 @@ internal sealed class PackSalvage : IDisposable
     private ChunkEntry[]? Open(PackKind kind, PackId id, SafeFileHandle copy, PackPlan plan, int number)
     {
         FrameEntry entry = plan.Frames[number];
-        FrameReference frame = new()
-        {
-            Pack = id,
-            Kind = kind,
-            Offset = entry.Offset,
-            StoredLength = entry.StoredLength,
-            PlainLength = entry.PlainLength,
-            Codec = entry.Codec,
-            Counter = entry.Counter,
-            Salt = plan.Salts[entry.SaltRow],
-        };
+        FrameReference frame = FrameReference.Of(id, kind, entry, plan.Salts[entry.SaltRow]);
         byte[] plain = new byte[entry.PlainLength];
         try
         {
