@@ -64,6 +64,7 @@ internal sealed class Invocation
         CacheFolder = Directory.Exists(CacheFolder) ? CacheFolder : null,
         MemoryBudget = Settings.Size("memory"),
         Jobs = Settings.Number("jobs"),
+        AppendOnly = Settings.Text("append-only") is { } onlyAdds ? onlyAdds == "true" : null,
         UploadLimit = Settings.Size("limit-upload"),
         DownloadLimit = Settings.Size("limit-download"),
         At = Arguments.Value("--at") is { } text ? Moment(text) : null,

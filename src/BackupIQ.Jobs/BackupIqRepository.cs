@@ -68,6 +68,19 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         }
     }
 
+    /// <summary>What the repository says of itself.</summary>
+    public RepositorySettingsInfo Settings => new(
+        Id,
+        _repository.Configuration.Label,
+        _repository.Configuration.Created,
+        _repository.Configuration.Generation,
+        _repository.Configuration.AppendOnly);
+
+    /// <summary>Says for all clients whether they only add unless they are told that they maintain the repository.</summary>
+    /// <exception cref="BackupIQException"><c>RepositoryBusy</c>, or <c>AppendOnly</c>: this process may only add.</exception>
+    public Task SetAppendOnlyAsync(bool appendOnly, CancellationToken cancellationToken = default) =>
+        _repository.SetAppendOnlyAsync(appendOnly, cancellationToken);
+
     /// <summary>Whether there is anything at <paramref name="url"/> that could be a repository. Makes nothing.</summary>
     public static bool Exists(string url) => StorageLocator.Exists(url);
 
@@ -97,6 +110,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
                 KeyFile = secrets.KeyFile,
                 RecoveryKit = recoveryKit,
                 ChunkerFrom = chunkerFrom?._repository,
+                AppendOnly = options?.AppendOnly ?? false,
             };
             CreatedRepository created = await BackupRepository.CreateAsync(storage, create, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
             return (new BackupIqRepository(storage, created.Repository, options ?? new RepositoryOptions(), time ?? TimeProvider.System), created.RecoveryKit);
@@ -117,12 +131,17 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         TimeProvider? time = null,
         CancellationToken cancellationToken = default)
     {
-        IStorageBackend storage = StorageLocator.Open(url, create: false, options, time ?? TimeProvider.System);
+        AppendOnlyBackend storage = StorageLocator.Open(url, create: false, options, time ?? TimeProvider.System);
         try
         {
             using RecoveryKit? kit = secrets.RecoveryKit is null ? null : RecoveryKit.Parse(secrets.RecoveryKit);
             Credentials credentials = new() { Password = secrets.Password, KeyFile = secrets.KeyFile, RecoveryKit = kit };
             BackupRepository repository = await BackupRepository.OpenAsync(storage, credentials, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
+            if (options?.AppendOnly is null && repository.Configuration.AppendOnly)
+            {
+                storage.Close();
+            }
+
             return new BackupIqRepository(storage, repository, options ?? new RepositoryOptions(), time ?? TimeProvider.System);
         }
         catch

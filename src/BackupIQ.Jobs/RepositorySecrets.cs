@@ -43,6 +43,11 @@ public sealed record RepositoryOptions
     /// <summary>Bytes of buffers that a backup or restore may use. 256 MiB: enough for every core of a common machine, little beside what it runs.</summary>
     public long MemoryBudget { get; init; } = 256L << 20;
 
+    /// <summary>
+    /// Whether this process may only add: true, it may; false, it maintains the repository; null: as the repository itself says.
+    /// </summary>
+    public bool? AppendOnly { get; init; }
+
     /// <summary>Workers; 0: one per core, fewer where the budget is small.</summary>
     public int Jobs { get; init; }
 
@@ -66,6 +71,14 @@ public sealed record RepositoryOptions
     // Half for what is kept opened: the other half is left to those who read.
     internal ReadingOptions ToReading() => new() { MemoryBudget = MemoryBudget / 2, Concurrency = Jobs };
 }
+
+/// <summary>What a repository says of itself.</summary>
+/// <param name="Id">32 hex digits.</param>
+/// <param name="Label">What its owner calls it; may be empty.</param>
+/// <param name="Created">When it was made.</param>
+/// <param name="Generation">How often its configuration was written.</param>
+/// <param name="AppendOnly">Whether clients only add unless they are told that they maintain it.</param>
+public sealed record RepositorySettingsInfo(string Id, string Label, DateTimeOffset Created, int Generation, bool AppendOnly);
 
 /// <summary>A way into a repository.</summary>
 /// <param name="Id">32 hex digits.</param>

@@ -42,6 +42,7 @@ public static class ErrorCodes
     public static readonly ErrorCode Cancelled = new("Cancelled", 499, 130, true, "What was stored stays usable; run again to go on.");
     public static readonly ErrorCode NotConfirmed = new("NotConfirmed", 409, 2, false, "Confirm on a terminal, or give --yes.");
     public static readonly ErrorCode RetentionRefused = new("RetentionRefused", 409, 17, false, "A hold or a lock keeps it.");
+    public static readonly ErrorCode AppendOnly = new("AppendOnly", 403, 17, false, "This client may only add. Do it where the repository is maintained: with append-only: false in the configuration there.");
 
     /// <summary>All codes, in the order of docs/errors.md.</summary>
     public static IReadOnlyList<ErrorCode> All { get; } =
@@ -50,6 +51,6 @@ public static class ErrorCodes
         RepositoryExists, RepositoryBusy, SessionFenced, UnsupportedFormat, CorruptData, ChunkMissing, DamageFound, SnapshotNotFound,
         SnapshotAmbiguous, PathNotFound, Storage, StorageObjectNotFound, StorageAuthentication, StorageConnection, StorageTimeout,
         StorageFull, CircuitBreaker, CircuitBreakerOpen, Resource, MissingLibrary, SourceNotFound, SourceUnreadable, SourceChanged,
-        SourceCommand, Restore, RestoreTarget, HostileName, Cancelled, NotConfirmed, RetentionRefused,
+        SourceCommand, Restore, RestoreTarget, HostileName, Cancelled, NotConfirmed, RetentionRefused, AppendOnly,
     ];
 }

@@ -38,7 +38,7 @@ public sealed class BackupRepository : IAsyncDisposable
     public RepositoryKeys Keys { get; }
 
     /// <summary>The generation of the configuration that counts.</summary>
-    public RepositoryConfiguration Configuration { get; }
+    public RepositoryConfiguration Configuration { get; private set; }
 
     /// <summary>Damage met while opening. It did not keep the repository from opening, but must be told: exit code 14.</summary>
     public IReadOnlyList<RepositoryFinding> Findings { get; }
@@ -139,6 +139,27 @@ public sealed class BackupRepository : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Says for all clients whether they only add unless they are told that they maintain the repository: a new generation of the configuration,
+    /// which counts for whoever opens the repository from now on.
+    /// </summary>
+    /// <exception cref="BackupIQException"><c>RepositoryBusy</c>: somebody else changed the configuration meanwhile; nothing was changed.</exception>
+    public async Task SetAppendOnlyAsync(bool appendOnly, CancellationToken cancellationToken)
+    {
+        Configuration.Require(RepositoryOperation.Delete);
+        RepositoryConfiguration next = Configuration with
+        {
+            Head = Configuration.Head with { Generation = Configuration.Generation + 1 },
+            Settings = Configuration.Settings with { AppendOnly = appendOnly ? true : null },
+        };
+        if (!await ConfigurationStore.TryPutAsync(Storage, Keys, next, cancellationToken))
+        {
+            throw new BackupIQException(ErrorCodes.RepositoryBusy, "Somebody else changed the repository's configuration meanwhile; nothing was changed");
+        }
+
+        Configuration = next;
+    }
+
     /// <summary>Writes anew the copies of the configuration that are missing or damaged, the kit's when it came from a kit.</summary>
     public Task RestoreConfigurationAsync(CancellationToken cancellationToken)
     {
@@ -222,6 +243,7 @@ public sealed class BackupRepository : IAsyncDisposable
             Chunker = options.ChunkerFrom?.Configuration.Chunker ?? options.Chunker,
             PackSize = options.PackSize,
             Compression = options.Compression,
+            AppendOnly = options.AppendOnly ? true : null,
         };
         if (!ConfigurationObject.IsValid(settings))
         {

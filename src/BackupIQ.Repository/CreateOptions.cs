@@ -34,6 +34,9 @@ public sealed record CreateOptions
     /// <summary>The compression where none is asked for.</summary>
     public string Compression { get; init; } = "auto";
 
+    /// <summary>Clients only add unless they are told that they maintain the repository.</summary>
+    public bool AppendOnly { get; init; }
+
     /// <summary>PBKDF2-SHA512 in place of scrypt, for where only approved derivations are allowed.</summary>
     public bool UsePbkdf2 { get; init; }
 

@@ -1,11 +1,12 @@
 using BackupIQ.Cli.Configuration;
 using BackupIQ.Cli.Output;
 using BackupIQ.Cli.Secrets;
+using BackupIQ.Jobs;
 using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands;
 
-/// <summary><c>config init|validate|show|schema</c></summary>
+/// <summary><c>config init|validate|show|schema|repository</c></summary>
 internal static class ConfigCommand
 {
     public static VerbGroup Create() => new(
@@ -14,7 +15,8 @@ internal static class ConfigCommand
         new ConfigInitCommand(),
         new ConfigValidateCommand(),
         new ConfigShowCommand(),
-        new ConfigSchemaCommand());
+        new ConfigSchemaCommand(),
+        new ConfigRepositoryCommand());
 }
 
 /// <summary><c>config init</c></summary>
@@ -153,6 +155,56 @@ internal sealed class ConfigShowCommand : Verb
 
         run.Print(table.Write);
         return Task.FromResult(ExitCodes.Done);
+    }
+}
+
+/// <summary><c>config repository [--clients-only-add on|off]</c>: what stands in the repository, for all its clients.</summary>
+internal sealed class ConfigRepositoryCommand : Verb
+{
+    public ConfigRepositoryCommand()
+        : base("repository", "Shows, or changes, what the repository says to all its clients.") =>
+        Value("--clients-only-add", "on|off", "clients may only add unless their configuration says append-only: false");
+
+    /// <inheritdoc/>
+    public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
+    {
+        bool? onlyAdd = run.Arguments.Value("--clients-only-add") switch
+        {
+            null => null,
+            "on" => true,
+            "off" => false,
+            { } other => throw Misuse($"--clients-only-add: '{DisplayText.Of(other)}' is neither on nor off"),
+        };
+        await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
+        if (onlyAdd is { } wanted && wanted != repository.Settings.AppendOnly)
+        {
+            await repository.SetAppendOnlyAsync(wanted, cancellationToken).ConfigureAwait(false);
+        }
+
+        RepositorySettingsInfo settings = repository.Settings;
+        if (run.WantsJson)
+        {
+            run.Json.Document(writer =>
+            {
+                writer.WriteStartObject();
+                writer.WriteString("id", settings.Id);
+                writer.WriteString("label", settings.Label);
+                writer.WriteString("created", settings.Created);
+                writer.WriteNumber("generation", settings.Generation);
+                writer.WriteBoolean("clients_only_add", settings.AppendOnly);
+                writer.WriteEndObject();
+            });
+        }
+        else
+        {
+            run.Print(
+                $"repository        {settings.Id}\n"
+                + (settings.Label.Length > 0 ? $"label             {DisplayText.Of(settings.Label)}\n" : "")
+                + $"made              {Words.Moment(settings.Created, run.Zone)}\n"
+                + $"clients only add  {(settings.AppendOnly ? "yes, unless append-only: false is set where it is maintained" : "no")}\n");
+        }
+
+        return ExitCodes.Done;
     }
 }
 

@@ -42,6 +42,7 @@ internal static class SettingDefinitions
         new("cache-dir", SettingKind.Path),
         new("memory", SettingKind.Size, "256M"),
         new("jobs", SettingKind.Number, "0"),
+        new("append-only", SettingKind.Switch),
         new("limit-upload", SettingKind.Size, "0"),
         new("limit-download", SettingKind.Size, "0"),
         new("log-format", SettingKind.Choice, "text", "text", "json"),

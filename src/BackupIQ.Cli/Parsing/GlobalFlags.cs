@@ -18,6 +18,7 @@ internal static class GlobalFlags
         Value("--cache-dir", "DIR", "local cache (default: ~/.cache/backupiq); can be deleted at any time"),
         Value("--memory", "SIZE", "memory for buffers, as 512M"),
         Value("--jobs", "N", "workers (default: one per core)", "-j"),
+        Flag("--append-only", "only add to the repository; refuse what removes or changes anything (exit code 17)"),
         Value("--limit-upload", "RATE", "at most RATE bytes per second to the storage, as 10M"),
         Value("--limit-download", "RATE", "at most RATE bytes per second from the storage"),
         Value("--at", "TIME", "for verbs that read: the repository as it was then, as 2026-11-22T10:00"),

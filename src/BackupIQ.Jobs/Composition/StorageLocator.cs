@@ -1,4 +1,5 @@
 using BackupIQ.Primitives;
+using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Local;
 
@@ -11,12 +12,19 @@ internal static class StorageLocator
 
     /// <summary>Opens the storage behind its decorators; with <paramref name="create"/> its folder is made.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: the URL names no storage that this version has.</exception>
-    public static IStorageBackend Open(string url, bool create, RepositoryOptions? options, TimeProvider time)
+    public static AppendOnlyBackend Open(string url, bool create, RepositoryOptions? options, TimeProvider time)
     {
         IStorageBackend storage = create
             ? LocalBackend.Create(RequireLocal(url), new LocalOptions(), time)
             : LocalBackend.Open(RequireLocal(url), new LocalOptions(), time);
-        return options is { DownloadLimit: > 0 } ? new DownloadLimitBackend(storage, options.DownloadLimit, time) : storage;
+        storage = options is { DownloadLimit: > 0 } ? new DownloadLimitBackend(storage, options.DownloadLimit, time) : storage;
+        AppendOnlyBackend outermost = new(storage, RepositoryLayout.MaintainerPrefixes);
+        if (options is { AppendOnly: true } && !create)
+        {
+            outermost.Close();
+        }
+
+        return outermost;
     }
 
     /// <summary>The absolute path on this machine's own file system, or null when the URL names another storage.</summary>

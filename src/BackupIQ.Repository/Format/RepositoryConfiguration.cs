@@ -99,6 +99,9 @@ internal sealed record ConfigurationSettings
 
     public required string Compression { get; init; }
 
+    /// <summary>Clients only add unless they are told that they maintain the repository. Absent: false.</summary>
+    public bool? AppendOnly { get; init; }
+
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Unknown { get; set; }
 }
@@ -133,6 +136,9 @@ public sealed record RepositoryConfiguration
 
     /// <summary>The compression where none is asked for, as in <c>--compression</c>.</summary>
     public string Compression => Settings.Compression;
+
+    /// <summary>Whether clients only add unless they are told that they maintain the repository.</summary>
+    public bool AppendOnly => Settings.AppendOnly ?? false;
 
     internal ConfigurationHead Head { get; init; }
 

@@ -36,6 +36,11 @@ public static class RepositoryLayout
     public const string EndPart = "end";
     public const string FencePart = "fence";
 
+    /// <summary>
+    /// What a writer has no need to put: configuration, key slots, what takes protection away, marks, plans. Whoever may only add is kept from these.
+    /// </summary>
+    public static IReadOnlyList<string> MaintainerPrefixes { get; } = [ConfigurationPrefix, KeyPrefix, WithdrawalPrefix, MarkPrefix, PlanPrefix];
+
     /// <summary>One of the two copies (<c>a</c> or <c>b</c>) of a generation of the configuration: <c>config/a.00000001</c>.</summary>
     public static StorageKey Configuration(char copy, int generation)
     {
