@@ -237,13 +237,20 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         };
     }
 
-    /// <summary>Checks the repository and changes nothing. Damage is in the report and no exception.</summary>
+    /// <summary>Checks the repository and changes nothing but the ledger of what was verified. Damage is in the report and no exception.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: the subset is none; or the storage cannot be reached.</exception>
     public async Task<CheckReport> CheckAsync(CheckRequest? request = null, CheckMonitor? monitor = null, CancellationToken cancellationToken = default)
     {
         CheckOptions options = (request ?? new CheckRequest()).ToOptions(_options);
         CheckRunner runner = new(_repository, _time);
         return CheckReport.From(await runner.RunAsync(options, (monitor ?? new CheckMonitor()).Progress, cancellationToken).ConfigureAwait(false));
+    }
+
+    /// <summary>What the ledger of verifications says of the packs that are there; reads no pack.</summary>
+    public async Task<VerificationInfo> ReadVerificationAsync(CancellationToken cancellationToken = default)
+    {
+        VerificationState state = await VerificationStatus.ReadAsync(_repository, _time, cancellationToken).ConfigureAwait(false);
+        return new VerificationInfo(state.Packs, state.NeverVerified, state.Oldest, state.Interrupted);
     }
 
     /// <summary>The ways into the repository, oldest first. Those that are damaged are told.</summary>

@@ -20,12 +20,51 @@ public sealed record CheckRequest
     /// <summary>Do so for a part only: <c>5%</c>, <c>1/10</c> or <c>2G</c>.</summary>
     public string? ReadDataSubset { get; init; }
 
+    /// <summary>Read only packs that were not verified for so long, by the ledger, the oldest first.</summary>
+    public TimeSpan? MaxAge { get; init; }
+
+    /// <summary>Begin to read no further pack whole after so long; the rest of the check is done all the same.</summary>
+    public TimeSpan? Budget { get; init; }
+
+    /// <summary>Go on with the check of everything that was interrupted.</summary>
+    public bool Resume { get; init; }
+
+    /// <summary>Whether any content is read beyond what a plain check reads.</summary>
+    public bool ReadsContent => ReadData || ReadDataSubset is not null || MaxAge is not null || Budget is not null || Resume;
+
     internal CheckOptions ToOptions(RepositoryOptions options) => new()
     {
         ReadData = ReadDataSubset is { } subset ? Engine.Verification.ReadDataSubset.Parse(subset) : ReadData ? Engine.Verification.ReadDataSubset.All : null,
+        MaxAge = MaxAge,
+        Budget = Budget,
+        Resume = Resume,
         Concurrency = options.Jobs,
     };
 }
+
+/// <summary>How fresh the verification of packs is.</summary>
+/// <param name="PacksVerified">Packs of which this check opened every chunk.</param>
+/// <param name="PacksFresh">Packs that were not read because an earlier check had verified them recently enough.</param>
+/// <param name="PacksDue">Packs that should have been read and were left for the next time, because the budget was used up.</param>
+/// <param name="NeverVerified">Packs of which no check that is known opened every chunk, or that were found damaged since.</param>
+/// <param name="Oldest">When the pack whose chunks were opened the longest ago, of those that ever were, was verified.</param>
+/// <param name="Interrupted">When a check of everything began that was interrupted and can be gone on with.</param>
+/// <param name="LedgerProblem">Why the ledger could not be written.</param>
+public sealed record CheckVerification(
+    long PacksVerified,
+    long PacksFresh,
+    long PacksDue,
+    long NeverVerified,
+    DateTimeOffset? Oldest,
+    DateTimeOffset? Interrupted,
+    string? LedgerProblem);
+
+/// <summary>What the ledger says of a repository's packs.</summary>
+/// <param name="Packs">How many packs there are.</param>
+/// <param name="NeverVerified">How many of them no check that is known has read and verified whole, or were found damaged since.</param>
+/// <param name="Oldest">When the one of the others was verified that was verified the longest ago.</param>
+/// <param name="Interrupted">When a check of everything began that was interrupted and can be gone on with.</param>
+public sealed record VerificationInfo(long Packs, long NeverVerified, DateTimeOffset? Oldest, DateTimeOffset? Interrupted);
 
 /// <summary>Watches a check: counters to poll at any time.</summary>
 public sealed class CheckMonitor
@@ -99,6 +138,9 @@ public sealed record CheckReport
 
     public required long SnapshotsChecked { get; init; }
 
+    /// <summary>What was read whole, and how fresh the verification is after this check.</summary>
+    public required CheckVerification Verification { get; init; }
+
     internal static CheckReport From(CheckResult result) => new()
     {
         Issues = [.. result.Findings.Select(static finding => new CheckIssue(
@@ -119,6 +161,14 @@ public sealed record CheckReport
         PacksChecked = result.PacksChecked,
         BytesRead = result.BytesRead,
         SnapshotsChecked = result.SnapshotsChecked,
+        Verification = new CheckVerification(
+            result.Verification.PacksVerified,
+            result.Verification.PacksFresh,
+            result.Verification.PacksDue,
+            result.Verification.NeverVerified,
+            result.Verification.Oldest,
+            result.Verification.Interrupted,
+            result.Verification.LedgerProblem),
     };
 
     private static string Word(string name) => System.Text.Json.JsonNamingPolicy.SnakeCaseLower.ConvertName(name);

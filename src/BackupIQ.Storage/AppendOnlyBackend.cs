@@ -15,6 +15,9 @@ public sealed class AppendOnlyBackend(IStorageBackend inner, IReadOnlyList<strin
 {
     private volatile bool _isClosed;
 
+    /// <inheritdoc/>
+    public override StorageCapabilities Capabilities => _isClosed ? base.Capabilities with { CanDelete = false } : base.Capabilities;
+
     /// <summary>Whether only adding is allowed.</summary>
     public bool IsClosed => _isClosed;
 

@@ -22,6 +22,9 @@ public sealed record StorageCapabilities
     /// <summary>Whether <see cref="StoredObject.StoredAt"/> comes from the storage's own clock.</summary>
     public bool HasStoreClock { get; init; }
 
+    /// <summary>Whether objects may be deleted at all; false where it is known that they may not.</summary>
+    public bool CanDelete { get; init; } = true;
+
     /// <summary>Reads cost no more than a local disk's: plain <c>check</c> may then read whole packs.</summary>
     public bool IsLocal { get; init; }
 }

@@ -10,5 +10,11 @@ public sealed class ManualTime(DateTimeOffset now, TimeZoneInfo? zone = null) : 
     public override TimeZoneInfo LocalTimeZone => zone ?? TimeZoneInfo.Utc;
 
     /// <inheritdoc/>
+    public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+    /// <inheritdoc/>
+    public override long GetTimestamp() => Now.UtcTicks;
+
+    /// <inheritdoc/>
     public override DateTimeOffset GetUtcNow() => Now.ToUniversalTime();
 }

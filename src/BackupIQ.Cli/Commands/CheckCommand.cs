@@ -1,5 +1,6 @@
 using System.Text.Json;
 using BackupIQ.Cli.Output;
+using BackupIQ.Cli.Parsing;
 using BackupIQ.Jobs;
 using BackupIQ.Primitives;
 
@@ -12,25 +13,34 @@ internal sealed class CheckCommand : Verb
     private const int ShownFiles = 20;
 
     public CheckCommand()
-        : base("check", "Checks that every snapshot can be restored; changes nothing.")
+        : base("check", "Checks that every snapshot can be restored; changes nothing but the ledger of what was verified.")
     {
         Flag("--read-data", "read and verify every chunk, too");
-        Value("--read-data-subset", "PART", "as --read-data for a part: 5%, 1/10 or 2G");
-        Value("--max-age", "TIME", "what was not verified for so long (in a later version)");
+        Value("--read-data-subset", "PART", "as --read-data for a part: 5%, 2G (what was not verified the longest) or 1/10");
+        Value("--max-age", "TIME", "read what was not verified for so long, as 30d, the oldest first");
+        Value("--budget", "TIME", "stop reading after so long, as 10m; the next time goes on with the oldest");
+        Flag("--resume", "go on with a --read-data that was interrupted");
     }
 
     /// <inheritdoc/>
-    public override IReadOnlyList<string> Examples => ["backupiq check --read-data", "backupiq check --read-data-subset 1/7"];
+    public override IReadOnlyList<string> Examples => ["backupiq check --read-data", "backupiq check --read-data-subset 1/7", "backupiq check --max-age 30d --budget 10m"];
 
     /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
-        if (run.Arguments.Has("--max-age"))
+        CheckRequest request = new()
         {
-            throw Misuse("--max-age needs the ledger of verifications, which is not part of this version yet", "Use --read-data or --read-data-subset.");
+            ReadData = run.Arguments.Has("--read-data"),
+            ReadDataSubset = run.Arguments.Value("--read-data-subset"),
+            MaxAge = Duration(run, "--max-age"),
+            Budget = Duration(run, "--budget"),
+            Resume = run.Arguments.Has("--resume"),
+        };
+        if (request.Resume && (request.ReadDataSubset is not null || request.MaxAge is not null))
+        {
+            throw Misuse("--resume goes on with a check of everything, so --read-data-subset and --max-age have no place beside it");
         }
 
-        CheckRequest request = new() { ReadData = run.Arguments.Has("--read-data"), ReadDataSubset = run.Arguments.Value("--read-data-subset") };
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
         CheckMonitor monitor = new();
         CheckReport report;
@@ -97,10 +107,11 @@ internal sealed class CheckCommand : Verb
             });
         }
 
-        string read = request.ReadData || request.ReadDataSubset is not null ? ", chunks read and verified" : "";
+        string read = request.ReadsContent ? $", {Words.Count(report.Verification.PacksVerified, "pack")} read and verified" : "";
         run.Print(report.Errors == 0
             ? $"No errors: {Words.Count(report.SnapshotsChecked, "snapshot")}, {Words.Count(report.PacksChecked, "pack")}, {Words.Size(report.BytesRead)} read{read}\n"
             : $"{Words.Count(report.Errors, "error")}: {Words.Count(report.BrokenPacks.Count, "broken pack")}, {Words.Count(report.DamagedFiles, "damaged path")}\n");
+        ShowVerification(run, report.Verification, request);
         if (report.Errors > 0)
         {
             run.Screen.Fail(
@@ -109,6 +120,34 @@ internal sealed class CheckCommand : Verb
         else if (report.SuggestPrune)
         {
             run.Screen.Note($"{Words.Size(report.UnneededBytes)} are in packs that no snapshot needs, such as interrupted runs leave; the next backup uses what it can of them");
+        }
+    }
+
+    private TimeSpan? Duration(Invocation run, string flag) =>
+        run.Arguments.Value(flag) is not { } text ? null
+        : Quantity.TryParseDuration(text, out TimeSpan duration) ? duration
+        : throw Misuse($"{flag}: '{DisplayText.Of(text)}' is not a duration; write it as 90s, 10m, 12h or 30d");
+
+    private static void ShowVerification(Invocation run, CheckVerification verification, CheckRequest request)
+    {
+        if (verification.PacksFresh > 0)
+        {
+            run.Screen.Note($"{Words.Count(verification.PacksFresh, "pack was", "packs were")} not read again: {(request.Resume ? "the check that was interrupted" : "an earlier check")} had verified them");
+        }
+
+        if (verification.PacksDue > 0)
+        {
+            run.Screen.Note($"{Words.Count(verification.PacksDue, "pack was", "packs were")} left when the budget was used up; they are the first next time");
+        }
+
+        if (verification.Interrupted is { } began && !request.Resume)
+        {
+            run.Screen.Note($"a check of everything that began {Words.Moment(began, run.Zone)} was interrupted; --resume goes on with it");
+        }
+
+        if (verification.LedgerProblem is { } problem)
+        {
+            run.Screen.Note(DisplayText.Of($"what was verified could not be noted, so the next check reads it again: {problem}"));
         }
     }
 
@@ -162,6 +201,11 @@ internal sealed class CheckCommand : Verb
             writer.WriteNumber("packs_checked", report.PacksChecked);
             writer.WriteNumber("bytes_read", report.BytesRead);
             writer.WriteNumber("snapshots_checked", report.SnapshotsChecked);
+            writer.WriteNumber("packs_verified", report.Verification.PacksVerified);
+            writer.WriteNumber("packs_fresh", report.Verification.PacksFresh);
+            writer.WriteNumber("packs_due", report.Verification.PacksDue);
+            writer.WriteNumber("packs_never_verified", report.Verification.NeverVerified);
+            JsonFields.WriteMoment(writer, "oldest_verification", report.Verification.Oldest);
         });
     }
 }

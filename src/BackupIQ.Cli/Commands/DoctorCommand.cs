@@ -3,6 +3,7 @@ using BackupIQ.Cli.Configuration;
 using BackupIQ.Cli.Output;
 using BackupIQ.Cli.Secrets;
 using BackupIQ.Jobs;
+using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands;
 
@@ -21,6 +22,9 @@ internal sealed class DoctorCommand : Verb
         : base("doctor", "Looks for what could go wrong: libraries, permissions, keys, clock.") =>
         Flag("--confirm-kit", "say that key and recovery kit of the default repository lie elsewhere, too");
 
+    // A quarter: longer than a disk that begins to fail is noticed by luck, short enough that older backups have what it lost.
+    private static readonly TimeSpan VerifiedWithin = TimeSpan.FromDays(90);
+
     private enum Level
     {
         Good,
@@ -30,7 +34,7 @@ internal sealed class DoctorCommand : Verb
     }
 
     /// <inheritdoc/>
-    public override Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
+    public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         List<Finding> findings = [];
         Libraries(findings);
@@ -40,6 +44,7 @@ internal sealed class DoctorCommand : Verb
         Permissions(run, findings);
         Cache(run, findings, cancellationToken);
         Clock(run, findings);
+        await VerificationAsync(run, findings, cancellationToken).ConfigureAwait(false);
 
         if (run.WantsJson)
         {
@@ -50,10 +55,9 @@ internal sealed class DoctorCommand : Verb
             Show(run, findings);
         }
 
-        return Task.FromResult(
-            findings.Any(static finding => finding.Level == Level.Failed) ? ExitCodes.Usage
+        return findings.Any(static finding => finding.Level == Level.Failed) ? ExitCodes.Usage
             : findings.Any(static finding => finding.Level == Level.Warning) ? ExitCodes.Warnings
-            : ExitCodes.Done);
+            : ExitCodes.Done;
     }
 
     private static void Libraries(List<Finding> findings)
@@ -180,6 +184,42 @@ internal sealed class DoctorCommand : Verb
         findings.Add(now < built.AddDays(-1)
             ? new Finding(Level.Warning, "clock", $"it says {now:u}, before this program was installed", "Set the clock: retention goes by it.")
             : new Finding(Level.Good, "clock", $"{now:u}"));
+    }
+
+    // Only where a secret is at hand: a doctor who asks for the password first is not asked often.
+    private static async Task VerificationAsync(Invocation run, List<Finding> findings, CancellationToken cancellationToken)
+    {
+        if (run.Settings.File.Findings.Count > 0 || run.RepositoryUrl is not { } url || !BackupIqRepository.Exists(url) || !run.Secrets.IsAtHand(url))
+        {
+            return;
+        }
+
+        try
+        {
+            await using BackupIqRepository repository = await run.OpenRepositoryAsync(url, cancellationToken).ConfigureAwait(false);
+            VerificationInfo ledger = await repository.ReadVerificationAsync(cancellationToken).ConfigureAwait(false);
+            findings.Add(ledger.Packs == 0 ? new Finding(Level.Good, "verification", "nothing is stored yet")
+                : Verification(ledger, run.Host.Time.GetUtcNow()));
+        }
+        catch (BackupIQException failure)
+        {
+            findings.Add(new Finding(Level.Warning, "repository", failure.Message, failure.Guidance));
+        }
+    }
+
+    private static Finding Verification(VerificationInfo ledger, DateTimeOffset now)
+    {
+        const string Cure = "'backupiq check --max-age 30d' reads what is due, with --budget 10m as much as there is time for.";
+        if (ledger.Oldest is not { } oldest)
+        {
+            return new Finding(Level.Note, "verification", "what is stored was never read and verified as a whole", Cure);
+        }
+
+        string never = ledger.NeverVerified > 0 ? $"{Words.Number(ledger.NeverVerified)} of {Words.Count(ledger.Packs, "pack")} were never read and verified; " : "";
+        string others = $"{never}the oldest verification is {Words.Duration(now - oldest)} old";
+        return now - oldest > VerifiedWithin || 2 * ledger.NeverVerified > ledger.Packs
+            ? new Finding(Level.Note, "verification", others, Cure)
+            : new Finding(Level.Good, "verification", others);
     }
 
     private static void Show(Invocation run, List<Finding> findings)

@@ -17,6 +17,8 @@ internal sealed class ForgetCommand : SnapshotVerb
         Flag("--allow-mass", "also when more than half of a series goes, or its newest full snapshot");
         Value("--grace", "TIME", "how long they can be brought back (default: 7d); 0 removes them for good now");
         Value("--reason", "TEXT", "why");
+        Flag("--prune", "then prune: what only snapshots needed that are gone for good goes, too");
+        Value("--max-unused", "AMOUNT", "with --prune: how much may stay unused: 5% (the default), 200M, 0 or unlimited");
         Flag("--dry-run", "only show what would go, and why", "-n");
     }
 
@@ -54,7 +56,9 @@ internal sealed class ForgetCommand : SnapshotVerb
 
         if (run.Arguments.Has("--dry-run"))
         {
-            return EndDryRun(run, preview);
+            EndDryRun(run, preview);
+            await PruneAsync(run, repository, cancellationToken).ConfigureAwait(false);
+            return ExitCodes.Done;
         }
 
         preview.ThrowIfRefused();
@@ -65,7 +69,18 @@ internal sealed class ForgetCommand : SnapshotVerb
             run.Json.Document(writer => WriteGroups(writer, preview));
         }
 
-        return Tell(run, preview, outcome);
+        int code = Tell(run, preview, outcome);
+        await PruneAsync(run, repository, cancellationToken).ConfigureAwait(false);
+        return code;
+    }
+
+    private static async Task PruneAsync(Invocation run, BackupIqRepository repository, CancellationToken cancellationToken)
+    {
+        if (run.Arguments.Has("--prune"))
+        {
+            PruneRequest request = new() { MaxUnused = run.Arguments.Value("--max-unused") ?? "5%", DryRun = run.Arguments.Has("--dry-run") };
+            await PruneCommand.PruneAsync(run, repository, request, cancellationToken).ConfigureAwait(false);
+        }
     }
 
     private void RequireSense(Invocation run, SnapshotSelection selection, RetentionRequest request)
@@ -101,7 +116,7 @@ internal sealed class ForgetCommand : SnapshotVerb
         }
     }
 
-    private static int EndDryRun(Invocation run, ForgetPreview preview)
+    private static void EndDryRun(Invocation run, ForgetPreview preview)
     {
         if (run.WantsJson)
         {
@@ -112,8 +127,6 @@ internal sealed class ForgetCommand : SnapshotVerb
         {
             run.Screen.Warn(DisplayText.Of($"this would be refused: {refusal}"), ErrorCodes.RetentionRefused);
         }
-
-        return ExitCodes.Done;
     }
 
     private static int Tell(Invocation run, ForgetPreview preview, ForgetOutcome outcome)

@@ -30,6 +30,13 @@ internal sealed class PruneCommand : Verb
             DryRun = run.Arguments.Has("--dry-run"),
         };
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
+        await PruneAsync(run, repository, request, cancellationToken).ConfigureAwait(false);
+        return repository.Findings.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
+    }
+
+    /// <summary>Prunes, and shows how it goes and what came of it.</summary>
+    internal static async Task PruneAsync(Invocation run, BackupIqRepository repository, PruneRequest request, CancellationToken cancellationToken)
+    {
         PruneMonitor monitor = new(plan => Tell(run, request, plan));
         PruneOutcome outcome;
         await using (ProgressLoop.Start(run, () => Read(monitor), (writer, figures, left) => WriteStatus(writer, monitor, figures, left)).ConfigureAwait(false))
@@ -38,7 +45,6 @@ internal sealed class PruneCommand : Verb
         }
 
         Finish(run, outcome);
-        return repository.Findings.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
     }
 
     /// <summary>Shows what came of a prune.</summary>

@@ -20,6 +20,19 @@ internal static class JsonFields
         }
     }
 
+    /// <summary>A moment, or null.</summary>
+    public static void WriteMoment(Utf8JsonWriter writer, string name, DateTimeOffset? moment)
+    {
+        if (moment is { } known)
+        {
+            writer.WriteString(name, known);
+        }
+        else
+        {
+            writer.WriteNull(name);
+        }
+    }
+
     /// <summary>A snapshot, as an object.</summary>
     public static void WriteSnapshot(Utf8JsonWriter writer, SnapshotInfo snapshot)
     {

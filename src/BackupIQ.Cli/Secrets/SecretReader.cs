@@ -31,6 +31,13 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         return Configured() ?? DefaultKey(url) ?? new RepositorySecrets { Password = Ask("password: ", twice: false) };
     }
 
+    /// <summary>Whether <see cref="ForOpening"/> finds a secret without asking anybody.</summary>
+    public bool IsAtHand(string url) =>
+        arguments.Has("--recovery-kit")
+        || settings.Get("key-file").Text is not null
+        || HasPassword()
+        || (BackupIqRepository.LocalPath(url) == settings.Folders.DefaultRepository && File.Exists(settings.Folders.DefaultKeyFile));
+
     /// <summary>
     /// The secrets for a new repository. A key file that is named and is not there yet is made, with random bytes, and
     /// <paramref name="onKeyMade"/> hears of it.

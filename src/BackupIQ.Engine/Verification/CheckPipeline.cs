@@ -16,14 +16,35 @@ internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options,
         async (number, ct) => await check.CheckSmallObjectAsync(number, ct));
 
     /// <summary>Examines packs, the largest first so that no worker is left alone at the end, and compares them with the index.</summary>
-    public async Task ExaminePacksAsync(IEnumerable<(CheckedPack Pack, PackDepth Depth)> packs, CancellationToken cancellationToken)
+    public Task ExaminePacksAsync(IEnumerable<(CheckedPack Pack, PackDepth Depth)> packs, CancellationToken cancellationToken) =>
+        ExaminePacksAsync(packs.OrderByDescending(static p => p.Depth).ThenByDescending(static p => p.Pack.Size), null, cancellationToken);
+
+    /// <summary>
+    /// Examines packs, in the order of the plan, and compares them with the index. Once the limit is reached no further pack is read whole.
+    /// </summary>
+    public Task ExaminePacksAsync(CheckPlan plan, ReadingLimit limit, CancellationToken cancellationToken) =>
+        ExaminePacksAsync(plan.Tasks, limit, cancellationToken);
+
+    private async Task ExaminePacksAsync(
+        IEnumerable<(CheckedPack Pack, PackDepth Depth)> tasks, ReadingLimit? limit, CancellationToken cancellationToken)
     {
         await Parallel.ForEachAsync(
-            packs.OrderByDescending(static p => p.Depth).ThenByDescending(static p => p.Pack.Size),
+            tasks,
             Parallelism(cancellationToken),
             async (task, ct) =>
             {
-                await WithExaminerAsync(examiner => examiner.ExamineAsync(task.Pack, task.Depth, ct));
+                PackDepth depth = limit?.Allow(task.Depth) ?? task.Depth;
+                if (depth != task.Depth)
+                {
+                    progress.WillRead(0, -task.Pack.Size);
+                }
+
+                await WithExaminerAsync(examiner => examiner.ExamineAsync(task.Pack, depth, ct));
+                if (limit is not null)
+                {
+                    await limit.NoteAsync(task.Pack, depth);
+                }
+
                 progress.PackDone();
             });
         await check.FinishPacksAsync(

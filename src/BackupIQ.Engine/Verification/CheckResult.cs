@@ -31,6 +31,34 @@ public sealed record CheckFinding
     public bool IsError => Damage.Severity == DamageSeverity.Error;
 }
 
+/// <summary>How fresh the verification of packs is.</summary>
+public sealed record VerificationState
+{
+    /// <summary>Packs that are there.</summary>
+    public long Packs { get; init; }
+
+    /// <summary>Packs of which every chunk was opened, by this check.</summary>
+    public long PacksVerified { get; init; }
+
+    /// <summary>Packs that were not read because an earlier check had verified them recently enough.</summary>
+    public long PacksFresh { get; init; }
+
+    /// <summary>Packs that should have been read and were left for the next time, because the budget was used up.</summary>
+    public long PacksDue { get; init; }
+
+    /// <summary>Packs of which every chunk was never opened by any check that the ledger knows, or that were found damaged since.</summary>
+    public long NeverVerified { get; init; }
+
+    /// <summary>When the pack whose chunks were opened the longest ago, of those that ever were, was verified; null: none was.</summary>
+    public DateTimeOffset? Oldest { get; init; }
+
+    /// <summary>When a check of everything began that was interrupted and can be gone on with; null: there is none.</summary>
+    public DateTimeOffset? Interrupted { get; init; }
+
+    /// <summary>Why the ledger could not be written; null: it could. The next check then reads again what this one read.</summary>
+    public string? LedgerProblem { get; init; }
+}
+
 /// <summary>What a check ended with.</summary>
 public sealed record CheckResult
 {
@@ -64,6 +92,9 @@ public sealed record CheckResult
     public long BytesRead { get; init; }
 
     public long SnapshotsChecked { get; init; }
+
+    /// <summary>What was read whole, and what the ledger says after this check.</summary>
+    public required VerificationState Verification { get; init; }
 
     /// <summary>Throws when damage was found.</summary>
     /// <exception cref="BackupIQException"><c>DamageFound</c>.</exception>

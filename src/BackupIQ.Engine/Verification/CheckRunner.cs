@@ -7,8 +7,9 @@ using BackupIQ.Repository.Sessions;
 namespace BackupIQ.Engine.Verification;
 
 /// <summary>
-/// Checks a repository: objects → packs against index → graph of every snapshot → what damage means for files. Changes nothing, and may run
-/// beside backups. Level 0 (exists, size), 2 (contents against index) and 3 (graph) always; 1 (pack hash) and 4 (every chunk) by its options.
+/// Checks a repository: objects → packs against index → graph of every snapshot → what damage means for files. Changes nothing but the ledger of
+/// what was verified, and may run beside backups. Level 0 (exists, size), 2 (contents against index) and 3 (graph) always; 1 (pack hash) and 4
+/// (every chunk) by its options.
 /// </summary>
 public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
 {
@@ -18,12 +19,18 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
     {
         progress.Start(time);
         using RepositoryCheck check = await RepositoryCheck.OpenAsync(repository, time, cancellationToken);
+        VerificationLedger ledger = await VerificationLedger.LoadAsync(repository, time, cancellationToken);
+        foreach (RepositoryFinding finding in ledger.Findings)
+        {
+            check.Report(DamageKind.SmallObject, DamageSeverity.Warning, finding.ObjectName, finding.Problem);
+        }
+
         using CheckPipeline pipeline = new(check, options, progress);
         progress.Phase = "objects";
         await pipeline.CheckSmallObjectsAsync(cancellationToken);
 
         progress.Phase = "packs";
-        await pipeline.ExaminePacksAsync(Plan(check, options, progress), cancellationToken);
+        VerificationState state = await ReadPacksAsync(check, pipeline, ledger, options, progress, cancellationToken);
 
         progress.Phase = "snapshots";
         List<Root> complete = Roots(check, check.Snapshots, isPartial: false);
@@ -41,25 +48,31 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
             Trace(trace, partial, cancellationToken);
         }
 
-        return Conclude(check, trace, isMissing, progress, complete.Count);
+        return Conclude(check, trace, isMissing, progress, complete.Count) with { Verification = state };
     }
 
-    private static List<(CheckedPack Pack, PackDepth Depth)> Plan(RepositoryCheck check, CheckOptions options, CheckProgress progress)
+    // What was read is in the ledger however the reading ends.
+    private async Task<VerificationState> ReadPacksAsync(
+        RepositoryCheck check, CheckPipeline pipeline, VerificationLedger ledger, CheckOptions options, CheckProgress progress, CancellationToken cancellationToken)
     {
-        HashSet<PackId> whole = options.ReadData?.Choose(check.Packs) ?? [];
-        PackDepth others = options.HashPacks ?? check.IsLocal ? PackDepth.Hash : PackDepth.Contents;
-        List<(CheckedPack Pack, PackDepth Depth)> plan = [];
-        foreach (CheckedPack pack in check.Packs)
+        CheckPlan plan = CheckPlan.Make(check, ledger, options, time.GetUtcNow());
+        plan.Tell(progress);
+        LedgerRun run = ledger.Begin(repository, time, plan.ReadsEverything, options.Resume);
+        ReadingLimit limit = new(time, options.Budget, run);
+        await using (run)
         {
-            if (!pack.IsMissing)
-            {
-                PackDepth depth = whole.Contains(pack.Id) ? PackDepth.Chunks : others;
-                plan.Add((pack, depth));
-                progress.WillRead(1, depth == PackDepth.Contents ? 0 : pack.Size);
-            }
+            await pipeline.ExaminePacksAsync(plan, limit, cancellationToken);
+            await run.EndAsync(plan.IsThere, limit.Left == 0, cancellationToken);
         }
 
-        return plan;
+        return VerificationStatus.Of(ledger, [.. plan.Packs.Select(static pack => pack.Id)]) with
+        {
+            PacksVerified = limit.Read,
+            PacksFresh = plan.Fresh,
+            PacksDue = limit.Left,
+            Interrupted = plan.ReadsEverything && limit.Left == 0 ? null : ledger.Interrupted,
+            LedgerProblem = run.Problem,
+        };
     }
 
     // Newest first: a damaged file is shown in the snapshot that people would restore from.
@@ -150,6 +163,7 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
             PacksChecked = progress.PacksDone,
             BytesRead = progress.BytesDone,
             SnapshotsChecked = snapshots,
+            Verification = new VerificationState(),
         };
     }
 

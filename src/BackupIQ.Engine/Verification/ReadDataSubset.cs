@@ -6,7 +6,10 @@ using BackupIQ.Repository.Maintenance;
 
 namespace BackupIQ.Engine.Verification;
 
-/// <summary>Which packs are read whole: all, a random share or amount, or the n-th of t parts (the parts of equal t make up the whole).</summary>
+/// <summary>
+/// Which packs are read whole: all, the share or amount that was not verified the longest, or the n-th of t parts (the parts of equal t make up the
+/// whole).
+/// </summary>
 public sealed record ReadDataSubset
 {
     private double _percent;
@@ -44,32 +47,38 @@ public sealed record ReadDataSubset
             : throw new BackupIQException(ErrorCodes.Usage, $"'{text}' is no part of a repository.", "Write a share (5%), one of so many parts (1/10) or an amount (2G).");
     }
 
-    /// <summary>The packs to read. A share or an amount is drawn anew each time: names are uniform, so those nearest to a random one are a fair draw.</summary>
-    internal HashSet<PackId> Choose(IEnumerable<CheckedPack> packs)
+    /// <summary>Whether this is every pack.</summary>
+    internal bool IsAll => _parts == 0 && _bytes < 0 && _percent >= 100;
+
+    /// <summary>
+    /// The packs to read, in the order of reading: the longest not verified first, those never verified before all. Among equals a share or an amount
+    /// is drawn anew each time: names are uniform, so those nearest to a random one are a fair draw.
+    /// </summary>
+    /// <param name="packs">Those that are there and may be chosen.</param>
+    /// <param name="total">How many there are in the repository, of which a share is a share.</param>
+    /// <param name="lastVerified">When a pack was read and verified last.</param>
+    internal List<CheckedPack> Choose(IEnumerable<CheckedPack> packs, int total, Func<PackId, DateTimeOffset?> lastVerified)
     {
-        List<CheckedPack> there = [.. packs.Where(static p => !p.IsMissing)];
-        if (_parts > 0)
+        UInt128 draw = PackId.Read(RandomNumberGenerator.GetBytes(PackId.Size)).High;
+        IEnumerable<CheckedPack> oldestFirst = packs
+            .Where(p => _parts == 0 || (uint)(p.Id.High % _parts) == _part)
+            .OrderBy(p => lastVerified(p.Id) ?? DateTimeOffset.MinValue)
+            .ThenBy(p => p.Id.High ^ draw);
+        if (_parts > 0 || IsAll)
         {
-            return [.. there.Where(p => (uint)(p.Id.High % _parts) == _part).Select(static p => p.Id)];
+            return [.. oldestFirst];
         }
 
-        UInt128 draw = PackId.Read(RandomNumberGenerator.GetBytes(PackId.Size)).High;
-        there.Sort((a, b) => (a.Id.High ^ draw).CompareTo(b.Id.High ^ draw));
         if (_bytes < 0)
         {
-            return [.. there.Take((int)Math.Ceiling(there.Count * _percent / 100)).Select(static p => p.Id)];
+            return [.. oldestFirst.Take((int)Math.Ceiling(total * _percent / 100))];
         }
 
-        HashSet<PackId> chosen = [];
+        List<CheckedPack> chosen = [];
         long sum = 0;
-        foreach (CheckedPack pack in there)
+        foreach (CheckedPack pack in oldestFirst.TakeWhile(_ => sum < _bytes))
         {
-            if (sum >= _bytes)
-            {
-                break;
-            }
-
-            chosen.Add(pack.Id);
+            chosen.Add(pack);
             sum += pack.Size;
         }
 

@@ -186,6 +186,20 @@ public static class RepositoryLayout
     /// <summary>A part of the plan of destructive work: <c>p/forget.&lt;random&gt;.&lt;n&gt;</c>.</summary>
     public static StorageKey Plan(string verb, SessionId unique, int part) => new($"{PlanPrefix}{verb}.{unique}.{NotNegative(part)}");
 
+    /// <summary>A piece of the ledger of verifications, by the run that wrote it and a running number.</summary>
+    public static StorageKey Ledger(SessionId run, int number) => new($"{LedgerPrefix}{run}.{NotNegative(number)}");
+
+    /// <summary>Reads the run out of the name of a piece of the ledger; false for other names.</summary>
+    public static bool TryParseLedger(StorageKey key, out SessionId run)
+    {
+        run = default;
+        const int end = 2 * SessionId.Size;
+        string name = key.Value;
+        return name.StartsWith(LedgerPrefix, StringComparison.Ordinal) && name.Length > LedgerPrefix.Length + end + 1 &&
+            name[LedgerPrefix.Length + end] == '.' && !name.AsSpan(LedgerPrefix.Length + end + 1).ContainsAnyExceptInRange('0', '9') &&
+            SessionId.TryParse(name.AsSpan(LedgerPrefix.Length, end), out run);
+    }
+
     /// <summary>The mark of a pack that will be collected.</summary>
     public static StorageKey Mark(PackId pack) => new(MarkPrefix + pack);
 

@@ -131,6 +131,60 @@ public sealed class KeepingVerbTests : IDisposable
     }
 
     [Fact]
+    public void WithPruneTheContentGoesOnceTheGraceTimeIsOver()
+    {
+        string big = Path.Combine(_source, "big");
+        byte[] bytes = new byte[2 << 20];
+        new Random(9).NextBytes(bytes);
+        File.WriteAllBytes(big, bytes);
+        string with = Backup();
+        File.Delete(big);
+        string without = Backup();
+        Backup();
+        long before = Size();
+
+        // In its grace time it is a root, and can be brought back.
+        _user.Run("forget", with, "--allow-mass", "--prune", "--max-unused", "0").ShouldEndWith(0);
+        Size().ShouldBeGreaterThan(before - (1 << 20));
+        _user.Run("undelete", with).ShouldEndWith(0);
+        _user.Run("restore", $"{with}:{_source}", "--target", _user.At("back")).ShouldEndWith(0);
+        File.ReadAllBytes(_user.At("back", "big")).ShouldBe(bytes);
+
+        string text = _user.Run("forget", with, "--allow-mass", "--grace", "0", "--yes", "--prune", "--max-unused", "0").ShouldEndWith(0).Text;
+        text.ShouldContain("Removed 1 forgotten snapshot for good");
+        text.ShouldContain("Freed");
+        Size().ShouldBeLessThan(before - (1 << 20));
+        _user.Run("undelete", with).ShouldEndWith(1);
+        _user.Run("restore", $"{without}:{_source}", "--target", _user.At("left")).ShouldEndWith(0);
+        _user.Run("check", "--read-data").ShouldEndWith(0);
+        _user.Run("forget", without, "--dry-run", "--prune").ShouldEndWith(0).Text.ShouldContain("Would");
+    }
+
+    [Fact]
+    public void ChecksGoByWhatEarlierOnesVerified()
+    {
+        Backup();
+        Backup();
+        JsonElement first = _user.Run("check", "--max-age", "30d", "--json").ShouldEndWith(0).Summary();
+        long packs = first.GetProperty("packs_verified").GetInt64();
+        packs.ShouldBeGreaterThan(0);
+        JsonElement second = _user.Run("check", "--max-age", "30d", "--json").ShouldEndWith(0).Summary();
+        second.GetProperty("packs_verified").GetInt64().ShouldBe(0);
+        second.GetProperty("packs_fresh").GetInt64().ShouldBe(packs);
+        second.GetProperty("packs_never_verified").GetInt64().ShouldBe(0);
+        second.GetProperty("oldest_verification").ValueKind.ShouldBe(JsonValueKind.String);
+        _user.Run("check", "--max-age", "30d").ShouldEndWith(0).Error.ShouldContain("not read again");
+        _user.Run("doctor").Text.ShouldContain("the oldest verification is");
+
+        JsonElement none = _user.Run("check", "--budget", "0", "--json").ShouldEndWith(0).Summary();
+        none.GetProperty("packs_due").GetInt64().ShouldBe(packs);
+        none.GetProperty("packs_verified").GetInt64().ShouldBe(0);
+        _user.Run("check", "--read-data", "--budget", "1h", "--json").ShouldEndWith(0).Summary().GetProperty("packs_verified").GetInt64().ShouldBe(packs);
+        _user.Run("check", "--resume", "--max-age", "1d").ShouldEndWith(2);
+        _user.Run("check", "--budget", "soon").ShouldEndWith(2);
+    }
+
+    [Fact]
     public void ForgettingWithoutSenseIsRefused()
     {
         string id = Backup();
@@ -187,6 +241,8 @@ public sealed class KeepingVerbTests : IDisposable
     }
 
     private static string[] Ids(JsonElement snapshots) => [.. snapshots.EnumerateArray().Select(static snapshot => snapshot.GetProperty("id").GetString()!)];
+
+    private long Size() => _user.Objects("d").Sum(static file => new FileInfo(file).Length);
 
     private string Backup(params string[] flags) => _user.Backup(_source, flags).GetProperty("snapshot_id").GetString()!;
 
