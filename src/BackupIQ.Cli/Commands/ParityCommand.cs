@@ -97,6 +97,7 @@ internal sealed class ParityAddCommand : Verb
         : base("add", "Makes parity for everything that has none yet, or another share of it.")
     {
         Value("--percent", "N", $"so much of each pack: 1 to 100 (default {UsualPercent}); damage of up to that share can be mended");
+        Flag("--verify", "read the parity that is there, and make again what of it is damaged");
         Flag("--dry-run", "only show what would be done");
     }
 
@@ -113,7 +114,8 @@ internal sealed class ParityAddCommand : Verb
         }
 
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        ParityChange change = await repository.PlanParityAsync(percent, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<string> damaged = run.Arguments.Has("--verify") ? await repository.FindDamagedParityAsync(null, cancellationToken).ConfigureAwait(false) : [];
+        ParityChange change = await repository.PlanParityAsync(percent, damaged, cancellationToken).ConfigureAwait(false);
         return run.Arguments.Has("--dry-run")
             ? ParityCommand.ShowPlan(run, change)
             : await ParityCommand.ApplyAsync(run, repository, change, cancellationToken).ConfigureAwait(false);
@@ -145,27 +147,31 @@ internal sealed class ParityRemoveCommand : Verb
     }
 }
 
-/// <summary><c>parity status</c></summary>
-internal sealed class ParityStatusCommand() : Verb("status", "Tells what parity there is and what has none.")
+/// <summary><c>parity status [--verify]</c></summary>
+internal sealed class ParityStatusCommand : Verb
 {
+    public ParityStatusCommand()
+        : base("status", "Tells what parity there is and what has none.") => Flag("--verify", "read all parity, and name what of it is damaged");
+
     /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
         ParityInfo info = await repository.GetParityAsync(cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<string> damaged = run.Arguments.Has("--verify") ? await repository.FindDamagedParityAsync(null, cancellationToken).ConfigureAwait(false) : [];
         if (run.WantsJson)
         {
-            run.Json.Document(writer => WriteJson(writer, info));
+            run.Json.Document(writer => WriteJson(writer, info, damaged));
         }
         else
         {
-            run.Print(output => Show(output, info));
+            run.Print(output => Show(output, info, damaged));
         }
 
-        return ExitCodes.Done;
+        return damaged.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
     }
 
-    private static void Show(TextWriter output, ParityInfo info)
+    private static void Show(TextWriter output, ParityInfo info, IReadOnlyList<string> damaged)
     {
         if (info.ParityObjects == 0)
         {
@@ -180,6 +186,11 @@ internal sealed class ParityStatusCommand() : Verb("status", "Tells what parity 
             output.WriteLine($"Waste:    {Words.Size(info.WasteBytes)} in {Words.Count(info.WasteObjects, "object")} of what is gone; 'backupiq parity add' removes it");
         }
 
+        foreach (string name in damaged)
+        {
+            output.WriteLine($"DAMAGE    {DisplayText.Of(name)}: not all of it is as it was put; 'backupiq parity add --verify' makes it again");
+        }
+
         if (info.CoveredObjects < info.Objects)
         {
             output.WriteLine($"{Words.Count(info.Objects - info.CoveredObjects, "object has", "objects have")} none yet: 'backupiq parity add' makes it");
@@ -190,7 +201,7 @@ internal sealed class ParityStatusCommand() : Verb("status", "Tells what parity 
         : info.MostPercent == least ? string.Create(CultureInfo.InvariantCulture, $", {least} % of each pack")
         : string.Create(CultureInfo.InvariantCulture, $", {least} to {info.MostPercent} % of a pack");
 
-    private static void WriteJson(Utf8JsonWriter writer, ParityInfo info)
+    private static void WriteJson(Utf8JsonWriter writer, ParityInfo info, IReadOnlyList<string> damaged)
     {
         writer.WriteStartObject();
         writer.WriteNumber("objects", info.Objects);
@@ -206,6 +217,14 @@ internal sealed class ParityStatusCommand() : Verb("status", "Tells what parity 
             writer.WriteNumber("least_percent", least);
             writer.WriteNumber("most_percent", most);
         }
+
+        writer.WriteStartArray("damaged");
+        foreach (string name in damaged)
+        {
+            writer.WriteStringValue(name);
+        }
+
+        writer.WriteEndArray();
 
         writer.WriteEndObject();
     }

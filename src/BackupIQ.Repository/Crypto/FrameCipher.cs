@@ -61,6 +61,27 @@ internal sealed class FrameCipher : IDisposable
         }
     }
 
+    /// <summary>
+    /// The tag that a ciphertext would have, whatever it opens to: for finding out how a damaged one differs from what was sealed. Nothing of it
+    /// is ever stored, so no counter is used anew.
+    /// </summary>
+    public void ComputeTag(ulong counter, ReadOnlySpan<byte> ciphertext, ReadOnlySpan<byte> associatedData, Span<byte> tag)
+    {
+        Span<byte> nonce = stackalloc byte[NonceSize];
+        WriteNonce(counter, nonce);
+        byte[] plain = new byte[ciphertext.Length];
+        byte[] output = new byte[ciphertext.Length];
+        _gcm.Encrypt(nonce, plain, output, tag, associatedData);
+        for (int i = 0; i < plain.Length; i++)
+        {
+            plain[i] = (byte)(output[i] ^ ciphertext[i]);
+        }
+
+        _gcm.Encrypt(nonce, plain, output, tag, associatedData);
+        CryptographicOperations.ZeroMemory(plain);
+        CryptographicOperations.ZeroMemory(output);
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _gcm.Dispose();
 

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Security.Cryptography;
 using BackupIQ.Primitives;
 
@@ -113,6 +114,44 @@ public sealed class RepositoryKeys : IDisposable
     /// </exception>
     internal FrameCipher CreateCipher(in SaltRow row, SealPurpose purpose)
     {
+        Span<byte> key = stackalloc byte[KeySize];
+        try
+        {
+            DeriveSealingKey(row, purpose, key);
+            return new FrameCipher(key);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(key);
+        }
+    }
+
+    /// <summary>
+    /// GCM's hash key under the same derived key (the zero block encrypted), as the number whose highest bit is the field's x^0. With it tags can
+    /// be forged, so it is as secret as the key.
+    /// </summary>
+    internal UInt128 HashKeyOf(in SaltRow row, SealPurpose purpose)
+    {
+        Span<byte> key = stackalloc byte[KeySize];
+        Span<byte> block = stackalloc byte[16];
+        block.Clear();
+        try
+        {
+            DeriveSealingKey(row, purpose, key);
+            using Aes aes = Aes.Create();
+            aes.SetKey(key);
+            aes.EncryptEcb(block, block, PaddingMode.None);
+            return BinaryPrimitives.ReadUInt128BigEndian(block);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(key);
+            CryptographicOperations.ZeroMemory(block);
+        }
+    }
+
+    private void DeriveSealingKey(in SaltRow row, SealPurpose purpose, Span<byte> key)
+    {
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (row.Source != SaltRow.FromMaster)
         {
@@ -127,16 +166,7 @@ public sealed class RepositoryKeys : IDisposable
 
         Span<byte> salt = stackalloc byte[Salt.Size];
         row.Salt.Write(salt);
-        Span<byte> key = stackalloc byte[KeySize];
         KeyLabels.Derive(master, salt, KeyLabels.Of(purpose), Repository, key);
-        try
-        {
-            return new FrameCipher(key);
-        }
-        finally
-        {
-            CryptographicOperations.ZeroMemory(key);
-        }
     }
 
     /// <inheritdoc/>

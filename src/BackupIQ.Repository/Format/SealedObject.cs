@@ -112,6 +112,30 @@ internal static class SealedObject
         }
     }
 
+    /// <summary>
+    /// Mends an object (of no context) whose damage lies within one block of 16 bytes behind its header, by its own seal. False: it does not,
+    /// and nothing was changed. What was mended opens.
+    /// </summary>
+    internal static bool TryMend(RepositoryKeys keys, StorageKey name, Span<byte> bytes)
+    {
+        if (!TryPeekKind(bytes, out ObjectKind kind) || bytes.Length > MaxSize)
+        {
+            return false;
+        }
+
+        try
+        {
+            SaltRow row = ReadHeader(keys, kind, name, bytes, []);
+            SealPurpose purpose = ObjectKinds.PurposeOf(kind);
+            using FrameCipher cipher = keys.CreateCipher(row, purpose);
+            return SealWound.TryMend(cipher, keys.HashKeyOf(row, purpose), 0, bytes[HeaderSize..], AssociatedData(bytes[..HeaderSize], keys.Repository, name, []));
+        }
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        {
+            return false;
+        }
+    }
+
     private static SaltRow ReadHeader(
         RepositoryKeys keys, ObjectKind kind, StorageKey name, ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> context)
     {

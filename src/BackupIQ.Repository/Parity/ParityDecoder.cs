@@ -59,6 +59,34 @@ internal static class ParityDecoder
         return size > 0 && size <= length ? ReadHead(parity, length - size, size) : null;
     }
 
+    /// <summary>Whether both heads and all blocks of a parity object are what was put.</summary>
+    public static bool IsWhole(SafeFileHandle parity, CancellationToken cancellationToken)
+    {
+        long length = RandomAccess.GetLength(parity);
+        if (ReadHead(parity) is not { } head || length != ParityHead.ObjectSizeFor(head.Layout) ||
+            ReadHead(parity, 0, head.Size) is null || ReadHead(parity, length - head.Size, head.Size) is null)
+        {
+            return false;
+        }
+
+        byte[] block = new byte[head.Layout.BlockSize];
+        for (int b = 0; b < head.Layout.ParityBlocks; b++)
+        {
+            if (b % 1024 == 0)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+            }
+
+            ReadBlock(parity, head.Size + ((long)b * block.Length), block);
+            if (ParityHead.Checksum(block) != head.ParityChecksums[b])
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     private static ParityHead? ReadHead(SafeFileHandle parity, long offset, int size)
     {
         byte[] bytes = new byte[size];

@@ -83,8 +83,14 @@ internal sealed class ParityInventory
         };
     }
 
-    /// <summary>What is to be done so that every object has this much parity, and none more than one.</summary>
-    public ParityPlan PlanFor(int percent)
+    /// <summary>All parity objects.</summary>
+    public IEnumerable<StoredObject> All => _parities.Values.SelectMany(static list => list).Select(static parity => parity.Object);
+
+    /// <summary>
+    /// What is to be done so that every object has this much parity, and none more than one. <paramref name="damaged"/> parity objects are
+    /// made again.
+    /// </summary>
+    public ParityPlan PlanFor(int percent, IReadOnlySet<StorageKey> damaged)
     {
         List<ParityTask> tasks = [];
         List<StoredObject> removals = [.. Waste()];
@@ -93,7 +99,7 @@ internal sealed class ParityInventory
             bool isCopied = subject.Size <= CopiedWhole && ObjectProof.PackOf(subject.Key) is null;
             ParityLayout layout = ParityLayout.For(subject.Size, isCopied ? 100 : percent);
             List<(StoredObject Object, int Shards)> there = _parities.GetValueOrDefault(subject.Key.Value) ?? [];
-            if (!there.Exists(parity => parity.Shards == layout.ParityShards && parity.Object.Size == ParityHead.ObjectSizeFor(layout)))
+            if (!there.Exists(parity => parity.Shards == layout.ParityShards && parity.Object.Size == ParityHead.ObjectSizeFor(layout) && !damaged.Contains(parity.Object.Key)))
             {
                 tasks.Add(new ParityTask(subject.Key, layout));
             }
@@ -106,9 +112,10 @@ internal sealed class ParityInventory
 
     /// <summary>The plan that leaves no parity object.</summary>
     public ParityPlan PlanRemoval() =>
-        new() { Removals = [.. _parities.Values.SelectMany(static list => list).Select(static parity => parity.Object)] };
+        new() { Removals = [.. All] };
 
-    private IEnumerable<StoredObject> Waste() => _parities
+    /// <summary>Parity objects whose object is gone.</summary>
+    public IEnumerable<StoredObject> Waste() => _parities
         .Where(item => !_names.Contains(item.Key))
         .SelectMany(static item => item.Value)
         .Select(static parity => parity.Object);

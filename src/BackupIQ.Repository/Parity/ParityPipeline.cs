@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Hashing;
+using BackupIQ.Repository.Maintenance.Repair;
 using BackupIQ.Repository.Sessions;
 using BackupIQ.Storage;
 using Microsoft.Win32.SafeHandles;
@@ -21,13 +22,50 @@ public sealed class ParityPipeline(BackupRepository repository, ParityProgress p
     public static async Task<ParityStatus> StatusAsync(BackupRepository repository, CancellationToken cancellationToken) =>
         (await ParityInventory.ReadAsync(repository.Storage, cancellationToken)).Status();
 
-    /// <summary>What is to be done so that every object has <paramref name="percent"/> (1 to 100) of parity, no more and no less.</summary>
-    public static async Task<ParityPlan> PlanAsync(BackupRepository repository, int percent, CancellationToken cancellationToken) =>
-        (await ParityInventory.ReadAsync(repository.Storage, cancellationToken)).PlanFor(percent);
+    /// <summary>
+    /// What is to be done so that every object has <paramref name="percent"/> (1 to 100) of parity, no more and no less. Parity objects that
+    /// <see cref="FindDamagedAsync"/> found are made again.
+    /// </summary>
+    public static async Task<ParityPlan> PlanAsync(
+        BackupRepository repository, int percent, IReadOnlySet<StorageKey>? damaged, CancellationToken cancellationToken) =>
+        (await ParityInventory.ReadAsync(repository.Storage, cancellationToken)).PlanFor(percent, damaged ?? new HashSet<StorageKey>());
+
+    /// <summary>Removes parity of objects that are gone, as a prune leaves it; returns how many.</summary>
+    public static async Task<int> RemoveWasteAsync(BackupRepository repository, CancellationToken cancellationToken)
+    {
+        StoredObject[] waste = [.. (await ParityInventory.ReadAsync(repository.Storage, cancellationToken)).Waste()];
+        foreach (StoredObject item in waste)
+        {
+            await repository.Storage.DeleteAsync(item.Key, cancellationToken);
+        }
+
+        return waste.Length;
+    }
 
     /// <summary>What is to be done so that there is no parity.</summary>
     public static async Task<ParityPlan> PlanRemovalAsync(BackupRepository repository, CancellationToken cancellationToken) =>
         (await ParityInventory.ReadAsync(repository.Storage, cancellationToken)).PlanRemoval();
+
+    /// <summary>Reads all parity objects and returns those that are not whole: they may still mend something, but not all that they should.</summary>
+    /// <exception cref="BackupIQException">The storage cannot be reached.</exception>
+    public async Task<IReadOnlySet<StorageKey>> FindDamagedAsync(CancellationToken cancellationToken)
+    {
+        ConcurrentBag<StorageKey> damaged = [];
+        ParallelOptions parallelism = new() { MaxDegreeOfParallelism = Math.Clamp(workers, 1, 64), CancellationToken = cancellationToken };
+        ParityInventory inventory = await ParityInventory.ReadAsync(repository.Storage, cancellationToken);
+        await Parallel.ForEachAsync(inventory.All, parallelism, async (stored, ct) =>
+        {
+            using WorkingCopy copy = await WorkingCopy.OfAsync(repository.Storage, stored.Key, ct);
+            if (!ParityDecoder.IsWhole(copy.File, ct))
+            {
+                damaged.Add(stored.Key);
+            }
+
+            progress.AddObject();
+            progress.AddBytes(stored.Size);
+        });
+        return damaged.ToHashSet();
+    }
 
     /// <summary>Does it. Objects that turn out to be damaged get no parity and are told.</summary>
     /// <exception cref="BackupIQException">The storage cannot be reached or is full; what was put so far stays.</exception>

@@ -17,6 +17,9 @@ public enum MendingMeans
     /// <summary>Its parity.</summary>
     Parity,
 
+    /// <summary>Its own seal, which shows damage of a few bytes.</summary>
+    Seal,
+
     /// <summary>Not to its old bytes, but what can be read of it stands in other packs now, and the next backup stores the rest again if it can.</summary>
     Moved,
 }
@@ -29,6 +32,8 @@ public readonly record struct Mending(MendingMeans Means, string Told);
 /// <summary>Makes damaged objects whole again, to the very bytes that they had.</summary>
 internal sealed class ObjectMender(BackupRepository repository, ParityInventory parities)
 {
+    private const string BySealTold = "its own seal shows the few bytes that were wrong";
+
     private readonly ObjectReplacement _replacement = new(repository);
 
     /// <summary>
@@ -61,17 +66,39 @@ internal sealed class ObjectMender(BackupRepository repository, ParityInventory 
     public async Task<Mending> MendAsync(StorageKey key, bool isTrial, CancellationToken cancellationToken)
     {
         using WorkingCopy copy = await WorkingCopy.OfAsync(repository.Storage, key, cancellationToken);
-        Mending mending = await ByParityAsync(key, copy, _ => ObjectProof.ProblemOf(repository, key, copy.ReadAll()) is null, cancellationToken);
+        Mending mending = BySeal(key, copy)
+            ? new Mending(MendingMeans.Seal, BySealTold)
+            : await ByParityAsync(key, copy, null, _ => ObjectProof.ProblemOf(repository, key, copy.ReadAll()) is null, cancellationToken);
         return await PutAsync(key, copy, mending, isTrial, cancellationToken);
+    }
+
+    private bool BySeal(StorageKey key, WorkingCopy copy)
+    {
+        byte[] bytes = RandomAccess.GetLength(copy.File) <= ObjectProof.MaxSize ? copy.ReadAll() : [];
+        if (!SealedObject.TryMend(repository.Keys, key, bytes) || ObjectProof.ProblemOf(repository, key, bytes) is not null)
+        {
+            return false;
+        }
+
+        RandomAccess.Write(copy.File, bytes, 0);
+        return true;
     }
 
     private async Task<Mending> MendAsync(PackKind kind, PackId id, PackPlan? indexed, WorkingCopy copy, CancellationToken cancellationToken)
     {
         PackReconstruction structure = new(repository.Keys, copy.File, kind, id);
         structure.TryRun(indexed);
-        Mending mending = copy.Hash() == id
-            ? new Mending(MendingMeans.Structure, "its other parts and the index had what was lost")
-            : await ByParityAsync(RepositoryLayout.Pack(kind, id), copy, found => found == id, cancellationToken);
+        if (copy.Hash() == id)
+        {
+            return new Mending(MendingMeans.Structure, "its other parts and the index had what was lost");
+        }
+
+        if (indexed is not null && structure.TryMendFrames(indexed) && structure.TryRun(indexed) && copy.Hash() == id)
+        {
+            return new Mending(MendingMeans.Seal, BySealTold);
+        }
+
+        Mending mending = await ByParityAsync(RepositoryLayout.Pack(kind, id), copy, id, static _ => true, cancellationToken);
         if (mending.Means == MendingMeans.None && structure.TryRun(indexed) && copy.Hash() == id)
         {
             return new Mending(MendingMeans.Parity, "parity had part of what was lost, the index the rest");
@@ -90,7 +117,8 @@ internal sealed class ObjectMender(BackupRepository repository, ParityInventory 
         return mending;
     }
 
-    private async Task<Mending> ByParityAsync(StorageKey key, WorkingCopy copy, Func<PackId, bool> isProven, CancellationToken cancellationToken)
+    private async Task<Mending> ByParityAsync(
+        StorageKey key, WorkingCopy copy, PackId? hash, Func<PackId, bool> isProven, CancellationToken cancellationToken)
     {
         string told = "it has no parity";
         foreach ((StorageKey name, _) in parities.ParitiesOf(key))
@@ -102,6 +130,12 @@ internal sealed class ObjectMender(BackupRepository repository, ParityInventory 
                 continue;
             }
 
+            if (hash is { } wanted && head.Hash != wanted)
+            {
+                told = "its parity is that of other bytes";
+                continue;
+            }
+
             ParityMending result = ParityDecoder.Mend(copy.File, parity.File, head, cancellationToken);
             if (result.IsWhole && isProven(head.Hash))
             {
@@ -109,7 +143,7 @@ internal sealed class ObjectMender(BackupRepository repository, ParityInventory 
             }
 
             told = result.LostBlocks == 0
-                ? "its parity is that of other bytes"
+                ? "its parity is that of bytes that do not open"
                 : $"{Blocks(result.DamagedBlocks, head)} are damaged, of which its parity of {PercentOf(head.Layout)} % cannot give back {result.LostBlocks}";
         }
 

@@ -40,6 +40,34 @@ internal sealed class PackReconstruction(RepositoryKeys keys, SafeFileHandle fil
             Write(rebuilt, indexed.Salts, EndOf(indexed), Seal(indexed.Salts[0], rebuilt));
     }
 
+    /// <summary>
+    /// Mends frames whose damage lies within one block of 16 bytes, by their seals. True when any was mended; what cannot be stays as it is.
+    /// </summary>
+    public bool TryMendFrames(PackPlan plan)
+    {
+        bool isAnyMended = false;
+        Span<byte> associated = stackalloc byte[FrameSeal.AssociatedDataSize];
+        SealPurpose purpose = FrameSeal.PurposeOf(kind);
+        foreach (IGrouping<byte, FrameEntry> row in plan.Frames.GroupBy(static frame => frame.SaltRow))
+        {
+            using FrameCipher cipher = keys.CreateCipher(plan.Salts[row.Key], purpose);
+            UInt128 hashKey = keys.HashKeyOf(plan.Salts[row.Key], purpose);
+            foreach (FrameEntry frame in row)
+            {
+                byte[] bytes = Read(frame.Offset, (int)frame.StoredLength);
+                FrameSeal.WriteAssociatedData(associated, keys.Repository, kind, frame.PlainLength, frame.Codec);
+                if (!cipher.TryOpen(frame.Counter, bytes, associated, new byte[bytes.Length - FrameCipher.TagSize]) &&
+                    SealWound.TryMend(cipher, hashKey, frame.Counter, bytes, associated))
+                {
+                    RandomAccess.Write(file, bytes, frame.Offset);
+                    isAnyMended = true;
+                }
+            }
+        }
+
+        return isAnyMended;
+    }
+
     private static long EndOf(PackPlan plan) => plan.Frames.Max(static frame => (long)frame.Offset + frame.StoredLength);
 
     // The trailer knows where the tables are; so does the index, for they lie behind the last frame.

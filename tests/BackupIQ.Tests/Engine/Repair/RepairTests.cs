@@ -112,7 +112,7 @@ public sealed class RepairTests : IAsyncLifetime
         WriteFiles(8);
         Snapshot snapshot = await BackupAsync();
         string segment = _repository.Objects("i/")[0];
-        Overwrite(segment, 0.5, 10);
+        Overwrite(segment, 0.5, 40);
         await Should.ThrowAsync<CorruptDataException>(PruneAsync);
 
         RepairResult result = await RepairIndexAsync();
@@ -143,7 +143,7 @@ public sealed class RepairTests : IAsyncLifetime
         await BackupAsync();
         foreach (string segment in _repository.Objects("i/"))
         {
-            Overwrite(segment, 0.5, 10);
+            Overwrite(segment, 0.5, 40);
         }
 
         string pack = _repository.Objects("d/").ShouldHaveSingleItem();
@@ -161,7 +161,7 @@ public sealed class RepairTests : IAsyncLifetime
     {
         WriteFiles(2);
         await BackupAsync();
-        Overwrite(_repository.Objects("i/")[0], 0.5, 10);
+        Overwrite(_repository.Objects("i/")[0], 0.5, 40);
         CollectorOptions options = new() { Hostname = "here" };
         await using Collector prune = await Collector.OpenAsync(_repository.Repository, options, isDryRun: false, TimeProvider.System, CancellationToken.None);
 
@@ -182,7 +182,7 @@ public sealed class RepairTests : IAsyncLifetime
         }
 
         Snapshot snapshot = await BackupAsync();
-        Overwrite(_repository.Objects("d/").ShouldHaveSingleItem(), 0.4, 10);
+        Overwrite(_repository.Objects("d/").ShouldHaveSingleItem(), 0.4, 40);
 
         RepairResult trial = await RepairSnapshotsAsync(isTrial: true);
         (await _repository.ListAsync()).Count.ShouldBe(1);

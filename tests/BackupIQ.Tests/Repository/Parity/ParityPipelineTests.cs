@@ -27,7 +27,7 @@ public sealed class ParityPipelineTests : IAsyncLifetime
     {
         string[] before = Objects();
 
-        ParityOutcome outcome = await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None));
+        ParityOutcome outcome = await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
 
         string[] covered = [.. before.Where(static name => !name.StartsWith("l/", StringComparison.Ordinal))];
         outcome.Damaged.ShouldBeEmpty();
@@ -35,7 +35,7 @@ public sealed class ParityPipelineTests : IAsyncLifetime
         outcome.BytesWritten.ShouldBe(Parities().Sum(name => new FileInfo(PathOf(name)).Length));
         Parities().Select(static name => name[2..name.LastIndexOf('.')]).ShouldBe(covered, ignoreOrder: true);
         Objects().Where(static name => !name.StartsWith("e/", StringComparison.Ordinal)).ShouldBe(before);
-        ParityPlan again = await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None);
+        ParityPlan again = await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None);
         (again.ObjectsToCover, again.ObjectsToRemove).ShouldBe((0, 0));
         ParityStatus status = await ParityPipeline.StatusAsync(_repository, CancellationToken.None);
         status.CoveredObjects.ShouldBe(status.Objects);
@@ -45,13 +45,13 @@ public sealed class ParityPipelineTests : IAsyncLifetime
     [Fact]
     public async Task WhatComesLaterIsAllThatIsAdded()
     {
-        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None));
+        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
         string[] before = Objects();
         _folder.WriteRandom("another", 50_000, 2);
         await _folder.BackupAsync();
         int added = Objects().Count(name => !before.Contains(name) && !name.StartsWith("l/", StringComparison.Ordinal));
 
-        ParityPlan plan = await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None);
+        ParityPlan plan = await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None);
 
         (plan.ObjectsToCover, plan.ObjectsToRemove).ShouldBe((added, 0));
     }
@@ -59,10 +59,10 @@ public sealed class ParityPipelineTests : IAsyncLifetime
     [Fact]
     public async Task AnotherShareReplacesTheFirst()
     {
-        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None));
+        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
         long before = Parities().Sum(name => new FileInfo(PathOf(name)).Length);
 
-        ParityOutcome outcome = await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 20, CancellationToken.None));
+        ParityOutcome outcome = await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 20, null, CancellationToken.None));
 
         outcome.Removed.ShouldBeGreaterThan(0);
         Parities().Select(static name => name[..name.LastIndexOf('.')]).ShouldBeUnique();
@@ -73,7 +73,7 @@ public sealed class ParityPipelineTests : IAsyncLifetime
     public async Task RemovedParityLeavesTheRepositoryAsItWas()
     {
         string[] before = Objects();
-        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None));
+        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
 
         await ChangeAsync(await ParityPipeline.PlanRemovalAsync(_repository, CancellationToken.None));
 
@@ -88,7 +88,7 @@ public sealed class ParityPipelineTests : IAsyncLifetime
         Flip(pack, 1000);
         Flip(snapshot, 100);
 
-        ParityOutcome outcome = await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None));
+        ParityOutcome outcome = await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
 
         outcome.Damaged.Select(static finding => finding.ObjectName).ShouldBe([pack, snapshot]);
         Parities().ShouldNotContain(name => name.Contains(pack) || name.Contains(snapshot));
@@ -97,11 +97,11 @@ public sealed class ParityPipelineTests : IAsyncLifetime
     [Fact]
     public async Task DamagedObjectsKeepTheParityThatTheyHave()
     {
-        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None));
+        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
         string pack = Objects().First(static name => name.StartsWith("d/", StringComparison.Ordinal));
         Flip(pack, 1000);
 
-        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 20, CancellationToken.None));
+        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 20, null, CancellationToken.None));
 
         Parities().Count(name => name.StartsWith($"e/{pack}.", StringComparison.Ordinal)).ShouldBe(1);
     }
@@ -109,12 +109,12 @@ public sealed class ParityPipelineTests : IAsyncLifetime
     [Fact]
     public async Task ParityOfWhatIsGoneIsRemoved()
     {
-        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None));
+        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
         string snapshot = Objects().First(static name => name.StartsWith("s/", StringComparison.Ordinal));
         await _repository.Storage.DeleteAsync(new(snapshot), CancellationToken.None);
         (await ParityPipeline.StatusAsync(_repository, CancellationToken.None)).WasteObjects.ShouldBe(1);
 
-        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None));
+        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
 
         Parities().ShouldNotContain(name => name.Contains(snapshot));
     }
@@ -122,15 +122,35 @@ public sealed class ParityPipelineTests : IAsyncLifetime
     [Fact]
     public async Task ATruncatedParityObjectIsMadeAgain()
     {
-        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None));
+        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
         string parity = Parities().First(static name => name.StartsWith("e/d/", StringComparison.Ordinal));
         byte[] whole = await File.ReadAllBytesAsync(PathOf(parity));
         await File.WriteAllBytesAsync(PathOf(parity), whole[..^1000]);
 
-        ParityOutcome outcome = await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, CancellationToken.None));
+        ParityOutcome outcome = await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
 
         outcome.Covered.ShouldBe(1);
         (await File.ReadAllBytesAsync(PathOf(parity))).ShouldBe(whole);
+    }
+
+    [Fact]
+    public async Task DamagedParityIsFoundAndMadeAgain()
+    {
+        await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, null, CancellationToken.None));
+        string parity = Parities().First(static name => name.StartsWith("e/d/", StringComparison.Ordinal));
+        byte[] whole = await File.ReadAllBytesAsync(PathOf(parity));
+        foreach (int at in (int[])[0, whole.Length / 2, whole.Length - 1])
+        {
+            Flip(parity, at);
+            var damaged = await new ParityPipeline(_repository, new ParityProgress(), workers: 2).FindDamagedAsync(CancellationToken.None);
+            damaged.ShouldHaveSingleItem().Value.ShouldBe(parity);
+
+            await ChangeAsync(await ParityPipeline.PlanAsync(_repository, 5, damaged, CancellationToken.None));
+
+            (await File.ReadAllBytesAsync(PathOf(parity))).ShouldBe(whole);
+        }
+
+        (await new ParityPipeline(_repository, new ParityProgress(), workers: 2).FindDamagedAsync(CancellationToken.None)).ShouldBeEmpty();
     }
 
     private string PathOf(string name) => Path.Combine(_folder.RepositoryPath, name);
