@@ -115,7 +115,7 @@ class BackupIq(Tool):
 
     def command(self, phase, tree, target):
         words = {"first": ["backup", tree], "unchanged": ["backup", tree], "changed": ["backup", tree], "restore": ["restore", "latest", "--target", target],
-                 "check": ["check", "--read-data"], "prune": ["forget", "--keep-last", "1", "--prune", "--yes"], "start": ["snapshots"]}[phase]
+                 "check": ["check", "--read-data"], "prune": ["forget", "--keep-last", "1", "--grace", "0", "--allow-mass", "--prune", "--yes"], "start": ["snapshots"]}[phase]
         # A password everywhere, as the others have it (its scrypt costs each some 0.5 s); the start is promised for a key file.
         secret = ["--key-file", self.key] if phase == "start" else ["--password-file", self.password]
         return [self.executable, *words, *self.common, *secret]
@@ -184,8 +184,15 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.work = os.path.abspath(os.environ.get("BENCH_WORK") or os.path.join(HERE, "work"))
+        self.file = os.path.join(HERE, "results", f"{options.name or options.date or 'latest'}.json")
         self.results = {"date": options.date, "machine": machine(), "versions": {}, "scale": options.scale, "runs": options.runs, "note": options.note, "corpora": {},
                         "measurements": []}
+        if options.resume and os.path.exists(self.file):
+            with open(self.file) as file:
+                earlier = json.load(file)
+            again = options.corpora.split(",")
+            self.results["corpora"] = {kind: size for kind, size in earlier["corpora"].items() if kind not in again}
+            self.results["measurements"] = [m for m in earlier["measurements"] if m["corpus"] not in again]
 
     def tools(self):
         base = os.path.join(self.work, "tools")
@@ -267,11 +274,10 @@ class Bench:
 
     def save(self):
         os.makedirs(os.path.join(HERE, "results"), exist_ok=True)
-        name = os.path.join(HERE, "results", f"{self.options.name or self.options.date or 'latest'}.json")
-        with open(name + ".new", "w") as file:
+        with open(self.file + ".new", "w") as file:
             json.dump(self.results, file, indent=1)
             file.write("\n")
-        os.replace(name + ".new", name)
+        os.replace(self.file + ".new", self.file)
 
 
 def machine():
@@ -330,6 +336,7 @@ class Table:
             yield (f"nothing changed, {CORPORA[corpus]}: entries/s", "–" if speed is None else f"{speed:,.0f}", "≥ 50,000", None if speed is None else speed >= 50_000)
         for corpus in ("source", "small"):
             yield ratio(f"restore, {CORPORA[corpus]}: wall / restic", corpus, "restore", "wall", "restic", 0.4)
+            yield ratio(f"restore, {CORPORA[corpus]}: on disk / restic on disk", corpus, "restore", "on_disk", "restic", 0.4)
             yield ratio(f"restore, {CORPORA[corpus]}: wall / zstd -d \\| tar x", corpus, "restore", "wall", "tar | zstd", 1.7)
             yield ratio(f"restore, {CORPORA[corpus]}: on disk / zstd -d \\| tar x on disk", corpus, "restore", "on_disk", "tar | zstd", 1.7)
         yield ratio("stored size, source tree / restic", "source", "first", "stored", "restic", 0.85)
@@ -390,6 +397,7 @@ def main():
     parser.add_argument("--date", default="", help="the date to print with the figures")
     parser.add_argument("--note", default="", help="a sentence to print with the figures")
     parser.add_argument("--name", default="", help="name of the file under bench/results (default: the date)")
+    parser.add_argument("--resume", action="store_true", help="keep what bench/results already has of other corpora")
     parser.add_argument("--peers-only", action="store_true", help="without backupiq")
     parser.add_argument("--no-readme", action="store_true", help="print the table, leave bench/README.md alone")
     parser.add_argument("--report-only", action="store_true", help="exit with 0 even when a target is missed")

@@ -63,10 +63,21 @@ internal static class ParityDecoder
     public static bool IsWhole(SafeFileHandle parity, CancellationToken cancellationToken)
     {
         long length = RandomAccess.GetLength(parity);
-        if (ReadHead(parity) is not { } head || length != ParityHead.ObjectSizeFor(head.Layout) ||
-            ReadHead(parity, 0, head.Size) is null || ReadHead(parity, length - head.Size, head.Size) is null)
+        if (ReadHead(parity) is not { } head || length != ParityHead.ObjectSizeFor(head.Layout))
         {
             return false;
+        }
+
+        // Byte by byte: a head is read also where what finds it from its end is damaged.
+        byte[] whole = head.ToBytes();
+        byte[] stored = new byte[whole.Length];
+        foreach (long at in (long[])[0, length - whole.Length])
+        {
+            ReadBlock(parity, at, stored);
+            if (!stored.AsSpan().SequenceEqual(whole))
+            {
+                return false;
+            }
         }
 
         byte[] block = new byte[head.Layout.BlockSize];
