@@ -74,6 +74,12 @@ public sealed record SnapshotInfo
     /// <summary>The first of them.</summary>
     public IReadOnlyList<string> Lost { get; init; } = [];
 
+    /// <summary>Set on a copy: the id of the snapshot that it is a copy of, wherever that is.</summary>
+    public string? Original { get; init; }
+
+    /// <summary>Set on a copy: the id of the repository that the original was made in.</summary>
+    public string? OriginalRepository { get; init; }
+
     /// <summary>Whether it may not be removed, whoever asks.</summary>
     public bool IsHeld(DateTimeOffset now) => HasUnreadableAnnotation || Holds.Any(hold => hold.IsInForce(now));
 
@@ -97,6 +103,8 @@ public sealed record SnapshotInfo
         RepairedFrom = snapshot.RepairedFrom,
         LostCount = snapshot.LostCount ?? 0,
         Lost = snapshot.Lost ?? [],
+        Original = snapshot.Original,
+        OriginalRepository = snapshot.OriginalRepository,
         StoredAt = snapshot.StoredAt,
         Holds = [.. snapshot.Annotations.Holds.Select(static hold => new HoldInfo(hold.Id.ToString(), hold.Until, hold.Reason, hold.Time, hold.Hostname, hold.Username))],
         HasUnreadableAnnotation = snapshot.Annotations.Unreadable.Count > 0,

@@ -62,6 +62,11 @@ internal sealed class ShowCommand : Verb
                 Row(output, "", snapshot.LostCount > ShownLost ? $"and {Words.Count(snapshot.LostCount - ShownLost, "more path")} (--json has more)" : "");
             }
 
+            if (snapshot.Original is { } original)
+            {
+                Row(output, "copy of", $"{original}{(snapshot.OriginalRepository is { } home ? $" of repository {home}" : "")}");
+            }
+
             Row(output, "parent", snapshot.Parent ?? "");
             Row(output, "tree", snapshot.Tree);
             Row(output, "made by", snapshot.ProgramVersion);

@@ -112,6 +112,12 @@ internal static class JsonFields
             writer.WriteEndArray();
         }
 
+        if (snapshot.Original is { } original)
+        {
+            writer.WriteString("original", original);
+            writer.WriteString("original_repository", snapshot.OriginalRepository);
+        }
+
         if (snapshot.Holds.Count > 0)
         {
             writer.WriteStartArray("holds");

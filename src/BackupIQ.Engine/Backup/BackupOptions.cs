@@ -52,6 +52,18 @@ public sealed record BackupOptions
     /// <summary>Bytes per second that may be written to the storage; 0 is no limit.</summary>
     public long UploadLimit { get; init; }
 
+    /// <summary>
+    /// What the snapshot says of itself where it is a copy of one from elsewhere, with <see cref="Snapshot.Original"/>: time, host, user, paths,
+    /// tags, kind, type, version, counts and unknown fields are taken over as they are, and only what its tree, its scan and its parent are
+    /// called is this run's. Hostname, username and version of these options then name the session alone. It is compared with the newest
+    /// snapshot of the copy's series that is not newer than the copy, and with what an interrupted copy of the same original left.
+    /// Null: an ordinary backup.
+    /// </summary>
+    public Snapshot? CopyOf { get; init; }
+
+    /// <summary>Commit nothing when an item could not be read: a copy is whole or not made. What was read is stored and reused.</summary>
+    public bool RequireWhole { get; init; }
+
     /// <summary>The version that the snapshot names.</summary>
     public string ProgramVersion { get; init; } = "backupiq";
 }

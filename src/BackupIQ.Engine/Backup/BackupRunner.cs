@@ -59,7 +59,8 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             SnapshotSummary summary = Summarise(pipeline.Counts, session);
             Snapshot snapshot = Describe(parents, root) with { Id = session.Id, Summary = summary };
             Draft = snapshot;
-            if (options.DryRun || (options.SkipIfUnchanged && parents.Shown?.Tree == snapshot.Tree))
+            bool isRefused = options.RequireWhole && progress.Failures > 0;
+            if (options.DryRun || isRefused || (options.SkipIfUnchanged && parents.Shown?.Tree == snapshot.Tree))
             {
                 await session.FlushAsync(cancellationToken);
                 await session.EndAsync(cancellationToken);
@@ -74,7 +75,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             }
 
             summary = Summarise(pipeline.Counts, session);
-            snapshot = snapshot with { Ended = time.GetLocalNow(), Summary = summary };
+            snapshot = snapshot with { Ended = options.CopyOf is { Ended.Ticks: > 0 } copied ? copied.Ended : time.GetLocalNow(), Summary = options.CopyOf?.Summary ?? summary };
             await session.CommitAsync(SnapshotStore.Write(snapshot), cancellationToken);
             return Result(snapshot, summary, session);
         }
@@ -90,6 +91,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
 
         private UploadOptions Upload() => new()
         {
+            Purpose = options.CopyOf is null ? SessionPurpose.Backup : SessionPurpose.Copy,
             Hostname = options.Hostname,
             Username = options.Username,
             ProgramVersion = options.ProgramVersion,
@@ -120,10 +122,10 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             List<Snapshot> compare = [];
             Snapshot? complete = options.Parent is { } named
                 ? store.Choose(all, named)
-                : all.LastOrDefault(s => IsSameSeries(s) && (options.Type != SnapshotType.Differential || s.Type == SnapshotType.Full));
+                : all.LastOrDefault(s => IsSameSeries(s) && IsNotNewer(s) && (options.Type != SnapshotType.Differential || s.Type == SnapshotType.Full));
             IReadOnlyList<Snapshot> partials = await store.ListPartialAsync(cancellationToken);
             _damage.AddRange(store.Damaged);
-            if ((hint ?? partials.LastOrDefault(IsSameSeries)) is { } partial && (complete is null || partial.Time > complete.Time))
+            if ((hint ?? partials.LastOrDefault(IsPartOfThis)) is { } partial && (complete is null || partial.Time > complete.Time))
             {
                 compare.Add(partial);
             }
@@ -136,8 +138,13 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             return new Parents(compare, complete);
         }
 
+        private bool IsPartOfThis(Snapshot partial) =>
+            IsSameSeries(partial) && (options.CopyOf is not { } copied || partial.Original == copied.Original);
+
+        private bool IsNotNewer(Snapshot snapshot) => options.CopyOf is not { } copied || snapshot.Time <= copied.Time;
+
         private bool IsSameSeries(Snapshot snapshot) =>
-            snapshot.Hostname == options.Hostname && snapshot.Kind == source.Kind && PathsOf(snapshot).SequenceEqual(source.Paths, ByteComparer.Instance);
+            snapshot.Hostname == (options.CopyOf?.Hostname ?? options.Hostname) && snapshot.Kind == source.Kind && PathsOf(snapshot).SequenceEqual(source.Paths, ByteComparer.Instance);
 
         private static IEnumerable<byte[]> PathsOf(Snapshot snapshot) => snapshot.RawPaths ?? snapshot.Paths.Select(PathText.Bytes);
 
@@ -147,7 +154,11 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             await session.PutPartialAsync(SnapshotStore.Write(partial), cancellationToken);
         }
 
-        private Snapshot Describe(Parents parents, DirectoryIds root) => new()
+        private Snapshot Describe(Parents parents, DirectoryIds root) => options.CopyOf is { } copied
+            ? copied with { Parent = parents.Shown?.Id.ToString(), Tree = root.Tree.ToString(), Scan = root.Scan.ToString() }
+            : DescribeNew(parents, root);
+
+        private Snapshot DescribeNew(Parents parents, DirectoryIds root) => new()
         {
             Time = _started,
             Hostname = options.Hostname,

@@ -79,6 +79,15 @@ public sealed record Snapshot
     /// <summary>The first of them, as text for people; a folder of which only a part is lost ends with a slash.</summary>
     public IReadOnlyList<string>? Lost { get; init; }
 
+    /// <summary>
+    /// Set on a copy: the id of the snapshot that it is a copy of, which a copy of a copy keeps; of a snapshot from another program, that
+    /// program's id. Two snapshots with the same <see cref="SourceId"/> hold the same.
+    /// </summary>
+    public string? Original { get; init; }
+
+    /// <summary>Set on a copy: the id of the repository that the original was made in.</summary>
+    public string? OriginalRepository { get; init; }
+
     /// <summary>Fields that this version does not know.</summary>
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Unknown { get; set; }
@@ -94,6 +103,10 @@ public sealed record Snapshot
     /// <summary>What is said about it beside its document.</summary>
     [JsonIgnore]
     public SnapshotAnnotations Annotations { get; init; } = SnapshotAnnotations.None;
+
+    /// <summary>The id of the original: its own, unless it is a copy.</summary>
+    [JsonIgnore]
+    public string SourceId => Original ?? Id.ToString();
 
     [JsonIgnore]
     public string ShortId => Id.ToString()[..8];

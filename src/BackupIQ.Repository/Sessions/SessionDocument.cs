@@ -45,6 +45,9 @@ public static class SessionPurpose
     /// <summary>Stores chunks and commits a snapshot.</summary>
     public const string Backup = "backup";
 
+    /// <summary>Stores again what another repository has; commits a snapshot or nothing.</summary>
+    public const string Copy = "copy";
+
     /// <summary>Collects, compacts and sweeps; several may do so at once and do not wait for each other.</summary>
     public const string Prune = "prune";
 

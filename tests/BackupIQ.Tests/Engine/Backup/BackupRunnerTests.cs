@@ -102,6 +102,47 @@ public sealed class BackupRunnerTests : IDisposable
     }
 
     [Fact]
+    public async Task ACopySaysOfItselfWhatItsOriginalDid()
+    {
+        string source = MakeTree("source", seed: 40);
+        await using BackupRepository repository = await CreateAsync();
+        Snapshot foreign = new()
+        {
+            Time = new DateTimeOffset(2019, 3, 4, 5, 6, 7, TimeSpan.FromHours(2)),
+            Ended = new DateTimeOffset(2019, 3, 4, 6, 0, 0, TimeSpan.FromHours(2)),
+            Hostname = "far",
+            Username = "ann",
+            Paths = [source],
+            Tags = ["kept"],
+            Kind = "files",
+            Type = SnapshotType.Differential,
+            Tree = "",
+            ProgramVersion = "other 1.2",
+            Original = "abcd",
+            OriginalRepository = "ef01",
+            Summary = new SnapshotSummary { TotalFilesProcessed = 7 },
+        };
+        BackupOptions copy = new() { Hostname = "here", CopyOf = foreign };
+        BackupResult first = await RunAsync(source, copy, new BackupProgress());
+        BackupResult second = await RunAsync(source, copy with { CopyOf = foreign with { Time = foreign.Time.AddDays(1), Original = "abce" } }, new BackupProgress());
+        BackupResult older = await RunAsync(source, copy with { CopyOf = foreign with { Time = foreign.Time.AddDays(-1), Original = "abcc" } }, new BackupProgress());
+
+        Snapshot stored = (await new SnapshotStore(repository).ListAsync(CancellationToken.None)).Single(s => s.Id == first.Snapshot!.Id);
+        (stored.Time, stored.Ended, stored.Hostname, stored.Username).ShouldBe((foreign.Time, foreign.Ended, "far", "ann"));
+        (stored.Type, stored.ProgramVersion, stored.Original, stored.OriginalRepository).ShouldBe((SnapshotType.Differential, "other 1.2", "abcd", "ef01"));
+        (stored.Tags.Single(), stored.Summary!.TotalFilesProcessed, stored.SourceId).ShouldBe(("kept", 7, "abcd"));
+        second.Snapshot!.Parent.ShouldBe(first.Snapshot!.Id.ToString());
+        second.Summary.FilesNew.ShouldBe(0);
+        older.Snapshot!.Parent.ShouldBeNull();
+
+        async Task<BackupResult> RunAsync(string path, BackupOptions options, BackupProgress progress)
+        {
+            using FileSource files = new(new FileSourceOptions { Paths = [PathText.Bytes(path)] });
+            return await new BackupRunner(repository, TimeProvider.System, null).RunAsync(files, options, progress, CancellationToken.None);
+        }
+    }
+
+    [Fact]
     public async Task ADryRunPutsNothing()
     {
         string source = MakeTree("source", seed: 30);
