@@ -1,7 +1,7 @@
 using BackupIQ.Engine.Maintenance;
 using BackupIQ.Engine.Retention;
 using BackupIQ.Primitives;
-using BackupIQ.Repository.Parity;
+using BackupIQ.Repository.Sessions;
 
 namespace BackupIQ.Jobs;
 
@@ -23,12 +23,13 @@ public sealed partial class BackupIqRepository
         ForgetResult? removed = options.DryRun ? null : await Forgetter.RemoveDueAsync(cancellationToken).ConfigureAwait(false);
         PruneRunner runner = new(_repository, _time);
         PruneResult result = await runner.RunAsync(options, (monitor ?? new PruneMonitor()).Progress, cancellationToken).ConfigureAwait(false);
-        if (!options.DryRun)
-        {
-            // What went leaves its parity behind.
-            await ParityPipeline.RemoveWasteAsync(_repository, cancellationToken).ConfigureAwait(false);
-        }
-
         return PruneOutcome.From(result) with { Removed = [.. removed?.Done.Select(static id => id.ToString()) ?? []] };
     }
+
+    // Whoever reads for long says so, and a prune waits for it.
+    private Task<ReadingSession> ReadAsync(string purpose, CancellationToken cancellationToken) => ReadingSession.OpenAsync(
+        _repository,
+        LiveSession.Describe(purpose, Environment.MachineName, Environment.UserName, "backupiq " + Version, _time),
+        _time,
+        cancellationToken);
 }

@@ -9,6 +9,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Index;
 using BackupIQ.Repository.Keys;
+using BackupIQ.Repository.Sessions;
 using BackupIQ.Sources.Files;
 using BackupIQ.Sources.Files.Restore;
 using BackupIQ.Storage;
@@ -212,6 +213,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     {
         monitor ??= new RestoreMonitor();
         RestoreOptions options = request.ToOptions(_options);
+        await using ReadingSession reading = await ReadAsync(SessionPurpose.Restore, cancellationToken).ConfigureAwait(false);
         Snapshot snapshot = await FindAsync(request.Snapshot, null, cancellationToken).ConfigureAwait(false);
         IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
         using ChunkIndex index = load.Index;
@@ -242,6 +244,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     public async Task<CheckReport> CheckAsync(CheckRequest? request = null, CheckMonitor? monitor = null, CancellationToken cancellationToken = default)
     {
         CheckOptions options = (request ?? new CheckRequest()).ToOptions(_options);
+        await using ReadingSession reading = await ReadAsync(SessionPurpose.Check, cancellationToken).ConfigureAwait(false);
         CheckRunner runner = new(_repository, _time);
         return CheckReport.From(await runner.RunAsync(options, (monitor ?? new CheckMonitor()).Progress, cancellationToken).ConfigureAwait(false));
     }

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.IO.MemoryMappedFiles;
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
 using BackupIQ.Repository.Crypto;
@@ -19,7 +18,7 @@ internal sealed unsafe class IndexRun : IDisposable
 {
     private readonly MemoryMappedFile? _map;
     private readonly MemoryMappedViewAccessor? _view;
-    private readonly byte[]? _memory;
+    private byte* _memory;
     private readonly byte* _base;
     private readonly IndexLayout _layout;
     private readonly BloomFilter _filter;
@@ -39,9 +38,9 @@ internal sealed unsafe class IndexRun : IDisposable
 
     private IndexRun(ReadOnlySpan<byte> plain, IReadOnlyList<string> covers)
     {
-        _memory = GC.AllocateUninitializedArray<byte>(plain.Length, pinned: true);
-        plain.CopyTo(_memory);
-        _base = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_memory));
+        _memory = (byte*)NativeMemory.Alloc((nuint)plain.Length);
+        plain.CopyTo(new Span<byte>(_memory, plain.Length));
+        _base = _memory;
         _layout = IndexLayout.ReadHead(plain, plain.Length);
         Covers = covers;
         _filter = MakeFilter();
@@ -226,6 +225,8 @@ internal sealed unsafe class IndexRun : IDisposable
     public void Dispose()
     {
         _filter.Dispose();
+        NativeMemory.Free(_memory);
+        _memory = null;
         _view?.SafeMemoryMappedViewHandle.ReleasePointer();
         _view?.Dispose();
         _map?.Dispose();

@@ -46,9 +46,11 @@ internal sealed class CheckIndex : IDisposable
 
     public long EntryCount => _run?.EntryCount ?? 0;
 
-    /// <summary>Adds a segment's plain bytes. Segments that come later have higher pack numbers.</summary>
+    /// <summary>
+    /// Adds a segment's plain bytes. Segments that come later have higher pack numbers. <paramref name="isVouchedFor"/>: its session is announced.
+    /// </summary>
     /// <exception cref="CorruptDataException">They are not an index segment.</exception>
-    public void Add(ReadOnlySpan<byte> plain, bool isRecovered)
+    public void Add(ReadOnlySpan<byte> plain, bool isRecovered, bool isVouchedFor)
     {
         IndexRun.Validate(plain);
         string path = NewPath();
@@ -67,6 +69,8 @@ internal sealed class CheckIndex : IDisposable
             {
                 pack.Report("two index segments disagree on its size or kind");
             }
+
+            pack.IsVouchedFor |= isVouchedFor;
         }
 
         for (uint i = 0; i < run.Layout.Tombstones; i++)

@@ -34,6 +34,9 @@ public sealed class CheckedPack
     /// <summary>No readable index segment names it; its own contents table was read instead.</summary>
     public bool IsUnindexed { get; internal set; }
 
+    /// <summary>A segment of an announced session names it.</summary>
+    internal bool IsVouchedFor { get; set; }
+
     /// <summary>A collector has marked it, so that no new snapshot relies on it.</summary>
     public bool IsMarked { get; internal set; }
 

@@ -27,6 +27,7 @@ public sealed class RepositoryCheck : IDisposable
     private readonly List<SnapshotObject> _partials = [];
     private readonly List<StorageKey> _smallObjects = [];
     private readonly HashSet<SessionId> _live = [];
+    private readonly HashSet<SessionId> _announced = [];
     private IReadOnlyList<CheckedPack> _packs = [];
     private int _damagedSegments;
 
@@ -178,7 +179,8 @@ public sealed class RepositoryCheck : IDisposable
             if (pack.IsMissing)
             {
                 // Marked, needed by nothing and gone: a collector did that; its index entries go with the next compaction.
-                if (pack.IsUsed || pack.IsNeededLost || !pack.IsMarked)
+                // Or only a segment of a session that nobody announces any more names it: that counts for nothing.
+                if (pack.IsUsed || pack.IsNeededLost || (!pack.IsMarked && pack.IsVouchedFor))
                 {
                     yield return new RepositoryDamage(DamageKind.PackMissing, DamageSeverity.Error, pack.ObjectName, "the index names it, and it is not there", pack.Id);
                 }
@@ -315,6 +317,11 @@ public sealed class RepositoryCheck : IDisposable
                     continue;
                 }
 
+                if (stored.Key == RepositoryLayout.SessionOpen(session))
+                {
+                    _announced.Add(session);
+                }
+
                 (DateTimeOffset seen, bool isOver) = sessions.GetValueOrDefault(session);
                 bool ends = name[(2 * SessionId.Size)..] is ".end" or ".fence";
                 sessions[session] = (stored.StoredAt > seen ? stored.StoredAt : seen, isOver || ends);
@@ -362,7 +369,8 @@ public sealed class RepositoryCheck : IDisposable
         {
             try
             {
-                _index.Add(await _repository.ReadObjectAsync(ObjectKind.Index, key, cancellationToken), isRecovered: false);
+                bool isVouchedFor = RepositoryLayout.TryParseIndex(key, out SessionId session, out _, out _) && _announced.Contains(session);
+                _index.Add(await _repository.ReadObjectAsync(ObjectKind.Index, key, cancellationToken), isRecovered: false, isVouchedFor);
             }
             catch (BackupIQException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
             {
@@ -436,14 +444,14 @@ public sealed class RepositoryCheck : IDisposable
 
             if (segment.PackCount >= RecoverAtOnce)
             {
-                _index.Add(segment.Build(default, 0, 0), isRecovered: true);
+                _index.Add(segment.Build(default, 0, 0), isRecovered: true, isVouchedFor: true);
                 segment = new IndexSegmentBuilder();
             }
         }
 
         if (!segment.IsEmpty)
         {
-            _index.Add(segment.Build(default, 0, 0), isRecovered: true);
+            _index.Add(segment.Build(default, 0, 0), isRecovered: true, isVouchedFor: true);
         }
 
         foreach (CheckedPack found in unnamed)

@@ -30,18 +30,6 @@ public sealed class ParityPipeline(BackupRepository repository, ParityProgress p
         BackupRepository repository, int percent, IReadOnlySet<StorageKey>? damaged, CancellationToken cancellationToken) =>
         (await ParityInventory.ReadAsync(repository.Storage, cancellationToken)).PlanFor(percent, damaged ?? new HashSet<StorageKey>());
 
-    /// <summary>Removes parity of objects that are gone, as a prune leaves it; returns how many.</summary>
-    public static async Task<int> RemoveWasteAsync(BackupRepository repository, CancellationToken cancellationToken)
-    {
-        StoredObject[] waste = [.. (await ParityInventory.ReadAsync(repository.Storage, cancellationToken)).Waste()];
-        foreach (StoredObject item in waste)
-        {
-            await repository.Storage.DeleteAsync(item.Key, cancellationToken);
-        }
-
-        return waste.Length;
-    }
-
     /// <summary>What is to be done so that there is no parity.</summary>
     public static async Task<ParityPlan> PlanRemovalAsync(BackupRepository repository, CancellationToken cancellationToken) =>
         (await ParityInventory.ReadAsync(repository.Storage, cancellationToken)).PlanRemoval();

@@ -43,23 +43,6 @@ public sealed class LiveSession : IAsyncDisposable
         BackupRepository repository, SessionDocument document, TimeProvider time, CancellationToken cancellationToken) =>
         OpenAsync(repository, SessionId.New(), document, time, static _ => { }, cancellationToken);
 
-    /// <summary>
-    /// The same for those who only read, on storage that may refuse writes: null then. What a reader without a session needs may be moved
-    /// meanwhile, so it lists again where it finds something gone.
-    /// </summary>
-    public static async Task<LiveSession?> TryOpenAsync(
-        BackupRepository repository, SessionDocument document, TimeProvider time, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await OpenAsync(repository, document, time, cancellationToken);
-        }
-        catch (StorageException)
-        {
-            return null;
-        }
-    }
-
     /// <summary>The document of a session of this process.</summary>
     public static SessionDocument Describe(string purpose, string hostname, string username, string programVersion, TimeProvider time) => new()
     {

@@ -175,7 +175,11 @@ internal sealed class Execution(Actor[] actors, ExploredStore store, Func<Execut
         (T result, ulong hash) = effect(actor.Variant);
         _steps.Add((actor.Index, actor.Variant, name()));
         actor.History = ExploredStore.Mix(ExploredStore.Mix(actor.History, hash), (ulong)actor.Variant + 1);
-        Check();
+        if (store.HasBecomeDoubtful())
+        {
+            Violation ??= check(store);
+        }
+
         return actor.Variant switch
         {
             Variant.LostAndTriedAgain => Step(actor, isPut, name, effect),
@@ -257,6 +261,4 @@ internal sealed class Execution(Actor[] actors, ExploredStore store, Func<Execut
             return next;
         }
     }
-
-    private void Check() => Violation ??= check(store);
 }

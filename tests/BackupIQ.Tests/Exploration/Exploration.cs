@@ -199,5 +199,70 @@ internal sealed class Explorer(Scenario scenario, Bounds bounds)
     private readonly record struct Node((ulong State, int Budget) Key, Choice[] Choices, int Chosen, double Orders);
 }
 
+/// <summary>
+/// Runs a scenario in orders that are drawn at random, from a seed: any number of preemptions, for what lies beyond the bounds of an
+/// <see cref="Explorer"/>. Each run goes to its end; now and then what it leaves is pruned and looked at.
+/// </summary>
+internal sealed class Wanderer(Scenario scenario, Bounds bounds, int seed)
+{
+    private const int CleanUpEvery = 16;
+
+    private readonly HashSet<ulong> _orders = [];
+    private readonly List<Choice> _options = [];
+    private Random _random = new(seed);
+    private ulong _order;
+
+    public ExplorationResult Run()
+    {
+        long started = System.Diagnostics.Stopwatch.GetTimestamp();
+        long steps = 0;
+        using Stage stage = new(scenario, bounds.ReadsAreSteps);
+        for (int run = 1; run <= bounds.MaxExecutions && System.Diagnostics.Stopwatch.GetElapsedTime(started) < bounds.MaxTime; run++)
+        {
+            _random = new Random(HashCode.Combine(seed, run));
+            _order = 0;
+            Execution execution = stage.Begin(Choose);
+            execution.Run();
+            _orders.Add(_order);
+            steps += execution.StepCount;
+            string? violation = execution.Violation ?? stage.Betrayed(execution) ?? (run % CleanUpEvery == 0 ? stage.CleanUp(execution) : null);
+            if (violation is not null)
+            {
+                return new ExplorationResult(_orders.Count, _orders.Count, 0, steps, false, $"{violation}\n{execution.Trace}");
+            }
+        }
+
+        return new ExplorationResult(_orders.Count, _orders.Count, 0, steps, false, null);
+    }
+
+    // Actors go on for some steps before another does: orders in which all change places at every step are many and alike.
+    private Choice? Choose(Execution execution)
+    {
+        _options.Clear();
+        foreach (Actor actor in execution.Actors)
+        {
+            if (actor.IsEnabled)
+            {
+                _options.Add(new Choice(actor.Index, Variant.Plain, 0));
+            }
+        }
+
+        bool stays = execution.Current is { IsEnabled: true } && _random.Next(6) != 0;
+        Choice chosen = stays ? new Choice(execution.Current!.Index, Variant.Plain, 0) : _options[_random.Next(_options.Count)];
+        chosen = chosen with { Variant = Vary(execution, execution.Actors[chosen.Actor]) };
+        _order = ExploredStore.Mix(_order, (ulong)chosen.Actor + ((ulong)chosen.Variant << 8));
+        return chosen;
+    }
+
+    private Variant Vary(Execution execution, Actor actor) => _random.Next(40) switch
+    {
+        0 when actor.IsAtPut && execution.LostAnswers < bounds.LostAnswers => Variant.LostAndTriedAgain,
+        1 when actor.IsAtPut && execution.LostAnswers < bounds.LostAnswers => Variant.LostAndGivenUp,
+        2 when execution.Crashes < bounds.Crashes => Variant.Crash,
+        < 8 when actor.IsAtPut && execution.LatePuts < bounds.LatePuts => Variant.Late,
+        _ => Variant.Plain,
+    };
+}
+
 /// <summary>Which actor goes on, how, and whether another had to stop for it.</summary>
 internal readonly record struct Choice(int Actor, Variant Variant, int Preemption);

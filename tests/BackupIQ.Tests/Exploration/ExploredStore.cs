@@ -9,6 +9,8 @@ internal sealed class ExploredStore(IReadOnlyDictionary<string, byte[]> start, b
     private readonly SortedDictionary<string, Stored> _objects =
         new(start.ToDictionary(static o => o.Key, static o => new Stored(o.Value, false), StringComparer.Ordinal), StringComparer.Ordinal);
 
+    private bool _isDoubtful = true;
+
     public StorageCapabilities Capabilities { get; } = new() { ConditionalPut = conditionalPut, ListingLag = listingLag, HasStoreClock = true };
 
     /// <summary>Of all that is stored, whatever the order in which it was.</summary>
@@ -28,6 +30,7 @@ internal sealed class ExploredStore(IReadOnlyDictionary<string, byte[]> start, b
         }
 
         _objects.Add(name, new Stored(bytes, isLate));
+        _isDoubtful |= name[0] is 's' or 'a';
         Hash ^= HashOf(name, bytes, isLate);
         return PutOutcome.Stored;
     }
@@ -37,7 +40,16 @@ internal sealed class ExploredStore(IReadOnlyDictionary<string, byte[]> start, b
         if (_objects.Remove(name, out Stored? stored))
         {
             Hash ^= HashOf(name, stored.Bytes, stored.IsLate);
+            _isDoubtful = true;
         }
+    }
+
+    /// <summary>Whether something was done since the last question that may break a promise: only deletions and new snapshots can.</summary>
+    public bool HasBecomeDoubtful()
+    {
+        bool isDoubtful = _isDoubtful;
+        _isDoubtful = false;
+        return isDoubtful;
     }
 
     public string[] List(string prefix) =>
@@ -148,7 +160,9 @@ internal sealed class ActorStorage(Actor actor, string spool) : IStorageBackend
         });
         foreach (string name in names)
         {
-            yield return new StoredObject(new StorageKey(name), Store.Find(name)?.Length ?? 0, LongAgo);
+            // Clocks decide nothing but whether a silent collector is dead: to who comes days later all others are.
+            bool isLater = actor.Index == Stage.Afterwards && name.Contains(Stage.AfterwardsSession, StringComparison.Ordinal);
+            yield return new StoredObject(new StorageKey(name), Store.Find(name)?.Length ?? 0, isLater ? LongAgo.AddDays(2) : LongAgo);
         }
 
         await Task.CompletedTask;

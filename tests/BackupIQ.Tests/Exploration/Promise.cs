@@ -48,6 +48,16 @@ internal sealed class Promise(RepositoryKeys keys, bool conditionalPut)
         return null;
     }
 
+    /// <summary>When everything is over and pruned: what is left that no snapshot needs. Null: nothing.</summary>
+    public string? LeftOver(ExploredStore store)
+    {
+        HashSet<ChunkId> needed = [.. store.Names.Where(static n => n.StartsWith("s/", StringComparison.Ordinal))
+            .Select(n => TreeOf(n, store.Find(n)!)).OfType<ChunkId>().SelectMany(t => NeedsOf(t, store))];
+        string? pack = store.Names.FirstOrDefault(n => n[0] is 'd' or 'm' && !Pack(n, store).Overlaps(needed));
+        string? mark = store.Names.FirstOrDefault(static n => n[0] == 'g');
+        return pack is not null ? $"{pack} is left, and nothing needs it." : mark is not null ? $"{mark} is left." : null;
+    }
+
     private string? Where(ChunkId chunk, ExploredStore store)
     {
         string[] holders = [.. store.Names.Where(n => n[0] is 'd' or 'm' && Pack(n, store).Contains(chunk))];

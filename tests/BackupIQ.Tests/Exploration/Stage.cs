@@ -26,6 +26,7 @@ internal sealed class Stage : IDisposable
     private readonly Scenario _scenario;
     private readonly Player[] _players;
     private readonly Actor[] _actors;
+    private readonly Player _janitor;
     private readonly string _folder;
     private readonly Dictionary<string, byte[]> _start;
     private readonly Promise _promise;
@@ -42,13 +43,24 @@ internal sealed class Stage : IDisposable
         _start = Prepare(founder);
         _players = [.. scenario.Roles.Select((role, i) => new Player(this, new Actor(i, $"{role.ToString().ToLowerInvariant()} {i}"), role, configuration, readsAreSteps))];
         _actors = [.. _players.Select(static p => p.Actor)];
-        foreach (Player player in _players)
+        _janitor = new Player(this, new Actor(Afterwards, "afterwards"), Role.Collector, configuration, readsAreSteps: false);
+        foreach (Player player in _players.Append(_janitor))
         {
             player.Start();
         }
     }
 
     public Scenario Scenario => _scenario;
+
+    /// <summary>A snapshot that was reported as committed and is not there, though nobody removes any; null: none.</summary>
+    public string? Betrayed(Execution execution) => _scenario.Roles.Contains(Role.ForgetAny)
+        ? null
+        : _players.SelectMany(static p => p.Reported).Where(id => !execution.Store.Contains($"s/{id}"))
+            .Select(static id => $"Snapshot {id} was reported and is not there.").FirstOrDefault();
+
+    /// <summary>The number of the actor who comes when everything is over, and how its sessions' names begin.</summary>
+    public const int Afterwards = 14;
+    public const string AfterwardsSession = "e000000000000e";
 
     public static SessionId FirstSnapshot { get; } = SessionOf(15, 0);
 
@@ -64,10 +76,29 @@ internal sealed class Stage : IDisposable
         return _execution;
     }
 
+    /// <summary>
+    /// When a run has come to its end: prunes what it has left behind, twice, and says what is still there that nobody needs. Null: nothing.
+    /// </summary>
+    public string? CleanUp(Execution execution)
+    {
+        for (int round = 0; round < 2; round++)
+        {
+            Execution alone = new([_janitor.Actor], execution.Store, static _ => new Choice(0, Variant.Plain, 0), _promise.Broken);
+            _janitor.Reset(alone, sessions: 10 + round);
+            alone.Run();
+            if (alone.Violation is { } violation)
+            {
+                return $"The prune afterwards: {violation}\n{alone.Trace}";
+            }
+        }
+
+        return _promise.LeftOver(execution.Store);
+    }
+
     public void Dispose()
     {
         _isOver = true;
-        foreach (Player player in _players)
+        foreach (Player player in _players.Append(_janitor))
         {
             player.Actor.Begin.Release();
             player.Join();
@@ -99,7 +130,7 @@ internal sealed class Stage : IDisposable
             Dictionary<string, byte[]> first = store.Names.ToDictionary(static n => n, n => store.Find(n)!);
             store = new(new Dictionary<string, byte[]>(), _scenario.ConditionalPut, TimeSpan.Zero);
             alone = new([founder.Actor], store, static _ => new Choice(0, Variant.Plain, 0), static _ => null);
-            founder.Reset(alone, again: true);
+            founder.Reset(alone, sessions: 1);
             alone.Run();
             foreach ((string name, byte[] bytes) in first)
             {
@@ -140,6 +171,7 @@ internal sealed class Stage : IDisposable
         private readonly StandingTime _time;
         private readonly BackupRepository _repository;
         private readonly Thread _thread;
+        private readonly List<SessionId> _reported = [];
         private ulong _salts;
         private int _sessions;
 
@@ -162,15 +194,19 @@ internal sealed class Stage : IDisposable
 
         public RepositoryKeys Keys { get; }
 
+        /// <summary>Snapshots of which it told its user that they are there.</summary>
+        public IReadOnlyList<SessionId> Reported => _reported;
+
         public void Start() => _thread.Start();
 
         public void Join() => _thread.Join();
 
-        public void Reset(Execution execution, bool again = false)
+        public void Reset(Execution execution, int sessions = 0)
         {
             Actor.Reset();
-            _salts = again ? 1000u : 0;
-            _sessions = again ? 1 : 0;
+            _salts = (ulong)sessions * 1000;
+            _sessions = sessions;
+            _reported.Clear();
             _storage.Execution = execution;
             foreach (string left in Directory.EnumerateFiles(_storage.SpoolFolder!))
             {
@@ -268,6 +304,7 @@ internal sealed class Stage : IDisposable
                 Tree = tree.ToString(),
             };
             await session.CommitAsync(SnapshotStore.Write(snapshot), CancellationToken.None);
+            _reported.Add(session.Id);
         }
 
         private static byte[] PageOf(ChunkId file)

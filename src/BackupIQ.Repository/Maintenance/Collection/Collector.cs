@@ -69,6 +69,9 @@ public sealed class Collector : IAsyncDisposable
 
     internal IEnumerable<SegmentRecord> Segments => _segments.Where(static s => !s.IsDeleted);
 
+    /// <summary>Segments that were there and that this collector has deleted.</summary>
+    internal IEnumerable<StorageKey> DeletedSegments => _segments.Where(static s => s.IsDeleted).Select(static s => s.Key);
+
     /// <summary>The packs of which a mark is there.</summary>
     internal IReadOnlyCollection<PackId> Marks => _marks;
 
@@ -385,6 +388,9 @@ public sealed class Collector : IAsyncDisposable
         _isAtWork[session] = isAtWork;
         return isAtWork;
     }
+
+    /// <summary>Whether the session had committed before the index was listed.</summary>
+    internal bool IsKnownRoot(SessionId session) => _knownRoots.Contains(session);
 
     internal void ForgetMark(PackId pack) => _marks.Remove(pack);
 

@@ -30,6 +30,9 @@ public sealed record CollectorOptions
     /// <summary>A session whose beat has not changed for so long is taken for dead. 15 minutes: a writer beats every three.</summary>
     public TimeSpan Lease { get; init; } = TimeSpan.FromMinutes(15);
 
+    /// <summary>A session that has given the storage no sign for so long, by the storage's clock, is taken for dead without being watched.</summary>
+    public TimeSpan Abandoned { get; init; } = TimeSpan.FromDays(1);
+
     /// <summary>How often sessions are looked after while they are waited for.</summary>
     public TimeSpan PollInterval { get; init; } = TimeSpan.FromSeconds(5);
 

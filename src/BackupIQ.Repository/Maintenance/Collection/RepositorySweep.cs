@@ -37,6 +37,7 @@ internal sealed class RepositorySweep(Collector collector, IndexCompactor compac
             await _storage.DeleteAsync(new StorageKey(partial), cancellationToken);
         }
 
+        await SweepParityAsync(cancellationToken);
         if (_storage.SpoolFolder is { } spool)
         {
             await SessionSweep.RunAsync(collector.Repository, spool, collector.Time, cancellationToken);
@@ -140,6 +141,29 @@ internal sealed class RepositorySweep(Collector collector, IndexCompactor compac
         return deleted;
     }
 
+    // Parity of what has gone is waste. Only of what a collector has deleted: what is gone for another reason may be about to be mended.
+    private async Task SweepParityAsync(CancellationToken cancellationToken)
+    {
+        HashSet<StorageKey> deleted = [.. collector.DeletedSegments];
+        List<StorageKey> waste = [];
+        await foreach (StoredObject stored in _storage.ListAsync(RepositoryLayout.ParityPrefix, cancellationToken))
+        {
+            if (RepositoryLayout.TryParseParity(stored.Key, out StorageKey subject, out int shards) && shards > 0 &&
+                (deleted.Contains(subject) || (RepositoryLayout.TryParsePack(subject, out _, out PackId pack) && IsBuried(pack))))
+            {
+                waste.Add(stored.Key);
+            }
+        }
+
+        foreach (StorageKey parity in waste)
+        {
+            await _storage.DeleteAsync(parity, cancellationToken);
+        }
+    }
+
+    private bool IsBuried(PackId pack) =>
+        collector.Tombstones.ContainsKey(pack) && (!collector.Index.Packs.TryGetValue(pack, out CollectedPack? known) || known.Size < 0);
+
     // A session that is over and of which no segment is left: should one come yet, nobody vouches for it. Its announcement goes first, so that
     // what is left after a kill is nobody's.
     private async Task<int> SweepSessionsAsync(CancellationToken cancellationToken)
@@ -200,17 +224,20 @@ internal sealed class RepositorySweep(Collector collector, IndexCompactor compac
             return objects.HasEnd || objects.Beats.Count > 0 || (objects.HasFence && _storage.Capabilities.ConditionalPut);
         }
 
-        switch (await collector.Watch.LookAsync(session, cancellationToken))
+        // What ended after the sessions were listed may have put segments since the index was.
+        if (objects.HasEnd)
         {
-            case SessionState.Ended:
-            case SessionState.Fenced:
-                return true;
-            case SessionState.Committed:
-                // Without an end a retry of the commit may come yet, after the snapshot was removed, unless the process is gone.
-                return await collector.Watch.DocumentAsync(session, cancellationToken) is { } document &&
-                    ProcessIdentity.IsGone(document);
-            default:
-                return false;
+            return true;
         }
+
+        return await collector.Watch.LookAsync(session, cancellationToken) switch
+        {
+            SessionState.Fenced => true,
+
+            // Without an end a retry of the commit may come yet, after the snapshot was removed, unless the process is gone.
+            SessionState.Committed => collector.IsKnownRoot(session) &&
+                await collector.Watch.DocumentAsync(session, cancellationToken) is { } document && ProcessIdentity.IsGone(document),
+            _ => false,
+        };
     }
 }

@@ -77,6 +77,10 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
                 isClean = false;
                 areCollectorsOver &= await GiveUpIfDeadAsync(session, table, cancellationToken) != SessionState.Open;
             }
+            else if (await GiveUpIfDeadAsync(session, table, cancellationToken) is var dead and not SessionState.Open)
+            {
+                met[session] = dead;
+            }
             else
             {
                 waiting.Add(session, new Observation(table.Sessions[session].LastBeat, time.GetTimestamp()));
@@ -169,9 +173,9 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
                 SessionState state = await LookAsync(session, cancellationToken);
                 if (state == SessionState.Open)
                 {
-                    state = time.GetElapsedTime(seen.At) >= options.Lease
+                    state = time.GetElapsedTime(seen.At) >= options.Lease || await IsGoneAsync(session, cancellationToken)
                         ? await GiveUpAsync(session, cancellationToken)
-                        : await GiveUpIfGoneAsync(session, cancellationToken);
+                        : SessionState.Open;
                 }
 
                 if (state != SessionState.Open)
@@ -213,19 +217,24 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
     private async Task<bool> IsCollectorAsync(SessionId session, CancellationToken cancellationToken) =>
         await DocumentAsync(session, cancellationToken) is { Purpose: SessionPurpose.Prune };
 
-    // A collector is not waited for, so its beat is not watched either; it is judged by the storage's clock, which may be wrong: then it costs a
-    // collector its run, as when it is watched.
+    // Beside the lease, which needs somebody to watch: whose process is gone from here, and who by the storage's clock has been silent for longer
+    // than can be. A collector is not waited for, so nobody watches its beat; of others only a day's silence is taken for an answer. Should
+    // that clock be wrong it costs somebody a run, as all of this may.
     private async Task<SessionState> GiveUpIfDeadAsync(SessionId session, SessionTable table, CancellationToken cancellationToken)
     {
-        bool isSilent = await IsCollectorAsync(session, cancellationToken) &&
-            table.Sessions.TryGetValue(own, out SessionObjects? ours) && ours.LastSign - table.Sessions[session].LastSign > options.Lease;
-        return isSilent ? await GiveUpAsync(session, cancellationToken) : await GiveUpIfGoneAsync(session, cancellationToken);
-    }
+        if (await IsGoneAsync(session, cancellationToken))
+        {
+            return await GiveUpAsync(session, cancellationToken);
+        }
 
-    private async Task<SessionState> GiveUpIfGoneAsync(SessionId session, CancellationToken cancellationToken) =>
-        await DocumentAsync(session, cancellationToken) is { } document && ProcessIdentity.IsGone(document)
+        TimeSpan limit = await IsCollectorAsync(session, cancellationToken) ? options.Lease : options.Abandoned;
+        return table.Sessions.TryGetValue(own, out SessionObjects? ours) && ours.LastSign - table.Sessions[session].LastSign > limit
             ? await GiveUpAsync(session, cancellationToken)
             : SessionState.Open;
+    }
+
+    private async Task<bool> IsGoneAsync(SessionId session, CancellationToken cancellationToken) =>
+        await DocumentAsync(session, cancellationToken) is { } document && ProcessIdentity.IsGone(document);
 
     private async Task<SessionState> GiveUpAsync(SessionId session, CancellationToken cancellationToken)
     {

@@ -44,6 +44,7 @@ public sealed class IndexRepair
     private readonly List<MendedObject> _told = [];
     private readonly List<MendedObject> _unreadable = [];
     private readonly HashSet<PackId> _known = [];
+    private readonly HashSet<PackId> _there = [];
     private int _adopted;
     private int _ofSessions;
 
@@ -92,6 +93,7 @@ public sealed class IndexRepair
     {
         await ReadSegmentsAsync(cancellationToken);
         await AdoptPacksAsync(cancellationToken);
+        await BuryAsync(cancellationToken);
         List<MendedObject> told = [];
         for (int i = 0; i < _damaged.Count; i++)
         {
@@ -189,7 +191,7 @@ public sealed class IndexRepair
 
             foreach (StoredObject stored in packs)
             {
-                if (RepositoryLayout.TryParsePack(stored.Key, out _, out PackId id) && !_known.Contains(id) &&
+                if (RepositoryLayout.TryParsePack(stored.Key, out _, out PackId id) && _there.Add(id) && !_known.Contains(id) &&
                     await ReadAsync(kind, id, stored, cancellationToken) is var (head, contents))
                 {
                     segment.AddPack(id, (ulong)stored.Size, head.Salts, contents);
@@ -203,6 +205,27 @@ public sealed class IndexRepair
                     }
                 }
             }
+        }
+
+        if (!segment.IsEmpty)
+        {
+            await PutAsync(segment, cancellationToken);
+        }
+    }
+
+    // A segment that cannot be read may have held the tombstones of packs that others still name and that are gone: without it they would look
+    // as if they could be relied upon.
+    private async Task BuryAsync(CancellationToken cancellationToken)
+    {
+        if (_damaged.Count == 0)
+        {
+            return;
+        }
+
+        IndexSegmentBuilder segment = new();
+        foreach (PackId gone in _known.Except(_there).Order())
+        {
+            segment.AddTombstone(gone);
         }
 
         if (!segment.IsEmpty)
