@@ -15,6 +15,12 @@ public interface IBackupSource : IDisposable
     IReadOnlyList<byte[]> Paths { get; }
 
     /// <summary>
+    /// Whether nothing can change in it, and <see cref="SourceStat.Device"/> tells all that is kept of an entry but its name: one that has the
+    /// parent's device, inode, size and time is the parent's, however young. Where it is false, devices are not compared and change times are.
+    /// </summary>
+    bool IsAtRest => false;
+
+    /// <summary>
     /// All entries depth first, a folder before its content, siblings sorted by the unsigned bytes of their names, each name once.
     /// The walk starts inside the virtual root: its first event enters the first top folder. What cannot be read is an event of its
     /// own and never an exception; an exception ends the backup.

@@ -62,7 +62,7 @@ internal sealed class Walk(
         NodeMetadata metadata;
         try
         {
-            metadata = known && scan.Changed == entry.Stat.Changed && !options.IgnoreCtime && entry.Stat.Changed.CompareTo(trusted) < 0
+            metadata = known && !source.IsAtRest && scan.Changed == entry.Stat.Changed && !options.IgnoreCtime && entry.Stat.Changed.CompareTo(trusted) < 0
                 ? NodeFormat.Read(parentFields).Metadata
                 : source.Describe(entry);
         }
@@ -204,9 +204,11 @@ internal sealed class Walk(
         stat.Modified == node.Modified &&
         (stat.Type != NodeType.File || stat.Size == node.Size) &&
         (options.IgnoreInode || stat.Inode == scan.Inode) &&
-        (options.IgnoreCtime || (stat.Changed == scan.Changed && stat.Changed.CompareTo(trusted) < 0)) &&
-        stat.Modified.CompareTo(trusted) < 0 &&
+        (source.IsAtRest ? stat.Device == scan.Device : IsOld(stat, scan, trusted)) &&
         !node.ChangedWhileRead;
+
+    private bool IsOld(in SourceStat stat, in ScanEntry scan, FileTime trusted) =>
+        (options.IgnoreCtime || (stat.Changed == scan.Changed && stat.Changed.CompareTo(trusted) < 0)) && stat.Modified.CompareTo(trusted) < 0;
 
     // Inherited chunks are looked up like any other: the parent is a hint, and its pack may be marked or gone.
     private bool HasContent(in NodePeek node)
