@@ -24,6 +24,7 @@ internal static class Verbs
         (["pin"], static () => new PinCommand()),
         (["check"], static () => new CheckCommand()),
         (["prune"], static () => new PruneCommand()),
+        (["import"], static () => ImportCommand.Create()),
         (["repair"], static () => RepairCommand.Create()),
         (["parity"], static () => ParityCommand.Create()),
         (["key"], static () => KeyCommand.Create()),
