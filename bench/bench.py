@@ -20,10 +20,12 @@ import corpora
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
-PHASES = ("first", "unchanged", "changed", "restore", "check", "prune")
+PHASES = ("first", "unchanged", "changed", "restore", "check", "copy", "prune")
+AGE = 90
 TITLES = {"first": "first backup", "unchanged": "nothing changed", "changed": "1 % changed", "restore": "restore", "check": "check, all data read",
-          "prune": "forget the first, prune"}
-CORPORA = {"source": "source tree", "small": "small files", "random": "one incompressible file", "half": "one half-compressible file"}
+          "copy": "copy to another repository", "prune": "forget the first, prune"}
+CORPORA = {"source": "source tree", "small": "small files", "random": "one incompressible file", "half": "one half-compressible file",
+           "aged": f"repository aged by {AGE} days"}
 
 
 class Tool:
@@ -32,6 +34,7 @@ class Tool:
     def __init__(self, name, base):
         self.name, self.base = name, base
         self.repository = os.path.join(base, "repository")
+        self.second = os.path.join(base, "second")
         self.password = os.path.join(base, "password")
         self.key = os.path.join(base, "key")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("BACKUPIQ_", "RESTIC_", "BORG_", "XDG_"))}
@@ -48,14 +51,14 @@ class Tool:
     def initialise(self):
         return []
 
-    def stored(self):
-        return stored(self.repository)
+    def stored(self, phase=""):
+        return stored(self.second if phase == "copy" else self.repository)
 
 
 class Restic(Tool):
     def __init__(self, base):
         super().__init__("restic", base)
-        self.cut = ["restic", "-q", "-r", self.repository, "--password-file", self.password, "--cache-dir", os.path.join(base, "cache")]
+        self.cut = self.into(self.repository)
 
     def initialise(self):
         return [[*self.cut, "init"]]
@@ -64,7 +67,15 @@ class Restic(Tool):
         if phase in ("first", "unchanged", "changed"):
             return [*self.cut, "backup", tree]
         return {"restore": [*self.cut, "restore", "latest", "--target", target], "check": [*self.cut, "check", "--read-data"],
-                "prune": [*self.cut, "forget", "--keep-last", "1", "--prune"], "start": [*self.cut, "snapshots"]}[phase]
+                "copy": [*self.into(self.second), "copy", "--from-repo", self.repository, "--from-password-file", self.password],
+                "prune": [*self.cut, "forget", "--keep-last", "1", "--prune"],
+                "thin": [*self.cut, "forget", "--keep-last", "10", "--prune"], "start": [*self.cut, "snapshots"]}[phase]
+
+    def into(self, repository):
+        return ["restic", "-q", "-r", repository, "--password-file", self.password, "--cache-dir", os.path.join(self.base, "cache")]
+
+    def initialise_second(self):
+        return [[*self.into(self.second), "init"]]
 
 
 class Borg(Tool):
@@ -105,7 +116,13 @@ class BackupIq(Tool):
     def __init__(self, base, executable):
         super().__init__("backupiq", base)
         self.executable = executable
-        self.common = ["--repo", self.repository, "--cache-dir", os.path.join(base, "cache"), "--no-input", "--quiet"]
+        self.common = self.into(self.repository)
+
+    def into(self, repository):
+        return ["--repo", repository, "--cache-dir", os.path.join(self.base, "cache"), "--no-input", "--quiet"]
+
+    def initialise_second(self):
+        return [[self.executable, "init", *self.into(self.second), "--password-file", self.password]]
 
     def initialise(self):
         with open(self.key, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
@@ -115,10 +132,12 @@ class BackupIq(Tool):
 
     def command(self, phase, tree, target):
         words = {"first": ["backup", tree], "unchanged": ["backup", tree], "changed": ["backup", tree], "restore": ["restore", "latest", "--target", target],
-                 "check": ["check", "--read-data"], "prune": ["forget", "--keep-last", "1", "--grace", "0", "--allow-mass", "--prune", "--yes"], "start": ["snapshots"]}[phase]
+                 "check": ["check", "--read-data"], "prune": ["forget", "--keep-last", "1", "--grace", "0", "--allow-mass", "--prune", "--yes"],
+                 "thin": ["forget", "--keep-last", "10", "--grace", "0", "--allow-mass", "--prune", "--yes"],
+                 "copy": ["copy", "--from-repo", self.repository, "--from-password-file", self.password], "start": ["snapshots"]}[phase]
         # A password everywhere, as the others have it (its scrypt costs each some 0.5 s); the start is promised for a key file.
         secret = ["--key-file", self.key] if phase == "start" else ["--password-file", self.password]
-        return [self.executable, *words, *self.common, *secret]
+        return [self.executable, *words, *(self.into(self.second) if phase == "copy" else self.common), *secret]
 
 
 def run(command, env):
@@ -247,6 +266,36 @@ class Bench:
             subprocess.run(["rm", "-rf", *(t.base for t in tools)], check=True)
         subprocess.run(["rm", "-rf", tree], check=True)
 
+    def aged(self):
+        """A repository that was backed up into for 90 days of small changes: check, copy, forget all but ten and prune, of restic and ours."""
+        tree = os.path.join(self.work, "current", "aged")
+        tools = [tool for tool in self.tools() if tool.name in ("restic", "backupiq")]
+        subprocess.run(["rm", "-rf", tree], check=True)
+        os.makedirs(os.path.dirname(tree), exist_ok=True)
+        subprocess.run(["cp", "-a", corpora.make("mixed", os.path.join(self.work, "pristine", "mixed"), self.options.scale, self.options.seed), tree], check=True)
+        for tool in tools:
+            tool.prepare()
+        for day in range(AGE + 1):
+            if day:
+                corpora.change(tree, 1, random.Random(self.options.seed + day))
+            for tool in tools:
+                run(tool.command("changed", tree, ""), tool.env)
+        entries = int(subprocess.run(["bash", "-c", f"find '{tree}' | wc -l"], stdout=subprocess.PIPE, check=True).stdout)
+        self.results["corpora"]["aged"] = {"entries": entries, "bytes": stored(tree)}
+        for tool in tools:
+            os.rename(tool.repository, tool.repository + ".aged")
+            print(f"aged: {tool.name} has {stored(tool.repository + '.aged') / 1e6:.1f} MB", flush=True)
+        for number in range(self.options.runs):
+            for tool in tools[number % len(tools):] + tools[:number % len(tools)]:
+                subprocess.run(["cp", "-a", tool.repository + ".aged", tool.repository], check=True)
+                for command in tool.initialise_second():
+                    run(command, tool.env)
+                warm(tool.repository)
+                for phase, command in (("check", "check"), ("copy", "copy"), ("prune", "thin")):
+                    self.record("aged", tool, phase, measure(tool.command(command, tree, ""), tool.env, tool.base), stored=tool.stored(phase))
+                subprocess.run(["rm", "-rf", tool.repository, tool.second], check=True)
+        subprocess.run(["rm", "-rf", tree, *(tool.base for tool in tools)], check=True)
+
     def start(self, tool):
         command, times = tool.command("start", "", ""), []
         if command is None:
@@ -269,7 +318,7 @@ class Bench:
         os.makedirs(self.work, exist_ok=True)
         self.versions()
         for kind in self.options.corpora.split(","):
-            self.corpus(kind)
+            self.aged() if kind == "aged" else self.corpus(kind)
         return self.results
 
     def save(self):
@@ -343,12 +392,17 @@ class Table:
         yield ratio("stored size, source tree / borg", "source", "first", "stored", "borg", 0.85)
         for corpus in ("small", "random", "half"):
             yield ratio(f"stored size, {CORPORA[corpus]} / restic", corpus, "first", "stored", "restic", 1.0)
-        for corpus in CORPORA:
+        for corpus in ("source", "small", "random", "half"):
             yield ratio(f"peak memory of the first backup, {CORPORA[corpus]} / restic", corpus, "first", "memory", "restic", 1.0)
         start = self.get("source", "backupiq", "start")
         yield ("start (`snapshots`, key file)", "–" if start is None else f"{start:.3f} s", "≤ 0.15 s", None if start is None else start <= 0.15)
         for phase in ("check", "prune"):
             yield ratio(f"{TITLES[phase]}, source tree: wall / restic", "source", phase, "wall", "restic", 1.0)
+        for phase in ("check", "copy", "prune"):
+            name = "forget all but ten, prune" if phase == "prune" else TITLES[phase]
+            yield ratio(f"aged repository, {name}: wall / restic", "aged", phase, "wall", "restic", 1.0)
+            yield ratio(f"aged repository, {name}: memory / restic", "aged", phase, "memory", "restic", 1.0)
+        yield ratio("aged repository, what is left after the prune / restic", "aged", "prune", "stored", "restic", 1.0)
 
     def markdown(self):
         r, m = self.results, self.results["machine"]

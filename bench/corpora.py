@@ -2,12 +2,13 @@
 """Makes the corpora of the benchmarks and acceptance scripts by a seed: the same seed gives the same bytes everywhere.
 
     corpora.py KIND DIR [--scale S] [--seed N]
-    KIND: source | small | random | half | million | change
+    KIND: source | small | random | half | mixed | million | change
 
 source   a source tree from installed packages: the .NET SDK, Python and part of /usr/share (what is there; not by the seed)
 small    100,000 files of 0.2 to 16 KB of text that compresses like text
 random   one file of 1 GB that does not compress
 half     one file of 1 GB in which blocks of text and of random bytes alternate
+mixed    20,000 small files and two large ones: what ages by 90 days of small changes
 million  1,000,000 files of up to 200 bytes, for the memory test
 change   the second generation of a tree: 1 % of its files (or of the blocks of a large file) changed, some new, some gone
 """
@@ -111,6 +112,12 @@ def half(directory, scale, rng):
             file.write(text.piece(rng, MIB // 2))
 
 
+def mixed(directory, scale, rng):
+    small(os.path.join(directory, "small"), 0.2 * scale, rng)
+    random_file(os.path.join(directory, "random"), 0.2 * scale, rng)
+    half(os.path.join(directory, "half"), 0.2 * scale, rng)
+
+
 def million(directory, scale, rng):
     """Plain speed matters here: short contents that differ, 1,000 files to a folder."""
     count = int(1_000_000 * scale)
@@ -153,7 +160,7 @@ def change(directory, scale, rng):
                 file.write(rng.randbytes(rng.randint(100, 20_000)))
 
 
-KINDS = {"source": source, "small": small, "random": random_file, "half": half, "million": million, "change": change}
+KINDS = {"source": source, "small": small, "random": random_file, "half": half, "mixed": mixed, "million": million, "change": change}
 
 
 def make(kind, directory, scale=1.0, seed=1):
