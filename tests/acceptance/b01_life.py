@@ -16,6 +16,7 @@ from harness import MIB, Acceptance, Failed, Repository, fresh, has_stack_trace,
 HOSTS = ("alpha", "beta")
 DAY = 86_400
 KEEP = {"daily": 20, "weekly": 12, "monthly": 12}
+KEEP_SHORT = {"daily": 4, "weekly": 2, "monthly": 1}
 UNUSED = 0.05
 LIBRARIES = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1")
 
@@ -179,6 +180,8 @@ def kept_days(days):
 
 
 def body(a):
+    if a.short:
+        KEEP.update(KEEP_SHORT)
     life = Life(a)
     minutes = a.options.minutes if a.options.minutes is not None else (0.0 if a.short else 30.0)
     length, busy = (24, 14) if a.short else (365, 104)
