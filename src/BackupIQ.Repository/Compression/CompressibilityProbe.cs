@@ -35,26 +35,6 @@ internal static unsafe class CompressibilityProbe
     internal static bool LooksCompressible(ReadOnlySpan<byte> plain, bool doubtful) =>
         plain.Length < ShortestProbed || BytesAreUneven(plain, doubtful) || Repeats(plain);
 
-    /// <summary>Whether a frame is text by and large: source code, markup, configuration. Decided by samples of a kilobyte.</summary>
-    internal static bool LooksLikeText(ReadOnlySpan<byte> plain)
-    {
-        int samples = Math.Min(MaxSamples, plain.Length / SampleLength);
-        int text = 0;
-        for (int i = 0; i < samples; i++)
-        {
-            int start = (int)((long)i * (plain.Length - SampleLength) / Math.Max(1, samples - 1));
-            text += IsText(plain.Slice(start, SampleLength)) ? 1 : 0;
-        }
-
-        return samples > 0 && text * 4 >= samples * 3;
-    }
-
-    // UTF-8 in any script has neither zero bytes nor other control characters than those of white space.
-    private static bool IsText(ReadOnlySpan<byte> sample) => !sample.ContainsAny(ControlBytes);
-
-    private static readonly System.Buffers.SearchValues<byte> ControlBytes =
-        System.Buffers.SearchValues.Create([0, 1, 2, 3, 4, 5, 6, 7, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 127]);
-
     private static bool BytesAreUneven(ReadOnlySpan<byte> plain, bool doubtful)
     {
         int samples = Math.Min(MaxSamples, plain.Length / (4 * SampleLength));

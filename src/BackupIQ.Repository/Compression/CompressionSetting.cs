@@ -11,12 +11,6 @@ public sealed record CompressionSetting
     /// <summary>Level of <c>default</c> and of <c>auto</c>: where zstd's gain per second of CPU still pays on source trees and programs.</summary>
     private const int DefaultLevel = 3;
 
-    /// <summary>
-    /// Level of <c>auto</c> for frames of text: measured on source trees it saves 5.5 % there for a CPU second per 8 MB saved, where programs
-    /// would take almost two.
-    /// </summary>
-    internal const int TextLevel = 5;
-
     /// <summary>Where <c>auto</c> ends when the storage is slow: beyond it each percent costs several times the memory and time.</summary>
     internal const int HighestAutoLevel = 9;
 

@@ -106,7 +106,7 @@ public sealed unsafe class FrameCompressor : IDisposable
         {
             stored = _codec switch
             {
-                Codec.Zstd => CompressZstd(from, plain.Length, to, limit, LevelFor(plain)),
+                Codec.Zstd => CompressZstd(from, plain.Length, to, limit, Level),
                 Codec.Lz4 => Lz4Native.Compress(_lz4!, from, to, plain.Length, limit, acceleration: 1),
                 Codec.Gzip => CompressGzip(plain, destination[..limit]),
                 Codec.Bzip2 => CompressBzip2(from, plain.Length, to, limit),
@@ -126,8 +126,7 @@ public sealed unsafe class FrameCompressor : IDisposable
         _gzip?.Dispose();
     }
 
-    private int LevelFor(ReadOnlySpan<byte> plain) => !_setting.Probes ? _setting.Level
-        : Math.Min(CompressionSetting.HighestAutoLevel, (2 * Effort) + (CompressibilityProbe.LooksLikeText(plain) ? CompressionSetting.TextLevel : _setting.Level));
+    private int Level => _setting.Probes ? Math.Min(CompressionSetting.HighestAutoLevel, _setting.Level + (2 * Effort)) : _setting.Level;
 
     private int CompressZstd(byte* plain, int length, byte* destination, int limit, int level)
     {

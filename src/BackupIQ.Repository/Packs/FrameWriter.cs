@@ -26,6 +26,12 @@ public sealed unsafe class FrameWriter : IDisposable
     /// <summary>A chunk from this size on is asked whether it compresses before it is put beside others.</summary>
     private const int ProbedAlone = 256 << 10;
 
+    /// <summary>
+    /// Frames whose chunks are smaller than this on the average are compressed without a look, whatever the names say: packed pages of a manual
+    /// (gz) still gave a tenth for what they repeat of each other, which no look finds, and the try costs 4 ms a MiB.
+    /// </summary>
+    private const int AlwaysTried = 64 << 10;
+
     private const int MaxChunksPerFrame = 60_000;
 
     private readonly UploadSession _session;
@@ -126,7 +132,7 @@ public sealed unsafe class FrameWriter : IDisposable
             return;
         }
 
-        ContentHint hint = _kind == PackKind.Metadata || _anyCompressible ? ContentHint.Compressible
+        ContentHint hint = _kind == PackKind.Metadata || _anyCompressible || _used / _chunks.Count < AlwaysTried ? ContentHint.Compressible
             : _allIncompressible ? ContentHint.Incompressible : ContentHint.Unknown;
         Seal(new ReadOnlySpan<byte>(_plain, _used), _chunks, hint);
         _chunks.Clear();
