@@ -168,6 +168,10 @@ class Life:
         return [s for s in self.repository.snapshots() if not s.get("partial")]
 
 
+def day_of(snapshot):
+    return next(int(tag[4:]) for tag in snapshot["tags"] if tag.startswith("day-"))
+
+
 def kept_days(days):
     """Which days the rules keep, by a way of their own: the last day of each of the newest days, weeks and months that have one."""
     kept = set()
@@ -193,10 +197,10 @@ def body(a):
         life.day(day, writes)
         if len(life.held) < 2 and writes:
             host = life.hosts[len(life.held)].name
-            snapshot = next(s["id"] for s in life.snapshots() if s["hostname"] == host)
-            life.must(day, "hold", snapshot, "--reason", "the acceptance point")
+            snapshot = next(s for s in life.snapshots() if s["hostname"] == host)
+            life.must(day, "hold", snapshot["id"], "--reason", "the acceptance point")
             life.touch(day)
-            life.held[host] = day
+            life.held[host] = day_of(snapshot)
         if day % 25 == 0:
             a.note(f"day {day}: {len(life.snapshots())} snapshots kept, {human(life.repository.size())} stored, {life.hits} kills so far")
     taken = sum(len(host.digests) for host in life.hosts)
@@ -211,7 +215,7 @@ def body(a):
     life.touch(day + 3)
     listed = life.snapshots()
     for host in life.hosts:
-        kept = {int(tag[4:]) for s in listed if s["hostname"] == host.name for tag in s["tags"] if tag.startswith("day-")}
+        kept = {day_of(s) for s in listed if s["hostname"] == host.name}
         dates = {d: datetime.datetime.fromtimestamp(life.now(d), datetime.timezone.utc).date() for d in host.digests}
         wanted = kept_days(dates) | {life.held[host.name]}
         a.check(f"{host.name}: what the rules and the hold keep is there, and nothing else", kept == wanted, f"{len(kept)} days" if kept == wanted else f"kept {sorted(kept)}, wanted {sorted(wanted)}")
@@ -220,7 +224,7 @@ def body(a):
     wrong = []
     for snapshot in listed:
         host = next(h for h in life.hosts if h.name == snapshot["hostname"])
-        recorded = host.digests[next(int(tag[4:]) for tag in snapshot["tags"] if tag.startswith("day-"))]
+        recorded = host.digests[day_of(snapshot)]
         target = fresh(a.path("restored"))
         life.repository.restore(snapshot["id"], target)
         if digest(life.repository.restored(target, host.tree)) != recorded:
