@@ -135,7 +135,8 @@ class Comparer:
                 os.close(fd)
 
     def hard_links(self):
-        sets = [{frozenset(paths) for paths in groups.values()} for groups in self.groups]
+        # A file whose other names lie outside of the tree is alone in it, in both.
+        sets = [{frozenset(paths) for paths in groups.values() if len(paths) > 1} for groups in self.groups]
         for group in sorted(sets[0] ^ sets[1], key=min):
             self.tell(min(group), f"hard links: {brief(sorted(group))} are one file only in the {'first' if group in sets[0] else 'second'}")
 
