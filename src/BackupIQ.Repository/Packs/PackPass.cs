@@ -7,13 +7,13 @@ using BackupIQ.Storage;
 namespace BackupIQ.Repository.Packs;
 
 /// <summary>
-/// Reads a pack once, from its first byte to its last, in a buffer of 8 MiB: the same bytes are hashed and their frames opened and their
+/// Reads a pack once, from its first byte to its last, in a buffer of 5 MiB: the same bytes are hashed and their frames opened and their
 /// chunks checked. Not thread-safe; each worker has its own.
 /// </summary>
 internal sealed class PackPass : IDisposable
 {
     // Room for the end of one frame that is not whole yet and a block of reading behind it.
-    private const int BlockSize = 4 << 20;
+    private const int BlockSize = 1 << 20;
     private const int BufferSize = BlockSize + FrameEntry.MaxPlainLength + FrameCipher.TagSize;
 
     private readonly BackupRepository _repository;
@@ -141,7 +141,7 @@ internal sealed class PackPass : IDisposable
         FrameReference frame = FrameReference.Of(id, kind, entry, plan.Salts[entry.SaltRow]);
         if (_plain.Length < entry.PlainLength)
         {
-            _plain = GC.AllocateUninitializedArray<byte>((int)Math.Max(entry.PlainLength, 1 << 20));
+            _plain = GC.AllocateUninitializedArray<byte>(FrameEntry.MaxPlainLength);
         }
 
         Span<byte> plain = _plain.AsSpan(0, (int)entry.PlainLength);
