@@ -13,6 +13,7 @@ import argparse, array, base64, bz2, collections, ctypes, datetime, functools, g
 import struct, sys, types, zlib
 try:
     from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 except ImportError:
@@ -25,14 +26,12 @@ class Failure(Exception): """Ends the program: (exit code, what to do)."""
 def say(text): print(text, file=sys.stderr, flush=True)
 def shown(name):  # bytes for people: what is not printable text is escaped
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name.decode("utf-8", "backslashreplace"))
-
 # BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs), many leaves of 1 KiB side by side, a lane each. One word of all lanes is an array of u32
 # with numpy; without, it is one great integer with 64 bits a lane, of which the lower 32 count.
 IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
 ORDERS = list(itertools.accumulate(range(6), lambda order, _: [order[i] for i in (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)], initial=[*range(16)]))
 COLUMNS_DIAGONALS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15), (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
 START, END, PARENT, ROOT, KEYED = 1, 2, 4, 8, 16
-
 class ArrayLanes:
     def __init__(self, count): self.count = count
     def load(self, rows): return numpy.ascontiguousarray(numpy.frombuffer(rows, "<u4").reshape(self.count, -1).T)
@@ -53,7 +52,6 @@ class IntegerLanes:
     def wrap(self, word): return word & self.mask
     def rotate(self, word, by): return (word >> by | word << 32 - by) & self.mask
     def store(self, words): return b"".join(struct.pack("<8I", *row) for row in zip(*(array.array("Q", w.to_bytes(8 * self.count, "little")) for w in words)))
-
 def compress(lanes, chain, message, low, high, size, flags):
     """BLAKE3's compression function in all lanes; returns the next chaining value."""
     v, wrap, rotate = [*chain, *map(lanes.same, IV[:4]), low, high, size, flags], lanes.wrap, lanes.rotate
@@ -65,7 +63,6 @@ def compress(lanes, chain, message, low, high, size, flags):
                 v[c] = wrap(v[c] + v[d])
                 v[b] = rotate(v[b] ^ v[c], left)
     return [v[i] ^ v[i + 8] for i in range(8)]
-
 def chaining_values(leaves, start, always, first, last):
     """The value of each of (bytes, counter, is root), with these flags in every block, the first and the last."""
     values, order = [b""] * len(leaves), sorted(range(len(leaves)), key=lambda i: -len(leaves[i][0]))  # those that go on longest come first
@@ -84,7 +81,6 @@ def chaining_values(leaves, start, always, first, last):
                 for lane, i in enumerate(part[left:], left): values[i] = rows[32 * lane:32 * lane + 32]
                 chain, lanes, part, blocks = [lanes.first(word, left) for word in chain], type(lanes)(left), part[:left], blocks[:left]
     return values
-
 def blake3(messages, key=None):
     """The BLAKE3-256 of each message, keyed if there is a key."""
     start, mode, counts = struct.unpack("<8I", key) if key else IV, KEYED if key else 0, [max(1, -(-len(m) // 1024)) for m in messages]
@@ -95,7 +91,6 @@ def blake3(messages, key=None):
         values = iter(chaining_values([(n[j] + n[j + 1], 0, len(n) == 2) for n in nodes for j in range(0, len(n) - 1, 2)], start, mode | PARENT, 0, 0))
         nodes = [list(itertools.islice(values, len(n) // 2)) + n[len(n) // 2 * 2:] for n in nodes]
     return [n[0] for n in nodes]
-
 # AES-256-GCM, and where in a sealed text the damage is
 def hkdf(key, salt, info):  # 64 bytes of it; the first 32 are what 32 would be
     extracted = hmac.digest(salt or bytes(32), key, "sha256")
@@ -112,7 +107,6 @@ def multiply(x, y):
         product ^= y if x >> bit & 1 else 0
         y = y >> 1 ^ (0xE1 << 120 if y & 1 else 0)
     return product
-
 def wrong_bytes(key, counter, sealed, associated):
     """What was changed, as {offset: right byte}, where all of it lies in one block of 16 bytes; else {}. The tag is linear: the difference of the
     right and the stored tag, divided by the hash key once for each block after the damaged one, is there the very change."""
@@ -163,7 +157,6 @@ def derive(kdf, password):
     if name == "scrypt" and n in [1 << i for i in range(10, 23)] and 1 <= r <= 64 and 1 <= p <= 64 and 128 * n * r * p <= 2**30:
         return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=2**31 - 1, dklen=32)
     return hashlib.pbkdf2_hmac("sha512", password, salt, iterations, 32) if 1_000 <= iterations <= 20_000_000 else None
-
 def read_kit(text):
     """A recovery kit's secret, and its block where that is whole."""
     alphabet, secret = "0123456789ABCDEFGHJKMNPQRSTVWXYZ", {}
@@ -180,45 +173,56 @@ def read_kit(text):
     block = re.search(r"-----BEGIN BACKUPIQ RECOVERY KIT-----([A-Za-z0-9+/=\s]*)-----END", text)
     data = base64.b64decode("".join(block[1].split()) + "==") if block else b""
     return b"".join(secret[n] for n in "1234"), strict_json(data[:-32]) if hashlib.sha256(data[:-32]).digest() == data[-32:] else None
-
 KINDS = {"config": (1,), "i": (3,), "l": (4, 5, 6, 8), "s": (7, 8), "sp": (9,), "a": (10,), "f": (10,), "g": (11, 12), "p": (15,)}  # what may lie under a name
 PURPOSES = {1: "configuration", 3: "index", 7: "snapshot", 9: "snapshot", 10: "snapshot"}  # of keys; maintenance for the others
 # A frame or a contents table (number -1); kind is that of the associated data; cuts are (id's first 16 bytes, offset, length) of the chunks.
 Frame = collections.namedtuple("Frame", "pack number kind offset stored plain counter codec row row_at cuts")
-
 class Repository:
     """A folder of objects, opened with one secret. What comes out has been verified; damage is told, and mended in memory where a seal shows how."""
     def __init__(self, path, password, key_file, kit):
-        self.path, self.told, self.named, self.rows, self.by_index, self.last, self.ahead = path, set(), set(), {}, None, None, 1
+        self.path, self.told, self.named, self.rows, self.by_index, self.last, self.ahead, self.masters = path, set(), set(), {}, None, None, 1, {}
         secret, block = read_kit(kit) if kit else (key_file, None)
         wanted = "kit" if kit else "keyfile" if key_file else "password"
         configurations, slots = self.headed_objects("config"), self.headed_objects("keys")
         if not (configurations or slots or self.told or any(self.list("d"))):
             raise Failure(10, f"{path} holds no BackupIQ repository: it should have the folders config, keys, d, m, i and s")
         slots += self.headed_objects("", {"keys/" + block["slot_id"]: base64.b64decode(block["slot"])}) if block else []
+        epochs = sorted((o for o in slots if o[0].startswith("keys/epoch.")), key=lambda o: o[1]["epoch"])
         whole = [c for c in configurations if f"{c[1]['generation']:08}" == c[0].rpartition(".")[2]]
         if not whole and not block:
             raise Failure(12, "no copy of the configuration is whole; a recovery kit opens the repository without: --recovery-kit FILE")
         head = max((c[1] for c in whole), key=lambda head: head["generation"], default=block and block["configuration"])
-        if head["min_reader"] > 1 or head["features"]["read"]:
+        if head["min_reader"] > 1 or set(head["features"]["read"]) - {"epochs"}:
             raise Failure(1, f"this repository needs a newer reader (format {head['min_reader']}, features {head['features']['read']})")
         self.id, ring, secrets = bytes.fromhex(head["repository"]), None, {}
         for name, slot, raw, body in slots:
-            if ring or slot["repository"] != head["repository"] or slot["type"] != wanted or name != "keys/" + slot["slot"]: continue
+            if slot["repository"] != head["repository"] or slot.get("type") != wanted or name != "keys/" + slot["slot"]: continue
             kdf, bound = json.dumps(slot["kdf"]), bytes.fromhex(slot["slot"])
             if wanted == "password" and kdf not in secrets and len(secrets) < 4: secrets[kdf] = derive(slot["kdf"], password)
             mine = secrets.get(kdf) if wanted == "password" else secret
             both = hkdf(mine, bound, f"BackupIQ/1/slot/{wanted}/".encode() + self.id) if mine else b""
             if mine and both[32:] == body[:32]:
-                ring = unsealed(both[:32], 0, body[32:], self.id + bound + raw)
-                if not ring: self.found(f"{name}: its check fits the secret, its seal does not hold")
+                one = unsealed(both[:32], 0, body[32:], self.id + bound + raw)
+                if not one: self.found(f"{name}: its check fits the secret, its seal does not hold")
+                elif len(masters := self.all_masters(one, mine, bound, epochs)) > len(self.masters): ring, self.masters = one, masters
         if not ring:
             raise Failure(12, f"no {wanted} slot opens with this secret (of {len(slots)} whole slots)"
                           + ("; is keys/ damaged, a recovery kit opens the repository: --recovery-kit FILE" if self.told and not kit else ""))
         end = 4 + 34 * struct.unpack_from("<H", ring, 2)[0]
-        self.masters = {struct.unpack_from("<H", ring, at)[0]: ring[at + 2:at + 34] for at in range(4, end, 34)}
         self.id_keys = {folder: hkdf(ring[end:end + 32], b"", b"BackupIQ/1/id/%s/" % label + self.id)[:32] for folder, label in (("d", b"data"), ("m", b"metadata"))}
         for name, _, raw, body in whole: self.attempt(self.opened, name, body, raw)
+    def all_masters(self, ring, secret, bound, epochs):
+        """The masters by epoch: those of a keyring, and of the epochs that began since, which are wrapped for the holder of the slot's secret."""
+        masters = {struct.unpack_from("<H", ring, at)[0]: ring[at + 2:at + 34] for at in range(4, 4 + 34 * struct.unpack_from("<H", ring, 2)[0], 34)}
+        number = int.from_bytes(hkdf(secret, bound, b"BackupIQ/1/slot/agreement/" + self.id)[:48], "big")  # modulo the order of P-256, less 1
+        private = ec.derive_private_key(number % 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632550 + 1, ec.SECP256R1())
+        for name, head, raw, body in epochs:
+            last, other = max(masters), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), bytes.fromhex(head["public"]))
+            key = hkdf(private.exchange(ec.ECDH(), other) + masters[last], bound, b"BackupIQ/1/epoch/wrap/" + self.id)[:32]
+            entry = next((body[at:at + 80] for at in range(0, len(body) - 32, 80) if body[at:at + 16] == bound), b"")
+            master = unsealed(key, 0, entry[32:], self.id + entry[:32] + raw) if head["epoch"] == last + 1 else None
+            if master: masters[last + 1] = master
+        return masters
     def found(self, damage):
         """Tells of damage, once."""
         if str(damage) not in self.told:
@@ -278,7 +282,6 @@ class Repository:
         codec, length = struct.unpack_from("<BI", plain)
         try: return head[5], decompress(codec, plain[5:], length if length <= (4 if codec else 64) * MIB else 0)
         except CORRUPT: raise Damage(f"{name}: does not decompress to the {length} bytes that it claims")
-
     # Packs, the index, frames and chunks
     def load(self, from_index=False, thorough=False):
         """Learns where each chunk lies: by the packs' contents tables; by the index where that is asked for or a pack's tables are lost. Thorough
@@ -386,7 +389,6 @@ class Repository:
             found = self.cache.get(frame[:2], {}).get(name)
             if frame.pack[0] == folder and found is not None and length in (None, len(found)): return found
         raise Damage(f"chunk {name.hex()} is lost")
-
     # Snapshots and trees
     def snapshots(self):
         """(time, id, head) of those that can be read, oldest first; before them what is not whole or not wanted any more, with a `state`."""
@@ -463,7 +465,6 @@ def read_node(data):
     node.device = os.makedev(fields[10][0].varint() & 0xFFFFFFFF, fields[10][0].varint() & 0xFFFFFFFF) if fields[10] else 0
     node.data = next((stream.read() for stream in fields[14] if stream.block() == b""), b"")
     return node
-
 class Restore:
     """Writes a tree below a folder, through directory descriptors (no path is too long) and never through a link."""
     def __init__(self, repository, target):
@@ -528,7 +529,6 @@ class Restore:
         for step, arguments, options in steps + [(os.utime, (name,), {"ns": (node.time, node.time), "dir_fd": here, "follow_symlinks": False})]:
             try: step(*arguments, **options)
             except (OSError, OverflowError) as error: self.tell("WARNING", path, error)
-
 def verify(repository):
     """Everything: each object, frame and chunk, and whether every snapshot has what it names."""
     good, seen = repository.load(thorough=True), {}

@@ -9,6 +9,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Index;
 using BackupIQ.Repository.Keys;
+using BackupIQ.Repository.Keys.Services;
 using BackupIQ.Repository.Sessions;
 using BackupIQ.Sources.Files;
 using BackupIQ.Sources.Files.Restore;
@@ -89,7 +90,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     public static string? LocalPath(string url) => StorageLocator.LocalPath(url);
 
     /// <summary>
-    /// Makes a repository at <paramref name="url"/> (a path or <c>file:///path</c>) with at least a password or a key file, and opens it.
+    /// Makes a repository at <paramref name="url"/> (a path or <c>file:///path</c>) with at least a password, a key file or a key service, and opens it.
     /// </summary>
     /// <returns>The repository, and the text of its recovery kit when one was asked for: it holds a secret, so store it 0600.</returns>
     /// <exception cref="BackupIQException"><c>RepositoryExists</c>, <c>Validation</c>, or the storage failed.</exception>
@@ -102,6 +103,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         TimeProvider? time = null,
         CancellationToken cancellationToken = default)
     {
+        await using IKeyProvider? provider = await KeyProviderLocator.OpenAsync(secrets, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
         IStorageBackend storage = StorageLocator.Open(url, create: true, options, time ?? TimeProvider.System);
         try
         {
@@ -109,6 +111,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
             {
                 Password = secrets.Password,
                 KeyFile = secrets.KeyFile,
+                KeyProvider = provider,
                 RecoveryKit = recoveryKit,
                 ChunkerFrom = chunkerFrom?._repository,
                 AppendOnly = options?.AppendOnly ?? false,
@@ -124,7 +127,9 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     }
 
     /// <summary>Opens the repository at <paramref name="url"/>.</summary>
-    /// <exception cref="BackupIQException"><c>RepositoryNotFound</c>, <c>Authentication</c>, <c>KeyDamaged</c>, or the storage failed.</exception>
+    /// <exception cref="BackupIQException">
+    /// <c>RepositoryNotFound</c>, <c>Authentication</c>, <c>KeyDamaged</c>, <c>KeyDisabled</c> and others of a key service, or the storage failed.
+    /// </exception>
     public static async Task<BackupIqRepository> OpenAsync(
         string url,
         RepositorySecrets secrets,
@@ -135,8 +140,9 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         AppendOnlyBackend storage = StorageLocator.Open(url, create: false, options, time ?? TimeProvider.System);
         try
         {
+            await using IKeyProvider? provider = await KeyProviderLocator.OpenAsync(secrets, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
             using RecoveryKit? kit = secrets.RecoveryKit is null ? null : RecoveryKit.Parse(secrets.RecoveryKit);
-            Credentials credentials = new() { Password = secrets.Password, KeyFile = secrets.KeyFile, RecoveryKit = kit };
+            Credentials credentials = new() { Password = secrets.Password, KeyFile = secrets.KeyFile, KeyProvider = provider, RecoveryKit = kit };
             BackupRepository repository = await BackupRepository.OpenAsync(storage, credentials, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
             if (options?.AppendOnly is null && repository.Configuration.AppendOnly)
             {
@@ -256,34 +262,6 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         return new VerificationInfo(state.Packs, state.NeverVerified, state.Oldest, state.Interrupted);
     }
 
-    /// <summary>The ways into the repository, oldest first. Those that are damaged are told.</summary>
-    public async Task<IReadOnlyList<KeyInfo>> ListKeysAsync(CancellationToken cancellationToken = default)
-    {
-        KeySlotListing listing = await _repository.Slots.ListAsync(cancellationToken).ConfigureAwait(false);
-        Tell(listing.Findings.Select(static finding => finding.ToString()));
-        return [.. listing.Slots.Select(Show)];
-    }
-
-    /// <summary>Adds a password or a key file as another way in.</summary>
-    public async Task<KeyInfo> AddKeyAsync(RepositorySecrets secret, string label, CancellationToken cancellationToken = default) =>
-        secret switch
-        {
-            { Password: { } password } => Show(await _repository.Slots.AddPasswordAsync(password, label, cancellationToken).ConfigureAwait(false)),
-            { KeyFile: { } keyFile } => Show(await _repository.Slots.AddKeyFileAsync(keyFile, label, cancellationToken).ConfigureAwait(false)),
-            _ => throw new BackupIQException(ErrorCodes.Usage, "A password or a key file must be given to add"),
-        };
-
-    /// <summary>Adds a recovery kit and returns its text, which holds a secret: store it 0600.</summary>
-    public Task<string> AddRecoveryKitAsync(string label, CancellationToken cancellationToken = default) =>
-        _repository.Slots.AddRecoveryKitAsync(label, cancellationToken);
-
-    /// <summary>Puts a new password in the place of a password slot.</summary>
-    public async Task<KeyInfo> ChangePasswordAsync(string keyId, Secret newPassword, CancellationToken cancellationToken = default) =>
-        Show(await _repository.Slots.ChangePasswordAsync(keyId, newPassword, cancellationToken).ConfigureAwait(false));
-
-    /// <summary>Removes a way in by its full id; the last one stays.</summary>
-    public Task RemoveKeyAsync(string keyId, CancellationToken cancellationToken = default) => _repository.Slots.RemoveAsync(keyId, cancellationToken);
-
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
@@ -324,8 +302,6 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
             }
         }
     }
-
-    private static KeyInfo Show(KeySlotInfo slot) => new(slot.Id, slot.Type, slot.Label, slot.Created, slot.IsCurrent);
 
     private List<OwnFolder> OwnFolders()
     {

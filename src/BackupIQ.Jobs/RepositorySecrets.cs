@@ -19,6 +19,12 @@ public sealed record RepositorySecrets
     /// <summary>The key file's bytes: at least 32, random.</summary>
     public Secret? KeyFile { get; init; }
 
+    /// <summary>A key of a key service: <c>local:FILE</c> or <c>local:FILE#KEY</c> for a <see cref="BackupIqKeystore"/>.</summary>
+    public string? Kms { get; init; }
+
+    /// <summary>The password of the local keystore that <see cref="Kms"/> names.</summary>
+    public Secret? KeystorePassword { get; init; }
+
     /// <summary>The text of a recovery kit, or of the part of it that holds the secret.</summary>
     public string? RecoveryKit { get; init; }
 }
@@ -82,8 +88,39 @@ public sealed record RepositorySettingsInfo(string Id, string Label, DateTimeOff
 
 /// <summary>A way into a repository.</summary>
 /// <param name="Id">32 hex digits.</param>
-/// <param name="Type"><c>password</c>, <c>keyfile</c> or <c>kit</c>.</param>
+/// <param name="Type"><c>password</c>, <c>keyfile</c>, <c>kit</c> or <c>kms</c>.</param>
 /// <param name="Label">What its owner calls it.</param>
 /// <param name="Created">When it was made.</param>
 /// <param name="IsCurrent">Whether it opened the repository now.</param>
-public sealed record KeyInfo(string Id, string Type, string Label, DateTimeOffset Created, bool IsCurrent);
+public sealed record KeyInfo(string Id, string Type, string Label, DateTimeOffset Created, bool IsCurrent)
+{
+    /// <summary>The newest key epoch that it opens; null: it does not say, for an older version made it.</summary>
+    public int? Epoch { get; init; }
+
+    /// <summary>Whether a new epoch can be begun for it without its secret.</summary>
+    public bool CanFollow { get; init; }
+}
+
+/// <summary>A key epoch.</summary>
+/// <param name="Epoch">Its number, from 1.</param>
+/// <param name="Begun">When it began; null: not known any more.</param>
+/// <param name="StoredBytes">What is stored under it, compressed and sealed.</param>
+public sealed record KeyEpoch(int Epoch, DateTimeOffset? Begun, long StoredBytes);
+
+/// <summary>What a new key epoch would do.</summary>
+/// <param name="Epoch">Its number.</param>
+/// <param name="Follow">The keys that open it.</param>
+/// <param name="CannotFollow">Those that an older version made: they are changed first, or they go.</param>
+public sealed record KeyEpochPlan(int Epoch, IReadOnlyList<KeyInfo> Follow, IReadOnlyList<KeyInfo> CannotFollow);
+
+/// <summary>What beginning an epoch did.</summary>
+/// <param name="Epoch">Its number.</param>
+/// <param name="LeftBehind">Keys that somebody added meanwhile; they must be added again.</param>
+public sealed record KeyEpochOutcome(int Epoch, IReadOnlyList<KeyInfo> LeftBehind);
+
+/// <summary>A key of a key service.</summary>
+/// <param name="Service">Which service: <c>local:</c> and a keystore's id, for example.</param>
+/// <param name="Key">Its name there.</param>
+/// <param name="IsEnabled">Whether it may be used.</param>
+/// <param name="Rotated">When its newest version was made; null where the service does not tell.</param>
+public sealed record ServiceKeyInfo(string Service, string Key, bool IsEnabled, DateTimeOffset? Rotated);

@@ -12,19 +12,23 @@ namespace BackupIQ.Repository;
 /// </summary>
 public sealed class BackupRepository : IAsyncDisposable
 {
+    private readonly Secret? _secret;
+
     private BackupRepository(
         IStorageBackend storage,
         RepositoryKeys keys,
         RepositoryConfiguration configuration,
         string? slot,
         IReadOnlyList<RepositoryFinding> findings,
-        TimeProvider time)
+        TimeProvider time,
+        Secret? secret = null)
     {
+        _secret = secret;
         Storage = storage;
         Keys = keys;
         Configuration = configuration;
         Findings = findings;
-        Slots = new KeySlots(storage, keys, configuration, slot, time);
+        Slots = new KeySlots(storage, keys, configuration, slot, time, secret);
     }
 
     /// <summary>For tests: a repository on some storage, without asking that for slots and configuration.</summary>
@@ -83,9 +87,14 @@ public sealed class BackupRepository : IAsyncDisposable
                 await slots.AddKeyFileAsync(options.KeyFile, "first key file", cancellationToken);
             }
 
+            if (options.KeyProvider is not null)
+            {
+                await slots.AddServiceAsync(options.KeyProvider, "first key of a key service", cancellationToken);
+            }
+
             if (options.RecoveryKit)
             {
-                kit = await slots.AddRecoveryKitAsync("recovery kit", cancellationToken);
+                kit = await slots.AddRecoveryKitAsync("recovery kit", asPage: false, cancellationToken);
             }
 
             if (!await ConfigurationStore.TryPutAsync(storage, keys, configuration, cancellationToken))
@@ -122,7 +131,7 @@ public sealed class BackupRepository : IAsyncDisposable
             throw new BackupIQException(ErrorCodes.RepositoryNotFound, "There is no repository.").With("location", storage.Location);
         }
 
-        OpenedKeys opened = slots.Open(credentials, configurations.Repository);
+        OpenedKeys opened = await slots.OpenAsync(credentials, configurations.Repository, cancellationToken);
         try
         {
             List<RepositoryFinding> findings = [.. opened.Findings];
@@ -130,11 +139,12 @@ public sealed class BackupRepository : IAsyncDisposable
                 ?? FromKit(credentials.RecoveryKit, opened.Keys, findings)
                 ?? throw ConfigurationLost(findings);
             configuration.Require(RepositoryOperation.Read);
-            return new BackupRepository(storage, opened.Keys, configuration, opened.SlotId, findings, time);
+            configuration = configuration with { OutdatedBy = opened.Keys.OutdatedBy };
+            return new BackupRepository(storage, opened.Keys, configuration, opened.SlotId, findings, time, opened.Secret);
         }
         catch
         {
-            opened.Keys.Dispose();
+            opened.Dispose();
             throw;
         }
     }
@@ -147,11 +157,13 @@ public sealed class BackupRepository : IAsyncDisposable
     public async Task SetAppendOnlyAsync(bool appendOnly, CancellationToken cancellationToken)
     {
         Configuration.Require(RepositoryOperation.Delete);
-        RepositoryConfiguration next = Configuration with
-        {
-            Head = Configuration.Head with { Generation = Configuration.Generation + 1 },
-            Settings = Configuration.Settings with { AppendOnly = appendOnly ? true : null },
-        };
+        await ChangeConfigurationAsync(
+            Configuration with { Settings = Configuration.Settings with { AppendOnly = appendOnly ? true : null } }, cancellationToken);
+    }
+
+    private async Task ChangeConfigurationAsync(RepositoryConfiguration changed, CancellationToken cancellationToken)
+    {
+        RepositoryConfiguration next = changed with { Head = changed.Head with { Generation = Configuration.Generation + 1 } };
         if (!await ConfigurationStore.TryPutAsync(Storage, Keys, next, cancellationToken))
         {
             throw new BackupIQException(ErrorCodes.RepositoryBusy, "Somebody else changed the repository's configuration meanwhile; nothing was changed");
@@ -160,11 +172,47 @@ public sealed class BackupRepository : IAsyncDisposable
         Configuration = next;
     }
 
-    /// <summary>Writes anew the copies of the configuration that are missing or damaged, the kit's when it came from a kit.</summary>
-    public Task RestoreConfigurationAsync(CancellationToken cancellationToken)
+    /// <summary>
+    /// Begins the next key epoch: what is written by whoever opens the repository from now on is sealed under a new master, which all slots open
+    /// but those of <paramref name="leaveOut"/>; these are removed, and who had them reads nothing of it, with a copy of all keys neither. What was
+    /// written before stays as it is. This object goes on with the old epoch; open the repository again.
+    /// </summary>
+    /// <exception cref="BackupIQException">
+    /// <c>Validation</c>: a slot that stays cannot follow (<see cref="KeySlots.PlanEpochAsync"/> tells), or the one in use is to go.
+    /// <c>RepositoryBusy</c>: somebody else did this meanwhile. <c>Storage</c>: the storage cannot decide between two. Nothing was changed then.
+    /// </exception>
+    public async Task<EpochOutcome> BeginEpochAsync(IReadOnlyCollection<string> leaveOut, TimeProvider time, CancellationToken cancellationToken)
     {
         Configuration.Require(RepositoryOperation.Delete);
-        return ConfigurationStore.RestoreCopiesAsync(Storage, Keys, Configuration, cancellationToken);
+        if (!Storage.Capabilities.ConditionalPut)
+        {
+            throw new BackupIQException(
+                ErrorCodes.Storage, "This storage cannot decide between two who begin a key epoch at once.", "Copy the repository to one that has conditional puts.");
+        }
+
+        // First those are kept away who would not look for epochs.
+        FeatureFlags features = Configuration.Head.Features;
+        if (!features.Read.Contains(FeatureFlags.Epochs))
+        {
+            features = features with
+            {
+                Read = [.. features.Read, FeatureFlags.Epochs],
+                Write = [.. features.Write, FeatureFlags.Epochs],
+                Delete = [.. features.Delete, FeatureFlags.Epochs],
+                Check = [.. features.Check, FeatureFlags.Epochs],
+            };
+            await ChangeConfigurationAsync(Configuration with { Head = Configuration.Head with { Features = features } }, cancellationToken);
+        }
+
+        return await Slots.BeginEpochAsync(leaveOut, stop => WaitForListingsAsync(time, stop), cancellationToken);
+    }
+
+    /// <summary>Writes anew the copies of the configuration and of key epochs that are missing or damaged, the kit's when it came from a kit.</summary>
+    public async Task RestoreConfigurationAsync(CancellationToken cancellationToken)
+    {
+        Configuration.Require(RepositoryOperation.Delete);
+        await ConfigurationStore.RestoreCopiesAsync(Storage, Keys, Configuration, cancellationToken);
+        await (await KeySlotStore.LoadAsync(Storage, cancellationToken)).Epochs.RestoreCopiesAsync(Storage, Keys, cancellationToken);
     }
 
     /// <summary>
@@ -197,6 +245,7 @@ public sealed class BackupRepository : IAsyncDisposable
     public ValueTask DisposeAsync()
     {
         Keys.Dispose();
+        _secret?.Dispose();
         return ValueTask.CompletedTask;
     }
 
@@ -216,9 +265,9 @@ public sealed class BackupRepository : IAsyncDisposable
 
     private static void Validate(CreateOptions options)
     {
-        if (options.Password is null && options.KeyFile is null)
+        if (options.Password is null && options.KeyFile is null && options.KeyProvider is null)
         {
-            throw new BackupIQException(ErrorCodes.Validation, "A repository needs a password or a key file.");
+            throw new BackupIQException(ErrorCodes.Validation, "A repository needs a password, a key file or a key service.");
         }
 
         if (options.Password is not null)

@@ -1,10 +1,11 @@
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Keys;
+using BackupIQ.Repository.Keys.Services;
 
 namespace BackupIQ.Repository;
 
-/// <summary>How to make a repository. At least a password or a key file; the secrets stay the caller's.</summary>
+/// <summary>How to make a repository. At least a password, a key file or a key service; the secrets stay the caller's.</summary>
 public sealed record CreateOptions
 {
     /// <summary>The most characters of a label.</summary>
@@ -15,6 +16,9 @@ public sealed record CreateOptions
 
     /// <summary>The content of a key file that opens it.</summary>
     public Secret? KeyFile { get; init; }
+
+    /// <summary>A key of a key service that opens it.</summary>
+    public IKeyProvider? KeyProvider { get; init; }
 
     /// <summary>What its owner calls it.</summary>
     public string Label { get; init; } = "";

@@ -25,6 +25,9 @@ internal sealed class DoctorCommand : Verb
     // A quarter: longer than a disk that begins to fail is noticed by luck, short enough that older backups have what it lost.
     private static readonly TimeSpan VerifiedWithin = TimeSpan.FromDays(90);
 
+    // Quarterly: who has copied a key reads what is written until it is changed.
+    private static readonly TimeSpan KeysWithin = TimeSpan.FromDays(90);
+
     private enum Level
     {
         Good,
@@ -44,7 +47,7 @@ internal sealed class DoctorCommand : Verb
         Permissions(run, findings);
         Cache(run, findings, cancellationToken);
         Clock(run, findings);
-        await VerificationAsync(run, findings, cancellationToken).ConfigureAwait(false);
+        await RepositoryAsync(run, findings, cancellationToken).ConfigureAwait(false);
 
         if (run.WantsJson)
         {
@@ -133,7 +136,9 @@ internal sealed class DoctorCommand : Verb
             run.CacheFolder,
             folders.Config,
         ];
-        string?[] privateFiles = [run.Settings.Text("key-file"), run.Settings.Text("password-file"), folders.DefaultKeyFile, folders.DefaultRecoveryKit];
+        string? keystore = run.Settings.Text("kms") is { } kms ? BackupIqKeystore.LocalPath(kms) : null;
+        string?[] privateFiles =
+            [run.Settings.Text("key-file"), run.Settings.Text("password-file"), keystore, run.Settings.Text("keystore-password-file"), folders.DefaultKeyFile, folders.DefaultRecoveryKit];
         int wide = 0;
         foreach (string path in privateFolders.Concat(privateFiles).OfType<string>().Distinct())
         {
@@ -187,7 +192,7 @@ internal sealed class DoctorCommand : Verb
     }
 
     // Only where a secret is at hand: a doctor who asks for the password first is not asked often.
-    private static async Task VerificationAsync(Invocation run, List<Finding> findings, CancellationToken cancellationToken)
+    private static async Task RepositoryAsync(Invocation run, List<Finding> findings, CancellationToken cancellationToken)
     {
         if (run.Settings.File.Findings.Count > 0 || run.RepositoryUrl is not { } url || !BackupIqRepository.Exists(url) || !run.Secrets.IsAtHand(url))
         {
@@ -200,10 +205,48 @@ internal sealed class DoctorCommand : Verb
             VerificationInfo ledger = await repository.ReadVerificationAsync(cancellationToken).ConfigureAwait(false);
             findings.Add(ledger.Packs == 0 ? new Finding(Level.Good, "verification", "nothing is stored yet")
                 : Verification(ledger, run.Host.Time.GetUtcNow()));
+            await KeysAsync(run, repository, findings, cancellationToken).ConfigureAwait(false);
         }
         catch (BackupIQException failure)
         {
             findings.Add(new Finding(Level.Warning, "repository", failure.Message, failure.Guidance));
+        }
+    }
+
+    private static async Task KeysAsync(Invocation run, BackupIqRepository repository, List<Finding> findings, CancellationToken cancellationToken)
+    {
+        DateTimeOffset now = run.Host.Time.GetUtcNow();
+        IReadOnlyList<KeyInfo> keys = await repository.ListKeysAsync(cancellationToken).ConfigureAwait(false);
+        KeyInfo[] old = [.. keys.Where(key => now - key.Created > KeysWithin)];
+        findings.Add(old.Length == 0
+            ? new Finding(Level.Good, "keys", $"{Words.Count(keys.Count, "key")}, none older than {KeysWithin.Days} days")
+            : new Finding(
+                Level.Note,
+                "keys",
+                $"older than {KeysWithin.Days} days: {string.Join(", ", old.Select(key => $"{key.Id[..8]} ({key.Type}, {key.Label}, {(now - key.Created).Days} days)"))}",
+                "'backupiq key passwd' and 'backupiq key rotate' change them; print a new kit for an old one, then 'backupiq key remove'."));
+        int newest = keys.Max(static key => key.Epoch) ?? 1;
+        KeyInfo[] behind = [.. keys.Where(key => key.Epoch < newest)];
+        if (behind.Length > 0)
+        {
+            findings.Add(new Finding(
+                Level.Note,
+                "keys",
+                $"left behind by key epoch {newest}: {string.Join(", ", behind.Select(static key => $"{key.Id[..8]} ({key.Type}, {key.Label})"))}",
+                "They read what is older and nothing else: add them again, or 'backupiq key remove'."));
+        }
+
+        if (await repository.ReadKeyEpochAgeAsync(cancellationToken).ConfigureAwait(false) is { } begun && now - begun > KeysWithin)
+        {
+            findings.Add(new Finding(
+                Level.Note, "keys", $"the master key is {(now - begun).Days} days old", "'backupiq key rotate --new-epoch' begins with a new one; what is stored stays readable."));
+        }
+
+        if (run.Settings.Text("kms") is { } kms && await repository.ReadServiceKeyAsync(run.Secrets.ForOpening(repository.Location), cancellationToken).ConfigureAwait(false) is { } key
+            && key.Rotated is { } rotated && now - rotated > KeysWithin)
+        {
+            findings.Add(new Finding(
+                Level.Note, "keys", $"the key of {kms} is {(now - rotated).Days} days old", "'backupiq keystore rotate' gives it a new version, 'backupiq key rotate' wraps under that."));
         }
     }
 

@@ -56,7 +56,7 @@ internal sealed class InitCommand : Verb
 
             if (kitFile is not null)
             {
-                string kit = await repository.AddRecoveryKitAsync("recovery kit", cancellationToken).ConfigureAwait(false);
+                string kit = await repository.AddRecoveryKitAsync("recovery kit", KeyCommand.IsPage(kitFile), cancellationToken).ConfigureAwait(false);
                 PrivateFile.Write(kitFile, Encoding.UTF8.GetBytes(kit));
             }
 

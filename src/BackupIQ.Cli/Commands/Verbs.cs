@@ -28,6 +28,7 @@ internal static class Verbs
         (["repair"], static () => RepairCommand.Create()),
         (["parity"], static () => ParityCommand.Create()),
         (["key"], static () => KeyCommand.Create()),
+        (["keystore"], static () => KeystoreCommand.Create()),
         (["config"], static () => ConfigCommand.Create()),
         (["doctor"], static () => new DoctorCommand()),
         (["bench"], static () => new BenchCommand()),

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Secrets;
@@ -7,12 +6,9 @@ namespace BackupIQ.Cli.Secrets;
 /// Files that only their owner may read, in folders that only their owner may enter, all of them durable: a repository whose key was lost to a
 /// power cut is lost itself.
 /// </summary>
-internal static partial class PrivateFile
+internal static class PrivateFile
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-    private const int CloseOnExec = 0x80000;
-    private const int EINVAL = 22;
-    private const int ENOTSUP = 95;
 
     /// <summary>Makes a folder 0700 where it is not there yet; what is missing above it, too.</summary>
     public static void MakeFolder(string folder)
@@ -21,7 +17,7 @@ internal static partial class PrivateFile
         {
             MakeFolder(parent);
             Directory.CreateDirectory(folder, OwnerOnly | UnixFileMode.UserExecute);
-            SyncNames(parent);
+            DurableFile.SyncFolder(parent);
         }
     }
 
@@ -46,7 +42,7 @@ internal static partial class PrivateFile
                 file.Flush(flushToDisk: true);
             }
 
-            SyncNames(folder);
+            DurableFile.SyncFolder(folder);
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
@@ -54,31 +50,4 @@ internal static partial class PrivateFile
             throw new BackupIQException(ErrorCodes.Configuration, $"The file {why}", "Choose another file.", fault).With("file", path);
         }
     }
-
-    // .NET opens no folders.
-    private static void SyncNames(string folder)
-    {
-        int descriptor = OpenFolder(folder, CloseOnExec);
-        int error = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;
-        if (error == 0)
-        {
-            error = SyncFolder(descriptor) < 0 ? Marshal.GetLastPInvokeError() : 0;
-            _ = CloseFolder(descriptor);
-        }
-
-        // A folder that may be entered and not read, or of a network file system, cannot be synced by us.
-        if (error is not (0 or EINVAL or ENOTSUP) && descriptor >= 0)
-        {
-            throw new IOException($"{folder}: {Marshal.GetPInvokeErrorMessage(error)}");
-        }
-    }
-
-    [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
-    private static partial int OpenFolder(string path, int flags);
-
-    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
-    private static partial int SyncFolder(int descriptor);
-
-    [LibraryImport("libc", EntryPoint = "close")]
-    private static partial int CloseFolder(int descriptor);
 }

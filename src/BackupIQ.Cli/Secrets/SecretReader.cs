@@ -36,6 +36,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         arguments.Has("--recovery-kit")
         || settings.Get("key-file").Text is not null
         || HasPassword()
+        || (settings.Get("kms").Text is not null && HasKeystorePassword())
         || (BackupIqRepository.LocalPath(url) == settings.Folders.DefaultRepository && File.Exists(settings.Folders.DefaultKeyFile));
 
     /// <summary>
@@ -63,11 +64,38 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         string file = $"--{prefix}password-file";
         string command = $"--{prefix}password-command";
         string key = $"--{prefix}key-file";
-        return arguments.Value(key) is { } keyFile ? new RepositorySecrets { KeyFile = KeyFile(keyFile) }
+        return arguments.Value($"--{prefix}kms") is { } kms ? WithKeystore(kms)
+            : arguments.Value(key) is { } keyFile ? new RepositorySecrets { KeyFile = KeyFile(keyFile) }
             : arguments.Value(file) is { } passwordFile ? new RepositorySecrets { Password = PasswordFile(passwordFile) }
             : arguments.Value(command) is { } text ? new RepositorySecrets { Password = PasswordCommand(text) }
             : new RepositorySecrets { Password = Ask(prompt, twice) };
     }
+
+    /// <summary>Whether <c>--kms</c> names what is to be added, not what opens.</summary>
+    public bool AddsService { get; set; }
+
+    /// <summary>
+    /// The secret that <c>key add</c> adds: what the flags with <c>--new-</c> say; without one, the key that <c>--kms</c> names, which then does
+    /// not open the repository.
+    /// </summary>
+    public RepositorySecrets ForAddingKey() => AddsService ? WithKeystore(arguments.Value("--kms")!) : ForAdding();
+
+    /// <summary>The password of a keystore, which the flags, the environment or the configuration file tell, or somebody types.</summary>
+    public Secret KeystorePassword(bool isNew = false)
+    {
+        SettingValue file = settings.Get("keystore-password-file");
+        SettingValue command = settings.Get("keystore-password-command");
+        return file.Text is not null && file.Origin <= command.Origin ? PasswordFile(file.Text)
+            : command.Text is not null ? PasswordCommand(command.Text)
+            : settings.Environment("BACKUPIQ_KEYSTORE_PASSWORD") is { } plain ? Take(Encoding.UTF8.GetBytes(plain), "BACKUPIQ_KEYSTORE_PASSWORD")
+            : Ask("keystore password: ", isNew, "Give --keystore-password-file or --keystore-password-command, or set BACKUPIQ_KEYSTORE_PASSWORD_FILE.");
+    }
+
+    private RepositorySecrets WithKeystore(string kms) => new() { Kms = kms, KeystorePassword = BackupIqKeystore.LocalPath(kms) is null ? null : KeystorePassword() };
+
+    private bool HasKeystorePassword() =>
+        settings.Get("keystore-password-file").Text is not null || settings.Get("keystore-password-command").Text is not null
+        || settings.Environment("BACKUPIQ_KEYSTORE_PASSWORD") is not null;
 
     private bool HasPassword() =>
         settings.Get("password-file").Text is not null || settings.Get("password-command").Text is not null || settings.Environment("BACKUPIQ_PASSWORD") is not null;
@@ -77,7 +105,8 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         foreach (SettingOrigin level in (SettingOrigin[])[SettingOrigin.Flag, SettingOrigin.Environment, SettingOrigin.File])
         {
             SettingValue[] given =
-                [.. new[] { "key-file", "password-file", "password-command" }.Select(settings.Get).Where(setting => setting.Origin == level && setting.Text is not null)];
+                [.. new[] { "key-file", "password-file", "password-command", "kms" }.Select(settings.Get)
+                    .Where(setting => setting.Origin == level && setting.Text is not null && !(AddsService && setting is { Definition.Key: "kms", Origin: SettingOrigin.Flag }))];
             string? plain = level == SettingOrigin.Environment ? settings.Environment("BACKUPIQ_PASSWORD") : null;
             if (given.Length + (plain is null ? 0 : 1) > 1)
             {
@@ -95,6 +124,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
                 return given[0].Definition.Key switch
                 {
                     "key-file" => new RepositorySecrets { KeyFile = KeyFile(given[0].Text!) },
+                    "kms" => WithKeystore(given[0].Text!),
                     "password-file" => new RepositorySecrets { Password = PasswordFile(given[0].Text!) },
                     _ => new RepositorySecrets { Password = PasswordCommand(given[0].Text!) },
                 };
@@ -109,14 +139,14 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
             ? new RepositorySecrets { KeyFile = KeyFile(settings.Folders.DefaultKeyFile) }
             : null;
 
-    private Secret Ask(string prompt, bool twice)
+    private Secret Ask(
+        string prompt,
+        bool twice,
+        string cure = "Give --password-file, --password-command, --key-file or --kms, or set BACKUPIQ_PASSWORD_FILE or BACKUPIQ_KEY_FILE.")
     {
         if (!host.IsInteractive || arguments.Has("--no-input"))
         {
-            throw new BackupIQException(
-                ErrorCodes.SecretUnavailable,
-                "No password or key file is given, and there is no terminal to ask on",
-                "Give --password-file, --password-command or --key-file, or set BACKUPIQ_PASSWORD_FILE or BACKUPIQ_KEY_FILE.");
+            throw new BackupIQException(ErrorCodes.SecretUnavailable, "No password or key file is given, and there is no terminal to ask on", cure);
         }
 
         string first = Prompt(prompt);

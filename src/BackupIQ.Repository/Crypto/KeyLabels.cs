@@ -9,14 +9,33 @@ internal static class KeyLabels
     /// <summary>Of the id key: the key that names chunks of trees and scans.</summary>
     public static ReadOnlySpan<byte> MetadataId => "BackupIQ/1/id/metadata/"u8;
 
-    /// <summary>Of a password, key file or kit secret: the key that wraps the keyring in a slot.</summary>
+    /// <summary>Of a slot's secret: the key that wraps the keyring in a slot.</summary>
     public static ReadOnlySpan<byte> Slot(string slotType) => slotType switch
     {
         "password" => "BackupIQ/1/slot/password/"u8,
         "keyfile" => "BackupIQ/1/slot/keyfile/"u8,
         "kit" => "BackupIQ/1/slot/kit/"u8,
+        "kms" => "BackupIQ/1/slot/kms/"u8,
         _ => throw new ArgumentOutOfRangeException(nameof(slotType), slotType, "Unknown slot type."),
     };
+
+    /// <summary>Of a slot's secret: its private key.</summary>
+    public static ReadOnlySpan<byte> Agreement => "BackupIQ/1/slot/agreement/"u8;
+
+    /// <summary>Of a master: the key that proves a slot's public key.</summary>
+    public static ReadOnlySpan<byte> SlotProof => "BackupIQ/1/slot/proof/"u8;
+
+    /// <summary>Of what two key pairs agree on, and of the master before: the key that wraps a new epoch's master.</summary>
+    public static ReadOnlySpan<byte> EpochWrap => "BackupIQ/1/epoch/wrap/"u8;
+
+    /// <summary>Of the master before: the key that proves the beginning of an epoch.</summary>
+    public static ReadOnlySpan<byte> EpochProof => "BackupIQ/1/epoch/proof/"u8;
+
+    /// <summary>Of a keystore's password: the key that seals its file. The keystore's id stands in the place of the repository's.</summary>
+    public static ReadOnlySpan<byte> Keystore => "BackupIQ/1/keystore/"u8;
+
+    /// <summary>Of a keystore's key: the key that wraps one thing.</summary>
+    public static ReadOnlySpan<byte> KeystoreWrap => "BackupIQ/1/keystore/wrap/"u8;
 
     /// <summary>Of a master key and a salt: the key of frames and sealed objects.</summary>
     public static ReadOnlySpan<byte> Of(SealPurpose purpose) => purpose switch

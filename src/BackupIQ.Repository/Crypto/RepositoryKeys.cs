@@ -56,6 +56,12 @@ public sealed class RepositoryKeys : IDisposable
     /// <summary>The newest epoch: everything new is sealed under its master.</summary>
     public ushort CurrentEpoch { get; }
 
+    /// <summary>
+    /// The epoch that was begun without the key that opened this keyring: what was written before can be read, and nothing is sealed any more.
+    /// Null: these are the keys of today.
+    /// </summary>
+    public ushort? OutdatedBy { get; init; }
+
     /// <summary>The key of the ids of file content.</summary>
     public ReadOnlySpan<byte> DataIdKey => Alive(_dataIdKey);
 
@@ -104,6 +110,26 @@ public sealed class RepositoryKeys : IDisposable
             CryptographicOperations.ZeroMemory(gear);
         }
     }
+
+    /// <summary>The same keyring with a further epoch; a copy, so the caller disposes both.</summary>
+    internal RepositoryKeys With(ushort epoch, byte[] master) => new(Repository, [.. _masters, new(epoch, master)], _idKey, _gearKey, _extension) { NewSalt = NewSalt };
+
+    /// <summary>The same keyring, which knows that it is outdated; a copy, so the caller disposes both.</summary>
+    internal RepositoryKeys OutdatedSince(ushort epoch) => new(Repository, _masters, _idKey, _gearKey, _extension) { NewSalt = NewSalt, OutdatedBy = epoch };
+
+    /// <summary>Refuses to seal or to change anything with keys that are not those of today.</summary>
+    /// <exception cref="BackupIQException"><c>KeyOutdated</c></exception>
+    internal void RequireCurrent()
+    {
+        if (OutdatedBy is { } epoch)
+        {
+            throw Outdated(epoch);
+        }
+    }
+
+    internal static BackupIQException Outdated(ushort epoch) => new(
+        ErrorCodes.KeyOutdated,
+        $"The key that opened the repository was left out when key epoch {epoch} began: it reads what was written before, and does nothing else.");
 
     /// <summary>
     /// The cipher of one salt row and purpose: AES-256-GCM under HKDF-SHA256(master of the epoch, salt, label ‖ repository id).
@@ -161,7 +187,7 @@ public sealed class RepositoryKeys : IDisposable
         if (!_masters.TryGetValue(row.Epoch, out byte[]? master))
         {
             throw new BackupIQException(
-                ErrorCodes.KeyDamaged, $"Sealed under key epoch {row.Epoch}, which the keyring that was opened does not have.");
+                ErrorCodes.KeyDamaged, $"Sealed under key epoch {row.Epoch}, which the keyring that was opened does not have (was a new epoch begun since? Then run again).");
         }
 
         Span<byte> salt = stackalloc byte[Salt.Size];

@@ -44,7 +44,12 @@ internal readonly record struct SaltRow(ushort Epoch, byte Source, Salt Salt)
     public const byte FromMaster = 0;
 
     /// <summary>A row with a fresh salt under the current master key.</summary>
-    public static SaltRow New(RepositoryKeys keys) => new(keys.CurrentEpoch, FromMaster, keys.NewSalt());
+    /// <exception cref="BackupIQException"><c>KeyOutdated</c>: there is a newer epoch, whose master this keyring does not have.</exception>
+    public static SaltRow New(RepositoryKeys keys)
+    {
+        keys.RequireCurrent();
+        return new SaltRow(keys.CurrentEpoch, FromMaster, keys.NewSalt());
+    }
 
     /// <summary>Reads a row from the first <see cref="Size"/> bytes.</summary>
     /// <exception cref="BackupIQException"><c>UnsupportedFormat</c>: a source or reserved byte that this version does not know.</exception>

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using BackupIQ.Primitives;
+using BackupIQ.Repository.Crypto;
 using BackupIQ.Repository.Keys;
 
 namespace BackupIQ.Repository.Format;
@@ -35,9 +36,12 @@ public enum RepositoryOperation
     Check,
 }
 
-/// <summary>The features that a program must know, by what it wants to do. This version knows none.</summary>
+/// <summary>The features that a program must know, by what it wants to do.</summary>
 internal sealed record FeatureFlags
 {
+    /// <summary>Key epochs were begun: masters stand in epoch objects too, without which newer objects do not open.</summary>
+    public const string Epochs = "epochs";
+
     public static FeatureFlags None { get; } = new() { Read = [], Write = [], Delete = [], Check = [] };
 
     public required IReadOnlyList<string> Read { get; init; }
@@ -142,11 +146,23 @@ public sealed record RepositoryConfiguration
 
     internal ConfigurationHead Head { get; init; }
 
+    /// <summary>The epoch that was begun without the key in use, if one was: then only reading is left.</summary>
+    internal ushort? OutdatedBy { get; init; }
+
     internal ConfigurationSettings Settings { get; init; }
 
     /// <summary>Refuses what only a newer version may do with this repository.</summary>
-    /// <exception cref="BackupIQException"><c>UnsupportedFormat</c>, saying which format or feature is asked for.</exception>
-    public void Require(RepositoryOperation operation) => Require(Head, operation);
+    /// <exception cref="BackupIQException">
+    /// <c>UnsupportedFormat</c>, saying which format or feature is asked for. <c>KeyOutdated</c>: the key in use may only read.
+    /// </exception>
+    public void Require(RepositoryOperation operation)
+    {
+        Require(Head, operation);
+        if (OutdatedBy is { } epoch && operation != RepositoryOperation.Read)
+        {
+            throw RepositoryKeys.Outdated(epoch);
+        }
+    }
 
     internal static void Require(ConfigurationHead head, RepositoryOperation operation)
     {
@@ -158,7 +174,7 @@ public sealed record RepositoryConfiguration
                 $"To {operation.ToString().ToLowerInvariant()} this repository needs a BackupIQ that knows format {needed}; this one knows {ConfigurationHead.CurrentFormat}.");
         }
 
-        if (head.Features.Of(operation) is [var feature, ..])
+        if (head.Features.Of(operation).Where(static feature => feature != FeatureFlags.Epochs).ToArray() is [var feature, ..])
         {
             throw new BackupIQException(
                 ErrorCodes.UnsupportedFormat,

@@ -76,6 +76,19 @@ public static class RepositoryLayout
     /// <summary>A key slot; its id is 32 hex digits.</summary>
     public static StorageKey KeySlot(string slotId) => new(KeyPrefix + slotId);
 
+    /// <summary>One of the two copies (<c>a</c> or <c>b</c>) of the object that begins a key epoch: <c>keys/epoch.00002.a</c>.</summary>
+    public static StorageKey KeyEpoch(ushort epoch, char copy) => new($"{KeyPrefix}epoch.{epoch:d5}.{copy}");
+
+    /// <summary>Reads epoch and copy out of a name under <see cref="KeyPrefix"/>; false for other names.</summary>
+    public static bool TryParseKeyEpoch(StorageKey key, out ushort epoch, out char copy)
+    {
+        epoch = 0;
+        copy = key.Value[^1];
+        string name = key.Value;
+        return name.Length == KeyPrefix.Length + 13 && name.StartsWith(KeyPrefix + "epoch.", StringComparison.Ordinal) && name[^2] == '.' && copy is ('a' or 'b')
+            && ushort.TryParse(name.AsSpan(KeyPrefix.Length + 6, 5), NumberStyles.None, CultureInfo.InvariantCulture, out epoch);
+    }
+
     /// <summary>A pack by the BLAKE3 of its bytes; data and metadata stand apart, so that metadata may lie in a hotter tier.</summary>
     public static StorageKey Pack(PackKind kind, PackId pack)
     {

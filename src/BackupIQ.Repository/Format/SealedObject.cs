@@ -177,7 +177,7 @@ internal static class SealedObject
         ushort epoch = BinaryPrimitives.ReadUInt16LittleEndian(bytes[6..]);
         return keys.HoldsEpoch(epoch)
             ? new SaltRow(epoch, bytes[8], Salt.Read(bytes[12..]))
-            : throw Damaged(name, $"it says that it is sealed under key epoch {epoch}, which the keyring does not have");
+            : throw Damaged(name, $"it says that it is sealed under key epoch {epoch}, which the keyring does not have (was a new epoch begun since? Then run again)");
     }
 
     // Damage may turn a header into a newer version's. The seal covers the header as it was written: where it holds for the one that this

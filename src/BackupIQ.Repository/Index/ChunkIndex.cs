@@ -123,6 +123,30 @@ public sealed class ChunkIndex : IDisposable
         }
     }
 
+    /// <summary>How much is stored under each key epoch, the oldest first: stored bytes of frames, by the epoch of the master that seals them.</summary>
+    public IReadOnlyList<EpochShare> SharesByEpoch()
+    {
+        SortedDictionary<ushort, EpochShare> shares = [];
+        Dictionary<PackId, int> describedBy = [];
+        foreach (int i in _active)
+        {
+            for (uint f = 0; f < _runs[i].Layout.Frames; f++)
+            {
+                FrameReference frame = GetFrame(new FrameHandle((ushort)i, f));
+                if (!describedBy.TryAdd(frame.Pack, i) && describedBy[frame.Pack] != i)
+                {
+                    // Several segments may describe one pack, alike.
+                    continue;
+                }
+
+                EpochShare share = shares.GetValueOrDefault(frame.Salt.Epoch) ?? new EpochShare(frame.Salt.Epoch, 0, 0);
+                shares[frame.Salt.Epoch] = share with { Frames = share.Frames + 1, StoredBytes = share.StoredBytes + frame.StoredLength };
+            }
+        }
+
+        return [.. shares.Values];
+    }
+
     internal void Mark(IReadOnlyCollection<PackId> packs)
     {
         if (packs.Count > 0)
@@ -333,3 +357,9 @@ public sealed class ChunkIndex : IDisposable
         }
     }
 }
+
+/// <summary>What is stored under one key epoch.</summary>
+/// <param name="Epoch">Its number.</param>
+/// <param name="Frames">Frames.</param>
+/// <param name="StoredBytes">Their bytes as stored.</param>
+public sealed record EpochShare(ushort Epoch, long Frames, long StoredBytes);

@@ -1,10 +1,11 @@
 using System.Security.Cryptography;
 using BackupIQ.Primitives;
+using BackupIQ.Repository.Keys.Services;
 
 namespace BackupIQ.Repository.Keys;
 
 /// <summary>
-/// What opens a repository. Any one is enough; when several are given they are tried in the order recovery kit, key file, password.
+/// What opens a repository. Any one is enough; when several are given they are tried in the order recovery kit, key file, key service, password.
 /// The secrets stay the caller's.
 /// </summary>
 public sealed record Credentials
@@ -20,6 +21,9 @@ public sealed record Credentials
 
     /// <summary>All bytes of a key file: at least 32, random. There is no slow derivation, so a passphrase has no place there.</summary>
     public Secret? KeyFile { get; init; }
+
+    /// <summary>A key of a key service.</summary>
+    public IKeyProvider? KeyProvider { get; init; }
 
     /// <summary>A recovery kit, or as much of it as there is (see <see cref="RecoveryKit.Parse"/>).</summary>
     public RecoveryKit? RecoveryKit { get; init; }

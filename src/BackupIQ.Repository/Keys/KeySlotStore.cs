@@ -1,6 +1,7 @@
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Crypto;
 using BackupIQ.Repository.Format;
+using BackupIQ.Repository.Keys.Services;
 using BackupIQ.Storage;
 
 namespace BackupIQ.Repository.Keys;
@@ -12,15 +13,19 @@ internal sealed class KeySlotStore
     private const int MaxSlots = 1000;
     private const int MaxParameterSets = 4;
 
-    private KeySlotStore(IReadOnlyList<KeySlot> slots, IReadOnlyList<RepositoryFinding> findings)
+    private KeySlotStore(IReadOnlyList<KeySlot> slots, IReadOnlyList<RepositoryFinding> findings, EpochChain epochs)
     {
         Slots = slots;
         Findings = findings;
+        Epochs = epochs;
     }
 
     public IReadOnlyList<KeySlot> Slots { get; }
 
     public IReadOnlyList<RepositoryFinding> Findings { get; }
+
+    /// <summary>The key epochs that were begun since the repository was made.</summary>
+    public EpochChain Epochs { get; }
 
     public bool IsEmpty => Slots.Count == 0 && Findings.Count == 0;
 
@@ -28,13 +33,20 @@ internal sealed class KeySlotStore
     public static async Task<KeySlotStore> LoadAsync(IStorageBackend storage, CancellationToken cancellationToken)
     {
         List<StoredObject> listed = [];
+        EpochChain epochs = new();
         await foreach (StoredObject item in storage.ListAsync(RepositoryLayout.KeyPrefix, cancellationToken))
         {
             if (KeySlot.IsId(item.Key.Value[RepositoryLayout.KeyPrefix.Length..]) && listed.Count < MaxSlots)
             {
                 listed.Add(item);
             }
+            else if (RepositoryLayout.TryParseKeyEpoch(item.Key, out ushort epoch, out _))
+            {
+                epochs.Add(epoch);
+            }
         }
+
+        await epochs.ReadAsync(storage, cancellationToken);
 
         listed.Sort((left, right) => string.CompareOrdinal(left.Key.Value, right.Key.Value));
         List<KeySlot> slots = [];
@@ -52,7 +64,7 @@ internal sealed class KeySlotStore
             }
         }
 
-        return new KeySlotStore(slots, findings);
+        return new KeySlotStore(slots, findings, epochs);
     }
 
     /// <summary>
@@ -60,9 +72,10 @@ internal sealed class KeySlotStore
     /// With <paramref name="repository"/> only slots of that repository count.
     /// </summary>
     /// <exception cref="BackupIQException">
-    /// <c>Authentication</c>: nothing fits. <c>KeyDamaged</c>: nothing fits, but some slots could not be tried because they are damaged.
+    /// <c>Authentication</c>: nothing fits. <c>KeyDamaged</c>: nothing fits, but some slots could not be tried because they are damaged. What
+    /// the key service says: <c>KeyDisabled</c> and others of <see cref="IKeyProvider"/>.
     /// </exception>
-    public OpenedKeys Open(Credentials credentials, RepositoryId? repository)
+    public async Task<OpenedKeys> OpenAsync(Credentials credentials, RepositoryId? repository, CancellationToken cancellationToken)
     {
         List<RepositoryFinding> findings = [.. Findings];
         List<KeySlot> slots = [.. Slots.Where(slot => repository is null || slot.Repository == repository)];
@@ -75,6 +88,11 @@ internal sealed class KeySlotStore
         if (opened is null && credentials.KeyFile is { } keyFile)
         {
             opened = TryAll(slots, KeySlotHead.KeyFileType, keyFile.Bytes, findings);
+        }
+
+        if (opened is null && credentials.KeyProvider is { } provider)
+        {
+            opened = await TryServiceAsync(slots, provider, findings, cancellationToken);
         }
 
         if (opened is null && credentials.Password is { } password)
@@ -106,7 +124,34 @@ internal sealed class KeySlotStore
             ErrorCodes.Authentication, $"What was given opens none of the {slots.Count} key slots of this repository.");
     }
 
-    private static OpenedKeys? TryPassword(List<KeySlot> slots, Secret password, List<RepositoryFinding> findings)
+    private async Task<OpenedKeys?> TryServiceAsync(
+        List<KeySlot> slots, IKeyProvider provider, List<RepositoryFinding> findings, CancellationToken cancellationToken)
+    {
+        foreach (KeySlot slot in slots)
+        {
+            if (slot.Head is not { Type: KeySlotHead.ServiceType, Kms: { } kms } || kms.Service != provider.Service || kms.Key != provider.Key)
+            {
+                continue;
+            }
+
+            try
+            {
+                using Secret secret = await provider.UnwrapAsync(kms.Wrapped, KeySlot.ContextOf(slot.Repository, slot.Head.Slot), cancellationToken);
+                if (TryAll([slot], KeySlotHead.ServiceType, secret.Bytes, findings) is { } opened)
+                {
+                    return opened;
+                }
+            }
+            catch (BackupIQException e) when (e.Code == ErrorCodes.KeyDamaged)
+            {
+                findings.Add(new RepositoryFinding(RepositoryLayout.KeySlot(slot.Head.Slot).Value, "the key service does not unwrap its secret"));
+            }
+        }
+
+        return null;
+    }
+
+    private OpenedKeys? TryPassword(List<KeySlot> slots, Secret password, List<RepositoryFinding> findings)
     {
         int sets = 0;
         List<KeySlot> waiting = [.. slots.Where(slot => slot.Head.Type == KeySlotHead.PasswordType)];
@@ -139,19 +184,27 @@ internal sealed class KeySlotStore
         return null;
     }
 
-    private static OpenedKeys? TryAll(List<KeySlot> slots, string type, ReadOnlySpan<byte> secret, List<RepositoryFinding> findings)
+    // A key that was left out of an epoch still opens what is older; another slot of the same secret may open more.
+    private OpenedKeys? TryAll(List<KeySlot> slots, string type, ReadOnlySpan<byte> secret, List<RepositoryFinding> findings)
     {
-        foreach (KeySlot slot in slots)
+        (OpenedKeys Keys, List<RepositoryFinding> Findings)? outdated = null;
+        foreach (KeySlot slot in slots.Where(slot => slot.Head.Type == type))
         {
-            if (slot.Head.Type != type)
-            {
-                continue;
-            }
-
             switch (slot.TryOpen(secret, out RepositoryKeys? keys))
             {
                 case SlotTrial.Opened:
-                    return new OpenedKeys(keys!, slot.Head.Slot, []);
+                    List<RepositoryFinding> met = [];
+                    OpenedKeys opened = new(Epochs.Extend(keys!, slot, secret, met), slot.Head.Slot, []) { Secret = new Secret(secret) };
+                    if (opened.Keys.OutdatedBy is null)
+                    {
+                        outdated?.Keys.Dispose();
+                        findings.AddRange(met);
+                        return opened;
+                    }
+
+                    outdated?.Keys.Dispose();
+                    outdated = (opened, met);
+                    break;
                 case SlotTrial.Damaged:
                     findings.Add(new RepositoryFinding(
                         RepositoryLayout.KeySlot(slot.Head.Slot).Value, "the secret is right, but what it wraps does not open"));
@@ -161,10 +214,11 @@ internal sealed class KeySlotStore
             }
         }
 
-        return null;
+        findings.AddRange(outdated?.Findings ?? []);
+        return outdated?.Keys;
     }
 
-    private static OpenedKeys? TryKitItself(RecoveryKit kit, RepositoryId? repository, List<RepositoryFinding> findings)
+    private OpenedKeys? TryKitItself(RecoveryKit kit, RepositoryId? repository, List<RepositoryFinding> findings)
     {
         if (kit.Block is null || KeySlot.TryParse(kit.Block.SlotId, kit.Block.Slot, out _) is not { } slot
             || (repository is not null && slot.Repository != repository)
@@ -180,4 +234,15 @@ internal sealed class KeySlotStore
 }
 
 /// <summary>An opened keyring, the slot that opened it, and the damage met on the way.</summary>
-internal sealed record OpenedKeys(RepositoryKeys Keys, string SlotId, IReadOnlyList<RepositoryFinding> Findings);
+internal sealed record OpenedKeys(RepositoryKeys Keys, string SlotId, IReadOnlyList<RepositoryFinding> Findings) : IDisposable
+{
+    /// <summary>The slot's secret, with which the keyring can be wrapped anew for the same holder. Whoever has the record disposes it.</summary>
+    public required Secret Secret { get; init; }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Keys.Dispose();
+        Secret.Dispose();
+    }
+}

@@ -12,7 +12,9 @@ internal static class Keyring
 {
     private const int HeadSize = 4;
     private const int EntrySize = 2 + RepositoryKeys.KeySize;
-    private const int MaxEpochs = 512;
+    /// <summary>The most epochs of a keyring.</summary>
+    public const int MaxEpochs = 512;
+
 
     /// <summary>Writes the keyring. The caller wipes the result.</summary>
     public static byte[] Write(RepositoryKeys keys)

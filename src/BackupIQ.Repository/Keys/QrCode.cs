@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace BackupIQ.Repository.Keys;
@@ -55,6 +56,25 @@ internal static class QrCode
         return text.ToString();
 
         bool IsDark(int row, int column) => row is >= 0 and < Size && column is >= 0 and < Size && dark[row, column];
+    }
+
+    /// <summary>The code as a drawing (SVG) of one path, with the quiet zone around it.</summary>
+    public static string Draw(bool[,] dark)
+    {
+        StringBuilder path = new();
+        for (int row = 0; row < Size; row++)
+        {
+            for (int column = 0; column < Size; column++)
+            {
+                if (dark[row, column])
+                {
+                    path.Append(CultureInfo.InvariantCulture, $"M{column + Quiet} {row + Quiet}h1v1h-1z");
+                }
+            }
+        }
+
+        const int Side = Size + (2 * Quiet);
+        return $"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {Side} {Side}\" shape-rendering=\"crispEdges\"><rect width=\"{Side}\" height=\"{Side}\" fill=\"#fff\"/><path d=\"{path}\"/></svg>";
     }
 
     private static byte[] DataBits(ReadOnlySpan<byte> content)

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -37,6 +38,7 @@ public sealed class RecoveryKit : IDisposable
     private const string Begin = "-----BEGIN BACKUPIQ RECOVERY KIT-----";
     private const string End = "-----END BACKUPIQ RECOVERY KIT-----";
     private const string QrPrefix = "BACKUPIQ-KIT:1:";
+    private const string CodeMark = "\0";
 
     private RecoveryKit(Secret secret, RecoveryKitBlock? block, string? problem)
     {
@@ -78,9 +80,9 @@ public sealed class RecoveryKit : IDisposable
         }
     }
 
-    /// <summary>Writes a kit. The text holds the secret: whoever stores it makes the file 0600.</summary>
+    /// <summary>Writes a kit as text, or as a page for a browser to print. It holds the secret: whoever stores it makes the file 0600.</summary>
     internal static string Compose(
-        ReadOnlySpan<byte> secret, string slotId, byte[] slot, RepositoryConfiguration configuration, string location, DateTimeOffset made)
+        ReadOnlySpan<byte> secret, string slotId, byte[] slot, RepositoryConfiguration configuration, string location, DateTimeOffset made, bool asPage = false)
     {
         RecoveryKitBlock block = new()
         {
@@ -127,11 +129,24 @@ public sealed class RecoveryKit : IDisposable
                 backupiq snapshots --repo PLACE --recovery-kit FILE
                 backupiq key add --repo PLACE --recovery-kit FILE
 
+            The same secret in words, to be read aloud or written down; these four lines do
+            as well as the four above. The last word of a line checks it.
+
+
+            """.ReplaceLineEndings("\n"));
+        for (int line = 1; line <= KitSecretText.Lines; line++)
+        {
+            text.Append($"    {line}: {KitSecretText.Words(secret, line)}\n");
+        }
+
+        text.Append("""
+
             The same secret for a camera:
 
 
             """.ReplaceLineEndings("\n"));
-        text.Append(QrCode.Render(QrCode.Encode(Encoding.ASCII.GetBytes(QrPrefix + whole))));
+        bool[,] code = QrCode.Encode(Encoding.ASCII.GetBytes(QrPrefix + whole));
+        text.Append(asPage ? CodeMark : QrCode.Render(code));
         text.Append("""
 
             The block below is needed when the repository's keys and configuration are gone.
@@ -147,7 +162,8 @@ public sealed class RecoveryKit : IDisposable
             text.Append(row).Append('\n');
         }
 
-        return text.Append(End).Append('\n').ToString();
+        text.Append(End).Append('\n');
+        return asPage ? Page(text.ToString(), code, configuration.Id) : text.ToString();
     }
 
     /// <inheritdoc/>
@@ -156,9 +172,43 @@ public sealed class RecoveryKit : IDisposable
     /// <inheritdoc/>
     public void Dispose() => Secret.Dispose();
 
+    // The text as it is, escaped, with the code as a drawing; what programs read of it stands on lines of its own still.
+    private static string Page(string text, bool[,] code, RepositoryId repository)
+    {
+        string[] parts = text.Split(CodeMark);
+        int block = parts[1].IndexOf(Begin, StringComparison.Ordinal);
+        return $$"""
+            <!DOCTYPE html>
+            <html lang="en">
+            <head>
+            <meta charset="utf-8">
+            <title>BackupIQ recovery kit {{repository}}</title>
+            <style>
+            @page { size: A4; margin: 14mm }
+            body { background: #fff; color: #000; max-width: 182mm; margin: 0 auto }
+            pre { font: 9.5pt/1.3 "DejaVu Sans Mono", Consolas, monospace; white-space: pre; margin: 0 }
+            pre.block { font-size: 6.5pt }
+            svg { display: block; width: 52mm; height: 52mm; margin: 2mm 0 4mm 8mm; break-inside: avoid }
+            </style>
+            </head>
+            <body>
+            <pre>
+            {{WebUtility.HtmlEncode(parts[0])}}</pre>
+            {{QrCode.Draw(code)}}
+            <pre>
+            {{WebUtility.HtmlEncode(parts[1][..block])}}</pre>
+            <pre class="block">
+            {{parts[1][block..]}}</pre>
+            </body>
+            </html>
+
+            """.ReplaceLineEndings("\n");
+    }
+
     private static void ReadSecret(string text, Span<byte> secret)
     {
         Span<char> characters = stackalloc char[KitSecretText.LineLength];
+        Span<char> letters = stackalloc char[KitSecretText.WordsLength];
         int found = 0;
         int mistyped = 0;
         foreach (ReadOnlySpan<char> raw in text.AsSpan().EnumerateLines())
@@ -172,9 +222,16 @@ public sealed class RecoveryKit : IDisposable
                     Take(row.Slice(QrPrefix.Length + ((line - 1) * KitSecretText.LineLength), KitSecretText.LineLength), line, secret);
                 }
             }
-            else if (row.Length > 2 && row[0] is >= '1' and <= '4' && row[1] is ':' or '.' or ')' && Compact(row[2..], characters))
+            else if (row.Length > 2 && row[0] is >= '1' and <= '4' && row[1] is ':' or '.' or ')')
             {
-                Take(characters, row[0] - '0', secret);
+                if (Compact(row[2..], characters))
+                {
+                    Take(characters, row[0] - '0', secret);
+                }
+                else if (Compact(row[2..], letters))
+                {
+                    Take(letters, row[0] - '0', secret);
+                }
             }
         }
 
@@ -191,12 +248,12 @@ public sealed class RecoveryKit : IDisposable
             throw new BackupIQException(
                 ErrorCodes.SecretUnavailable,
                 "The four lines of the recovery kit's secret are not all there.",
-                "They look like '1: XXXXX-XXXXX-XXXXX', '2: …', '3: …', '4: …', each on a line of its own.");
+                "They look like '1: XXXXX-XXXXX-XXXXX' or '1: lusab babad gutih tugad mudof', then '2: …', '3: …', '4: …', each on a line of its own.");
         }
 
         void Take(ReadOnlySpan<char> line, int number, Span<byte> into)
         {
-            if (KitSecretText.TryReadLine(line, number, into))
+            if (line.Length == KitSecretText.WordsLength ? KitSecretText.TryReadWords(line, number, into) : KitSecretText.TryReadLine(line, number, into))
             {
                 found |= 1 << (number - 1);
             }

@@ -97,6 +97,7 @@ public sealed class UploadSession : IAsyncDisposable
     public static async Task<UploadSession> OpenAsync(
         BackupRepository repository, UploadOptions options, string? cacheFolder, TimeProvider time, CancellationToken cancellationToken)
     {
+        repository.Configuration.Require(RepositoryOperation.Write);
         UploadSession session = new(repository, options, time);
         try
         {
@@ -125,6 +126,7 @@ public sealed class UploadSession : IAsyncDisposable
     internal static async Task<UploadSession> OpenWithoutIndexAsync(
         BackupRepository repository, UploadOptions options, TimeProvider time, CancellationToken cancellationToken)
     {
+        repository.Configuration.Require(RepositoryOperation.Write);
         UploadSession session = new(repository, options, time) { Index = new ChunkIndex(null) };
         try
         {

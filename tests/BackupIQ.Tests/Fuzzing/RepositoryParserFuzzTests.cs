@@ -5,12 +5,14 @@ using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Hashing;
 using BackupIQ.Repository.Index;
 using BackupIQ.Repository.Keys;
+using BackupIQ.Repository.Keys.Services;
 using BackupIQ.Repository.Maintenance;
 using BackupIQ.Repository.Packs;
 using BackupIQ.Repository.Sessions;
 using BackupIQ.Storage;
 using BackupIQ.Testing.Files;
 using BackupIQ.Tests.Repository;
+using BackupIQ.Tests.Repository.Keys;
 using Shouldly;
 using Xunit;
 
@@ -184,6 +186,49 @@ public sealed class RepositoryParserFuzzTests
                 parsed.TryOpen(Seeds.Key.Bytes, out RepositoryKeys? keys);
                 keys?.Dispose();
             }
+        }
+    }
+
+    [Fact]
+    public void SlotsThatFollowAndEpochs()
+    {
+        using RepositoryKeys keys = FixedKeys.Open();
+        HeadedObject.TryParse(GoldenObjects.FollowingSlot, out byte[] slotHead, out byte[] slotBody, out _).ShouldBeTrue();
+        HeadedObject.TryParse(GoldenObjects.Epoch, out byte[] head, out byte[] body, out _).ShouldBeTrue();
+        Fuzz.Run([slotHead], bytes => Slot(bytes.Length < 40_000 ? HeadedObject.Compose(bytes, slotBody) : bytes), name: "FollowingSlotHeads");
+        Fuzz.Run([GoldenObjects.Epoch], Epoch, name: "Epochs");
+        Fuzz.Run([head], bytes => Epoch(bytes.Length < 40_000 ? HeadedObject.Compose(bytes, body) : bytes), name: "EpochHeads");
+        Fuzz.Run([body], bytes => Epoch(bytes.Length < 40_000 ? HeadedObject.Compose(head, bytes) : bytes), name: "EpochBodies");
+
+        void Slot(byte[] bytes) => KeySlot.TryParse(GoldenObjects.FollowingSlotId, bytes, out _)?.ProvenPublicKey(keys);
+
+        void Epoch(byte[] bytes)
+        {
+            if (EpochObject.TryParse(3, bytes, out _) is { } epoch)
+            {
+                epoch.IsProven(keys).ShouldBe(bytes.AsSpan().SequenceEqual(GoldenObjects.Epoch));
+                epoch.Follows(GoldenObjects.FollowingSlotId, new byte[65]).ShouldBeFalse();
+                epoch.TryUnwrap(keys, GoldenObjects.FollowingSlotId, FixedKeys.Salt, out _);
+            }
+        }
+    }
+
+    [Fact]
+    public void Keystores()
+    {
+        byte[] secret = KeySlotTests.FixedKdf.Derive("correct horse"u8);
+        HeadedObject.TryParse(GoldenObjects.Keystore, out byte[] head, out byte[] body, out _).ShouldBeTrue();
+        (KeystoreHead fields, _, _) = KeystoreFile.Parse(GoldenObjects.Keystore);
+        byte[] content = System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(KeystoreFile.Open(fields, head, body, secret)!, KeyJson.Default.KeystoreContent);
+        Fuzz.Run([GoldenObjects.Keystore], Open);
+        Fuzz.Run([head], bytes => Open(bytes.Length < 40_000 ? HeadedObject.Compose(bytes, body) : bytes), name: "KeystoreHeads");
+        Fuzz.Run([body], bytes => Open(bytes.Length < 40_000 ? HeadedObject.Compose(head, bytes) : bytes), name: "KeystoreBodies");
+        Fuzz.Run([content], bytes => KeystoreFile.Read(bytes), name: "KeystoreContents");
+
+        void Open(byte[] bytes)
+        {
+            (KeystoreHead fields, byte[] own, byte[] rest) = KeystoreFile.Parse(bytes);
+            KeystoreFile.Open(fields, own, rest, secret);
         }
     }
 

@@ -155,7 +155,7 @@ public sealed class GoldenRepositoryGenerator
         StorageKey fence = RepositoryLayout.Snapshot(fenced);
         await storage.PutAsync(fence, StorageContent.FromBytes(SealedObject.Seal(repository.Keys, ObjectKind.Fence, fence, [])), CancellationToken.None);
         await storage.PutAsync(new StorageKey("x/of-a-newer-version"), StorageContent.FromBytes("unknown"u8.ToArray()), CancellationToken.None);
-        return await repository.Slots.AddRecoveryKitAsync("recovery kit", CancellationToken.None);
+        return await repository.Slots.AddRecoveryKitAsync("recovery kit", asPage: false, CancellationToken.None);
     }
 
     // A file whose list of chunks stands in metadata chunks, a file with extents behind such a list, and a node with a field of a newer version.

@@ -223,8 +223,8 @@ public sealed class DamageTests(DamageTests.SoundRepository sound) : IClassFixtu
         public async ValueTask InitializeAsync()
         {
             Repository = await RealRepository.CreateAsync();
-            await Repository.Repository.Slots.AddRecoveryKitAsync("kit", CancellationToken.None);
-            await Repository.Repository.Slots.AddRecoveryKitAsync("second kit", CancellationToken.None);
+            await Repository.Repository.Slots.AddRecoveryKitAsync("kit", asPage: false, CancellationToken.None);
+            await Repository.Repository.Slots.AddRecoveryKitAsync("second kit", asPage: false, CancellationToken.None);
             ScratchFolder scratch = Repository.Scratch;
             for (int generation = 0; generation < 3; generation++)
             {

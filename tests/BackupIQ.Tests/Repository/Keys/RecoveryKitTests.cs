@@ -70,6 +70,37 @@ public sealed class RecoveryKitTests
     }
 
     [Fact]
+    public void TheSecretInWordsIsThatOfAnotherImplementationAndEveryMistypedLetterIsNamed()
+    {
+        string[] words = ["babad bamag bibaj bimal gujov", "boban bomar bubat bumaz jojig", "dabid damig dibij dimil kuvil", "dobin domir dubit dumiz hopor"];
+        Enumerable.Range(1, 4).Select(line => KitSecretText.Words(FixedKeys.Salt, line)).ShouldBe(words);
+        string typed = string.Join('\n', words.Select(static (line, i) => $"  {i + 1}: {line.ToUpperInvariant().Replace(' ', '-')}"));
+        using RecoveryKit kit = RecoveryKit.Parse(typed);
+        kit.Secret.Bytes.ToArray().ShouldBe(FixedKeys.Salt);
+        Should.Throw<BackupIQException>(() => RecoveryKit.Parse(typed.Replace("DABID", "DABIF", StringComparison.Ordinal))).Message.ShouldContain("Line 3");
+        KitSecretText.TryReadWords("bobanbomarbubatbumazjojig", 3, new byte[32]).ShouldBeFalse();
+    }
+
+    [Fact]
+    public async Task AKitAsAPageIsReadLikeTheText()
+    {
+        FakeStorage storage = new();
+        await using BackupRepository repository = (await RepositoryBuilder.CreateAsync(storage, RepositoryBuilder.Options() with { Label = "<photos> & more" })).Repository;
+        string page = await repository.Slots.AddRecoveryKitAsync("kit", asPage: true, CancellationToken.None);
+        page.ShouldStartWith("<!DOCTYPE html>");
+        page.ShouldContain("&lt;photos&gt; &amp; more");
+        page.ShouldContain("<svg");
+        page.ShouldNotContain('█');
+        using RecoveryKit kit = RecoveryKit.Parse(page);
+        kit.BlockProblem.ShouldBeNull();
+        await using BackupRepository opened = await RepositoryBuilder.OpenAsync(storage, new Credentials { RecoveryKit = kit });
+        opened.Id.ShouldBe(repository.Id);
+        string page2 = page[page.IndexOf("words", StringComparison.Ordinal)..];
+        using RecoveryKit byWords = RecoveryKit.Parse(string.Join('\n', page2.Split('\n').Where(static line => line.Length > 30 && line.TrimStart() is [>= '1' and <= '4', ':', ..])));
+        byWords.Secret.Bytes.SequenceEqual(kit.Secret.Bytes).ShouldBeTrue();
+    }
+
+    [Fact]
     public void AQrCodeHasTheModulesThatAnotherEncoderDraws()
     {
         byte[] content = Encoding.ASCII.GetBytes(GoldenObjects.QrContent);
