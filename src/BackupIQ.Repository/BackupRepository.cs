@@ -207,6 +207,19 @@ public sealed class BackupRepository : IAsyncDisposable
         return await Slots.BeginEpochAsync(leaveOut, stop => WaitForListingsAsync(time, stop), cancellationToken);
     }
 
+    /// <summary>
+    /// Refuses to go on where a newer key epoch began since this repository was opened: what is sealed under it would be taken for damaged.
+    /// </summary>
+    /// <exception cref="BackupIQException"><c>KeyOutdated</c></exception>
+    internal async Task RequireNewestEpochAsync(CancellationToken cancellationToken)
+    {
+        ushort next = (ushort)(Keys.CurrentEpoch + 1);
+        if ((await KeySlotStore.LoadAsync(Storage, cancellationToken)).Epochs.Find(Keys, next) is not null)
+        {
+            throw new BackupIQException(ErrorCodes.KeyOutdated, $"Key epoch {next} began meanwhile, and what is sealed under it cannot be judged.", "Run again.");
+        }
+    }
+
     /// <summary>Writes anew the copies of the configuration and of key epochs that are missing or damaged, the kit's when it came from a kit.</summary>
     public async Task RestoreConfigurationAsync(CancellationToken cancellationToken)
     {

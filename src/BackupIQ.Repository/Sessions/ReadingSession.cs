@@ -4,7 +4,7 @@ namespace BackupIQ.Repository.Sessions;
 
 /// <summary>
 /// The session of somebody who reads for long: while it lives no collector takes away what may be read. Where the storage does not take it
-/// (it is read-only), the reader does without, and lists again where it finds something gone. Disposed it has ended.
+/// (it is read-only), or the key in use seals nothing any more, the reader does without, and lists again where it finds something gone. Disposed it has ended.
 /// </summary>
 public sealed class ReadingSession : IAsyncDisposable
 {
@@ -15,6 +15,11 @@ public sealed class ReadingSession : IAsyncDisposable
     /// <summary>Announces the reader, before it lists anything.</summary>
     public static async Task<ReadingSession> OpenAsync(BackupRepository repository, SessionDocument document, TimeProvider time, CancellationToken cancellationToken)
     {
+        if (repository.Keys.OutdatedBy is not null)
+        {
+            return new ReadingSession(null);
+        }
+
         try
         {
             return new ReadingSession(await LiveSession.OpenAsync(repository, document, time, cancellationToken));

@@ -111,6 +111,8 @@ public sealed class RepositoryRepair
             return told;
         }
 
+        await _repository.RequireNewestEpochAsync(cancellationToken);
+
         // A mark before anything else: what stands in these packs alone counts as absent from here on, for this session too.
         await using UploadSession session = await UploadSession.OpenAsync(_repository, options, cacheFolder, time, cancellationToken);
         foreach (CheckedPack pack in packs.Where(static pack => !pack.IsMarked))
