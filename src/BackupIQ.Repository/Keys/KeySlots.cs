@@ -360,7 +360,10 @@ public sealed class KeySlots
     private async Task<bool> AnotherIsWholeAsync(string slotId, CancellationToken cancellationToken)
     {
         KeySlotStore store = await KeySlotStore.LoadAsync(_storage, cancellationToken);
-        return store.Slots.Any(slot => IsOurs(slot) && slot.Head.Slot != slotId && KeySlot.IsKnown(slot.Head.Type));
+
+        // One that an epoch left out does not count: without the others nobody could open what is newer.
+        return store.Slots.Any(slot =>
+            IsOurs(slot) && slot.Head.Slot != slotId && KeySlot.IsKnown(slot.Head.Type) && store.Epochs.ReachOf(slot, _keys) >= _keys.CurrentEpoch);
     }
 
     // First the slot, then a look at the epochs: either whoever begins one finds the slot, or the slot's maker finds the epoch.

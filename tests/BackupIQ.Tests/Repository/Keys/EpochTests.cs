@@ -94,6 +94,23 @@ public sealed class EpochTests
     }
 
     [Fact]
+    public async Task TheLastKeyThatOpensTheNewestEpochStaysThoughOthersOpenWhatIsOlder()
+    {
+        await using BackupRepository made = (await RepositoryBuilder.CreateAsync(_storage, RepositoryBuilder.Options() with { RecoveryKit = false })).Repository;
+        KeySlotInfo ben = await made.Slots.AddPasswordAsync(RepositoryBuilder.Password("ben"), "for Ben", CancellationToken.None);
+        byte[] bensSlot = _storage.Objects["keys/" + ben.Id];
+        await using (BackupRepository opened = await RepositoryBuilder.OpenAsync(_storage))
+        {
+            await opened.BeginEpochAsync([ben.Id], TimeProvider.System, CancellationToken.None);
+        }
+
+        _storage.Objects["keys/" + ben.Id] = bensSlot;
+        await using BackupRepository today = await RepositoryBuilder.OpenAsync(_storage);
+        (await Should.ThrowAsync<BackupIQException>(today.Slots.RemoveAsync(today.Slots.Current!, CancellationToken.None))).Code.ShouldBe(ErrorCodes.Validation);
+        await today.Slots.RemoveAsync(ben.Id, CancellationToken.None);
+    }
+
+    [Fact]
     public async Task SeveralEpochsFollowOneAnotherAndALaterKeyNeedsNoneOfTheChain()
     {
         await using BackupRepository made = (await RepositoryBuilder.CreateAsync(_storage)).Repository;
