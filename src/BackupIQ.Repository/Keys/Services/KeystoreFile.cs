@@ -107,7 +107,9 @@ internal static class KeystoreFile
         try
         {
             KeystoreContent content = JsonSerializer.Deserialize(plain, KeyJson.Default.KeystoreContent) ?? throw Damaged("it is empty");
+            // JSON puts null into lists, whatever their type says.
             bool isSound = content.Keys.Count <= MaxKeys
+                && content.Keys.All(static key => key is not null && key.Versions.All(static version => version is not null))
                 && content.Keys.Select(static key => key.Name).Distinct(StringComparer.Ordinal).Count() == content.Keys.Count
                 && content.Keys.All(static key => LocalKeystore.IsName(key.Name)
                     && key.Versions is [{ Version: > 0 }, ..]
