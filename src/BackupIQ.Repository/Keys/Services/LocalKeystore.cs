@@ -102,7 +102,7 @@ public sealed class LocalKeystore : IDisposable
     public static async Task<LocalKeystore> OpenAsync(string path, Secret password, TimeProvider time, CancellationToken cancellationToken)
     {
         path = Path.GetFullPath(path);
-        path = new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? path;
+        path = File.Exists(path) ? new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? path : path;
         (KeystoreHead fields, byte[] head, byte[] body) = KeystoreFile.Parse(ReadFile(path));
         KeystoreLog log = new(path + ".log", time);
         byte[] secret = fields.Kdf.Derive(password.Bytes);
