@@ -18,6 +18,11 @@ public sealed partial class BackupIqRepository
         return new SnapshotBrowser(_repository, load, _options.CacheFolder);
     }
 
+    /// <summary>Opens snapshots as folders and files, for serving and mounting. The caller disposes it before the repository.</summary>
+    /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>PathNotFound</c>, or the storage failed.</exception>
+    public Task<RepositoryView> ViewAsync(ViewRequest request, CancellationToken cancellationToken = default) =>
+        RepositoryView.OpenAsync(_repository, _options, request, Tell, _time, cancellationToken);
+
     /// <summary>
     /// Compares two snapshots, or folders of them: tells <paramref name="onChange"/> every difference in the order of the paths, and
     /// <paramref name="onFailure"/> every folder that cannot be compared wholly because of damage.

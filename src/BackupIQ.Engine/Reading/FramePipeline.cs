@@ -26,7 +26,10 @@ internal sealed class FramePipeline : IDisposable
     private readonly Lock _gate = new();
     private readonly Dictionary<FrameKey, OpenedFrame> _frames = [];
     private readonly LinkedList<OpenedFrame> _recent = [];
-    private readonly ConcurrentBag<FrameOpener> _openers = [];
+    private readonly ConcurrentBag<Workplace> _workplaces = [];
+
+    // Not the shared pool: that one keeps buffers for each thread and core, many times the budget where many threads read.
+    private readonly ArrayPool<byte> _buffers = ArrayPool<byte>.Create(MaxFrame, maxArraysPerBucket: 8);
     private readonly SemaphoreSlim _workers;
     private readonly CancellationTokenSource _stop = new();
 
@@ -173,9 +176,9 @@ internal sealed class FramePipeline : IDisposable
             _frames.Clear();
         }
 
-        while (_openers.TryTake(out FrameOpener? opener))
+        while (_workplaces.TryTake(out Workplace? workplace))
         {
-            opener.Dispose();
+            workplace.Opener.Dispose();
         }
 
         _running.Dispose();
@@ -194,7 +197,7 @@ internal sealed class FramePipeline : IDisposable
                 frame = new OpenedFrame(reference);
                 frame.Place = _recent.AddFirst(frame);
                 _frames.Add(key, frame);
-                _bytes += reference.PlainLength;
+                _bytes += frame.Cost;
 
                 // The one who loads it.
                 frame.Users = 1;
@@ -241,8 +244,8 @@ internal sealed class FramePipeline : IDisposable
 
     private void Free(OpenedFrame frame)
     {
-        _bytes -= frame.Reference.PlainLength;
-        frame.Release();
+        _bytes -= frame.Cost;
+        frame.Release(_buffers);
     }
 
     private async Task LoadAsync(OpenedFrame frame)
@@ -283,32 +286,23 @@ internal sealed class FramePipeline : IDisposable
             throw new CorruptDataException($"Pack {reference.Pack} is damaged: a frame is longer than any.");
         }
 
-        byte[] stored = ArrayPool<byte>.Shared.Rent((int)reference.StoredLength);
-        byte[] plain = ArrayPool<byte>.Shared.Rent((int)reference.PlainLength);
+        byte[] plain = _buffers.Rent((int)reference.PlainLength);
+        Workplace workplace = _workplaces.TryTake(out Workplace? free) ? free : new Workplace(new FrameOpener(_repository.Keys));
         try
         {
-            int read = await _repository
-                .ReadPackAsync(reference.Kind, reference.Pack, reference.Offset, stored.AsMemory(0, (int)reference.StoredLength), _stop.Token).ConfigureAwait(false);
-            FrameOpener opener = _openers.TryTake(out FrameOpener? free) ? free : new FrameOpener(_repository.Keys);
-            try
-            {
-                opener.Open(reference, stored.AsSpan(0, read), plain.AsSpan(0, (int)reference.PlainLength));
-            }
-            finally
-            {
-                _openers.Add(opener);
-            }
-
+            Memory<byte> stored = workplace.Stored((int)reference.StoredLength);
+            int read = await _repository.ReadPackAsync(reference.Kind, reference.Pack, reference.Offset, stored, _stop.Token).ConfigureAwait(false);
+            workplace.Opener.Open(reference, stored.Span[..read], plain.AsSpan(0, (int)reference.PlainLength));
             return plain;
         }
         catch
         {
-            ArrayPool<byte>.Shared.Return(plain);
+            _buffers.Return(plain);
             throw;
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(stored);
+            _workplaces.Add(workplace);
         }
     }
 
@@ -334,6 +328,25 @@ internal sealed class FramePipeline : IDisposable
 
         frame.SetVerified(location.Offset, id);
         return true;
+    }
+
+    /// <summary>What one worker needs, again and again.</summary>
+    private sealed class Workplace(FrameOpener opener)
+    {
+        private byte[] _stored = [];
+
+        public FrameOpener Opener { get; } = opener;
+
+        /// <summary>Room for a frame as it is stored.</summary>
+        public Memory<byte> Stored(int length)
+        {
+            if (_stored.Length < length)
+            {
+                _stored = GC.AllocateUninitializedArray<byte>(length);
+            }
+
+            return _stored.AsMemory(0, length);
+        }
     }
 
     private readonly record struct FrameKey(PackId Pack, uint Offset)

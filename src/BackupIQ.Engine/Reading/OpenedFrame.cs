@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Numerics;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Packs;
 
@@ -12,6 +13,9 @@ internal sealed class OpenedFrame(FrameReference reference)
     private byte[]? _plain;
 
     public FrameReference Reference { get; } = reference;
+
+    /// <summary>Bytes that it takes: the pool's buffers are powers of two.</summary>
+    public long Cost => BitOperations.RoundUpToPowerOf2(Reference.PlainLength);
 
     /// <summary>Ends when the frame is open, or with the reason why it is not.</summary>
     public Task Loaded => _loaded.Task;
@@ -57,12 +61,12 @@ internal sealed class OpenedFrame(FrameReference reference)
     }
 
     /// <summary>Gives the bytes back to the pool.</summary>
-    public void Release()
+    public void Release(ArrayPool<byte> pool)
     {
         if (_plain is { } plain)
         {
             _plain = null;
-            ArrayPool<byte>.Shared.Return(plain);
+            pool.Return(plain);
         }
     }
 }

@@ -83,6 +83,30 @@ public sealed class SnapshotFile
         return done;
     }
 
+    /// <summary>
+    /// The first place at or behind <paramref name="offset"/> that is in a hole, or else in data; the end counts as a hole. Null when there is
+    /// none, as from the end on.
+    /// </summary>
+    public long? Seek(long offset, bool hole)
+    {
+        while (offset < Length)
+        {
+            DataRun run = _layout.At(offset);
+            if (run.DataOffset < 0 == hole)
+            {
+                return offset;
+            }
+
+            offset += run.Length;
+            if (offset == Length && hole)
+            {
+                return Length;
+            }
+        }
+
+        return null;
+    }
+
     /// <summary>Writes all bytes from <paramref name="offset"/> on to a stream, each chunk once it is verified; holes as zeros.</summary>
     /// <exception cref="BackupIQException">As <see cref="ReadAsync"/>; what was written until then is right.</exception>
     public async Task CopyToAsync(long offset, long length, Stream output, CancellationToken cancellationToken)
