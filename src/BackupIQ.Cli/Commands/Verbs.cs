@@ -16,6 +16,8 @@ internal static class Verbs
         (["show"], static () => new ShowCommand()),
         (["restore"], static () => new RestoreCommand()),
         (["dump"], static () => new DumpCommand()),
+        (["mount"], static () => new MountCommand()),
+        (["serve"], static () => ServeCommand.Create()),
         (["forget", "delete"], static () => new ForgetCommand()),
         (["undelete"], static () => new UndeleteCommand()),
         (["retention"], static () => RetentionCommand.Create()),

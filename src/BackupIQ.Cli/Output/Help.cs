@@ -23,7 +23,7 @@ internal static class Help
         Back up:   backup, init
         Look:      snapshots, ls, find, history, diff, show, stats
         Keep:      forget, undelete, retention, tag, hold, pin
-        Restore:   restore, dump
+        Restore:   restore, dump, mount, serve
         Verify:    check
         Manage:    prune, key, config, doctor, bench, completion, version
 

@@ -12,7 +12,7 @@ internal static class Misuse
     /// <summary>Verbs of the contract that this version does not have yet: an honest answer beats a wrong guess.</summary>
     private static readonly string[] Later =
     [
-        "mount", "serve", "repair", "copy", "upload", "export", "import", "status",
+        "repair", "copy", "upload", "export", "import", "status",
         "drill", "advise", "organize", "verify", "pg", "mysql", "sqlite", "state", "analyze", "search", "graph", "plan", "run", "server", "agent",
         "storage",
     ];

@@ -39,6 +39,9 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         || (settings.Get("kms").Text is not null && HasKeystorePassword())
         || (BackupIqRepository.LocalPath(url) == settings.Folders.DefaultRepository && File.Exists(settings.Folders.DefaultKeyFile));
 
+    /// <summary>The token in a file: its first line.</summary>
+    public static Secret TokenFile(string path) => Take(ReadFile(path, "token file"), path);
+
     /// <summary>
     /// The secrets for a new repository. A key file that is named and is not there yet is made, with random bytes, and
     /// <paramref name="onKeyMade"/> hears of it.

@@ -171,6 +171,7 @@ internal sealed partial class ProgramUser : IDisposable
     internal sealed class RunningProgram
     {
         private readonly Process _process;
+        private readonly List<byte> _soFar = [];
         private readonly Task<byte[]> _output;
         private readonly Task<byte[]> _error;
         private readonly Task _input;
@@ -178,8 +179,8 @@ internal sealed partial class ProgramUser : IDisposable
         public RunningProgram(Process process, byte[]? input)
         {
             _process = process;
-            _output = ReadAsync(process.StandardOutput.BaseStream);
-            _error = ReadAsync(process.StandardError.BaseStream);
+            _output = ReadAsync(process.StandardOutput.BaseStream, _soFar);
+            _error = ReadAsync(process.StandardError.BaseStream, []);
             _input = WriteAsync(process.StandardInput.BaseStream, input ?? []);
         }
 
@@ -187,6 +188,30 @@ internal sealed partial class ProgramUser : IDisposable
 
         /// <summary>Presses Ctrl-C, or sends another signal.</summary>
         public void Interrupt(int signal = 2) => Kill(_process.Id, signal);
+
+        /// <summary>The first line on standard output, waited for; fails when the program ends without one.</summary>
+        public string FirstLine()
+        {
+            while (true)
+            {
+                bool hasEnded = _output.IsCompleted;
+                lock (_soFar)
+                {
+                    string text = System.Text.Encoding.UTF8.GetString(CollectionsMarshal.AsSpan(_soFar));
+                    if (text.Contains('\n', StringComparison.Ordinal))
+                    {
+                        return text[..text.IndexOf('\n', StringComparison.Ordinal)];
+                    }
+                }
+
+                if (hasEnded)
+                {
+                    throw new InvalidOperationException($"The program ended before it said anything: {Wait().Error}");
+                }
+
+                Thread.Sleep(10);
+            }
+        }
 
         /// <summary>Waits for its end.</summary>
         public ProgramRun Wait(TimeSpan? patience = null)
@@ -204,11 +229,18 @@ internal sealed partial class ProgramUser : IDisposable
             }
         }
 
-        private static async Task<byte[]> ReadAsync(Stream stream)
+        private static async Task<byte[]> ReadAsync(Stream stream, List<byte> all)
         {
-            using MemoryStream all = new();
-            await stream.CopyToAsync(all);
-            return all.ToArray();
+            byte[] buffer = new byte[16 << 10];
+            while (await stream.ReadAsync(buffer) is > 0 and int read)
+            {
+                lock (all)
+                {
+                    all.AddRange(buffer.AsSpan(0, read));
+                }
+            }
+
+            return [.. all];
         }
 
         private static async Task WriteAsync(Stream stream, byte[] input)
