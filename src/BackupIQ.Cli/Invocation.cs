@@ -102,12 +102,7 @@ internal sealed class Invocation
     /// <summary>Opens a repository with the secrets of this run.</summary>
     public async Task<BackupIqRepository> OpenRepositoryAsync(string url, CancellationToken cancellationToken)
     {
-        // No secret is asked for, and no password derived, for a repository that is not there.
-        if (BackupIqRepository.LocalPath(url) is not null && !BackupIqRepository.Exists(url))
-        {
-            throw new BackupIQException(ErrorCodes.RepositoryNotFound, "There is no repository").With("location", url);
-        }
-
+        RequireThere(url);
         RepositorySecrets secrets = Secrets.ForOpening(url);
         try
         {
@@ -119,6 +114,32 @@ internal sealed class Invocation
             secrets.Password?.Dispose();
             secrets.KeyFile?.Dispose();
             secrets.KeystorePassword?.Dispose();
+        }
+    }
+
+    /// <summary>Opens a repository beside the one of this run, or an export, with the secrets whose flags begin with <paramref name="prefix"/>.</summary>
+    public async Task<BackupIqRepository> OpenOtherAsync(string url, string prefix, CancellationToken cancellationToken)
+    {
+        RequireThere(url);
+        RepositorySecrets secrets = Secrets.ForOther(prefix, $"password of {DisplayText.Of(url)}: ", url: url);
+        try
+        {
+            MakeCacheFolder();
+            return await BackupIqRepository.OpenAsync(url, secrets, RepositoryOptions, Host.Time, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            secrets.Password?.Dispose();
+            secrets.KeyFile?.Dispose();
+        }
+    }
+
+    // No secret is asked for, and no password derived, for a repository that is not there.
+    private static void RequireThere(string url)
+    {
+        if (BackupIqRepository.LocalPath(url) is not null && !BackupIqRepository.Exists(url))
+        {
+            throw new BackupIQException(ErrorCodes.RepositoryNotFound, "There is no repository").With("location", url);
         }
     }
 

@@ -201,6 +201,18 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     }
 
     /// <summary>
+    /// What interrupted runs had stored, oldest first, the last of each run: partial snapshots, of which the next run takes over what did not
+    /// change. They are found by their ids alone, and restore like others as far as they go.
+    /// </summary>
+    public async Task<IReadOnlyList<SnapshotInfo>> ListPartialAsync(SnapshotQuery? query = null, CancellationToken cancellationToken = default)
+    {
+        SnapshotStore store = Snapshots();
+        IReadOnlyList<Snapshot> partials = await store.ListLastPartialAsync(cancellationToken).ConfigureAwait(false);
+        Tell(store.Damaged);
+        return [.. partials.Select(SnapshotInfo.From).Where((query ?? new SnapshotQuery()).Matches)];
+    }
+
+    /// <summary>
     /// The snapshot that <paramref name="text"/> names: an id, a unique prefix of 4 or more digits, a name, <c>latest</c>, <c>latest~2</c> or
     /// <c>@2026-11-22T10:00</c>. A query narrows what <c>latest</c> chooses among.
     /// </summary>
@@ -274,9 +286,23 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     private async Task<Snapshot> FindAsync(string text, SnapshotQuery? query, CancellationToken cancellationToken)
     {
         SnapshotStore store = Snapshots();
-        Snapshot found = await store.FindAsync(text, snapshot => query?.Matches(SnapshotInfo.From(snapshot)) ?? true, cancellationToken).ConfigureAwait(false);
-        TellOfSnapshots(store, text);
-        return found;
+        try
+        {
+            Snapshot found = await store.FindAsync(text, snapshot => query?.Matches(SnapshotInfo.From(snapshot)) ?? true, cancellationToken).ConfigureAwait(false);
+            TellOfSnapshots(store, text);
+            return found;
+        }
+        catch (BackupIQException e) when (e.Code == ErrorCodes.SnapshotNotFound && !SnapshotStore.IsByTime(text))
+        {
+            // What an interrupted run had stored is found by its id alone, so that nobody takes it for a whole snapshot.
+            IReadOnlyList<Snapshot> partials = await store.ListLastPartialAsync(cancellationToken).ConfigureAwait(false);
+            if (partials.Any(partial => text.Length >= 4 && partial.Id.ToString().StartsWith(text, StringComparison.Ordinal)))
+            {
+                return SnapshotStore.Find(partials, text);
+            }
+
+            throw;
+        }
     }
 
     // Where snapshots are chosen by time, one that cannot be read may be the one that is meant.

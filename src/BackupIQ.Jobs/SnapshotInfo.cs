@@ -74,6 +74,9 @@ public sealed record SnapshotInfo
     /// <summary>The first of them.</summary>
     public IReadOnlyList<string> Lost { get; init; } = [];
 
+    /// <summary>It is what an interrupted run had stored: whole as far as it goes, and no more.</summary>
+    public bool IsPartial { get; init; }
+
     /// <summary>Set on a copy: the id of the snapshot that it is a copy of, wherever that is.</summary>
     public string? Original { get; init; }
 
@@ -103,6 +106,7 @@ public sealed record SnapshotInfo
         RepairedFrom = snapshot.RepairedFrom,
         LostCount = snapshot.LostCount ?? 0,
         Lost = snapshot.Lost ?? [],
+        IsPartial = snapshot.Partial,
         Original = snapshot.Original,
         OriginalRepository = snapshot.OriginalRepository,
         StoredAt = snapshot.StoredAt,

@@ -48,7 +48,7 @@ internal sealed class ImportResticCommand : Verb
             ResticImportRequest request = new()
             {
                 Location = location,
-                Password = secrets.Password!,
+                Password = secrets.Password ?? throw Misuse("A restic repository is opened with a password"),
                 Names = [.. arguments.Positional.Skip(1)],
                 Query = new SnapshotQuery
                 {

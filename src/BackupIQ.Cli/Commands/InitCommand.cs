@@ -87,6 +87,6 @@ internal sealed class InitCommand : Verb
 
     private static async Task<BackupIqRepository?> OpenModelAsync(Invocation run, CancellationToken cancellationToken) =>
         run.Arguments.Value("--chunker-from") is { } url
-            ? await BackupIqRepository.OpenAsync(url, run.Secrets.ForOther("from-", $"password of {url}: "), run.RepositoryOptions, run.Host.Time, cancellationToken).ConfigureAwait(false)
+            ? await run.OpenOtherAsync(url, "from-", cancellationToken).ConfigureAwait(false)
             : null;
 }

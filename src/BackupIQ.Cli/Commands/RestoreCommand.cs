@@ -122,6 +122,11 @@ internal sealed class RestoreCommand : Verb
             run.Screen.Warn($"{message} ({Words.Count(count, "entry", "entries")}{example})");
         }
 
+        if (outcome.Snapshot.IsPartial)
+        {
+            run.Screen.Warn($"snapshot {outcome.Snapshot.ShortId} is partial: it holds what an interrupted run had stored, and nothing of the rest of its paths");
+        }
+
         if (run.WantsJson)
         {
             run.Json.Line("summary", writer =>

@@ -29,6 +29,7 @@ internal sealed class ShowCommand : Verb
         {
             Row(output, "id", snapshot.Id);
             Row(output, "name", snapshot.Name);
+            Row(output, "partial", snapshot.IsPartial ? "what an interrupted run had stored: the rest of the paths is not in it" : "");
             Row(output, "time", $"{Words.Moment(snapshot.Time, run.Zone)} to {Words.Moment(snapshot.Ended, run.Zone)}");
             Row(output, "host", snapshot.Hostname);
             Row(output, "user", snapshot.Username);

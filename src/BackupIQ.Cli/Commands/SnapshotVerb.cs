@@ -36,6 +36,13 @@ internal abstract class SnapshotVerb : Verb
         };
     }
 
+    /// <summary>The number behind <c>--limit</c>, or null.</summary>
+    /// <exception cref="BackupIQException"><see cref="ErrorCodes.Usage"/></exception>
+    protected int? Limit(Invocation run) =>
+        run.Arguments.Value("--limit") is not { } text ? null
+        : int.TryParse(text, out int number) && number > 0 ? number
+        : throw Misuse($"--limit: '{DisplayText.Of(text)}' is not a number above 0");
+
     /// <summary>What the arguments name or choose.</summary>
     protected SnapshotSelection Selection(Invocation run) => new(run.Arguments.Positional, Query(run));
 

@@ -14,6 +14,7 @@ internal sealed class SnapshotsCommand : SnapshotVerb
         Value("--database", "NAME", "only of this database");
         Flag("--verified", "only those whose restore was verified");
         Flag("--deleted", "the forgotten ones that 'undelete' can bring back");
+        Flag("--partial", "what interrupted backups had stored; restored by id");
         Value("--limit", "N", "only the newest N");
     }
 
@@ -26,8 +27,9 @@ internal sealed class SnapshotsCommand : SnapshotVerb
         SnapshotSelection selection = Selection(run);
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
         bool deleted = run.Arguments.Has("--deleted");
-        IReadOnlyList<SnapshotInfo> snapshots = deleted
-            ? await repository.ListForgottenAsync(selection, cancellationToken).ConfigureAwait(false)
+        IReadOnlyList<SnapshotInfo> snapshots = run.Arguments.Has("--partial")
+            ? await repository.ListPartialAsync(selection.Query, cancellationToken).ConfigureAwait(false)
+            : deleted ? await repository.ListForgottenAsync(selection, cancellationToken).ConfigureAwait(false)
             : await repository.SelectSnapshotsAsync(selection, cancellationToken).ConfigureAwait(false);
         if (run.WantsJson)
         {
@@ -58,18 +60,12 @@ internal sealed class SnapshotsCommand : SnapshotVerb
     protected override SnapshotQuery Query(Invocation run)
     {
         Arguments arguments = run.Arguments;
-        int? limit = null;
-        if (arguments.Value("--limit") is { } text)
-        {
-            limit = int.TryParse(text, out int number) && number > 0 ? number : throw Misuse($"--limit: '{DisplayText.Of(text)}' is not a number above 0");
-        }
-
         SnapshotQuery query = base.Query(run);
         return query with
         {
             Tags = [.. query.Tags, .. Labels("database", arguments.Value("--database"))],
             Verified = arguments.Has("--verified"),
-            Limit = limit,
+            Limit = Limit(run),
         };
     }
 
@@ -79,7 +75,7 @@ internal sealed class SnapshotsCommand : SnapshotVerb
     {
         if (snapshots.Count == 0)
         {
-            run.Screen.Note("no snapshots");
+            run.Screen.Note(run.Arguments.Has("--partial") ? "no partial snapshots" : "no snapshots");
             return;
         }
 

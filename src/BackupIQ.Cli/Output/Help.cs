@@ -24,6 +24,7 @@ internal static class Help
         Look:      snapshots, ls, find, history, diff, show, stats
         Keep:      forget, undelete, retention, tag, hold, pin
         Restore:   restore, dump, mount, serve
+        Move:      copy, export, import
         Verify:    check
         Manage:    prune, key, config, doctor, bench, completion, version
 

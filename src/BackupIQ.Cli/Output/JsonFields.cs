@@ -112,6 +112,11 @@ internal static class JsonFields
             writer.WriteEndArray();
         }
 
+        if (snapshot.IsPartial)
+        {
+            writer.WriteBoolean("partial", true);
+        }
+
         if (snapshot.Original is { } original)
         {
             writer.WriteString("original", original);

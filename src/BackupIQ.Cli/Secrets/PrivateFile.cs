@@ -50,4 +50,42 @@ internal static class PrivateFile
             throw new BackupIQException(ErrorCodes.Configuration, $"The file {why}", "Choose another file.", fault).With("file", path);
         }
     }
+
+    /// <summary>
+    /// Makes a new file of what <paramref name="write"/> writes, 0600 and durable; it has its name only once it is whole. When that fails, what
+    /// was written is deleted.
+    /// </summary>
+    /// <exception cref="BackupIQException"><see cref="ErrorCodes.RestoreTarget"/>: something is there already, or it cannot be written.</exception>
+    public static async Task WriteAsync(string path, Func<Stream, Task> write)
+    {
+        string partial = path + ".partial";
+        try
+        {
+            FileStream file = new(partial, new FileStreamOptions
+            {
+                Mode = FileMode.Create,
+                Access = FileAccess.Write,
+                UnixCreateMode = OwnerOnly,
+                BufferSize = 0,
+            });
+            await using (file.ConfigureAwait(false))
+            {
+                await write(file).ConfigureAwait(false);
+                file.Flush(flushToDisk: true);
+            }
+
+            File.Move(partial, path, overwrite: false);
+            DurableFile.SyncFolder(Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/");
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            File.Delete(partial);
+            throw new BackupIQException(ErrorCodes.RestoreTarget, $"The file cannot be written: {fault.Message}", "Choose another file.", fault).With("file", path);
+        }
+        catch
+        {
+            File.Delete(partial);
+            throw;
+        }
+    }
 }

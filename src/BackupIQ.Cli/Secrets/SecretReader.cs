@@ -61,18 +61,43 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
     /// <summary>A secret to add or to change to: only the flags that begin with <c>--new-</c> count, else it is asked for.</summary>
     public RepositorySecrets ForAdding() => ForOther("new-", "new password: ", twice: true);
 
-    /// <summary>A secret beside that of the repository: only the flags that begin with <paramref name="prefix"/> count, else it is asked for.</summary>
-    public RepositorySecrets ForOther(string prefix, string prompt, bool twice = false)
+    /// <summary>
+    /// A secret beside that of the repository: the flags that begin with <paramref name="prefix"/>, then the variables that are called likewise
+    /// (<c>BACKUPIQ_FROM_PASSWORD_FILE</c>), then the default repository's own key file where <paramref name="url"/> is that; else it is asked for.
+    /// </summary>
+    public RepositorySecrets ForOther(string prefix, string prompt, bool twice = false, string? url = null)
     {
-        string file = $"--{prefix}password-file";
-        string command = $"--{prefix}password-command";
-        string key = $"--{prefix}key-file";
-        return arguments.Value($"--{prefix}kms") is { } kms ? WithKeystore(kms)
-            : arguments.Value(key) is { } keyFile ? new RepositorySecrets { KeyFile = KeyFile(keyFile) }
-            : arguments.Value(file) is { } passwordFile ? new RepositorySecrets { Password = PasswordFile(passwordFile) }
-            : arguments.Value(command) is { } text ? new RepositorySecrets { Password = PasswordCommand(text) }
-            : new RepositorySecrets { Password = Ask(prompt, twice) };
+        foreach (Func<string, string?> read in (Func<string, string?>[])[arguments.Value, FromEnvironment])
+        {
+            if (read($"--{prefix}kms") is { } kms)
+            {
+                return WithKeystore(kms);
+            }
+
+            if (read($"--{prefix}key-file") is { } keyFile)
+            {
+                return new RepositorySecrets { KeyFile = KeyFile(keyFile) };
+            }
+
+            if (read($"--{prefix}password-file") is { } passwordFile)
+            {
+                return new RepositorySecrets { Password = PasswordFile(passwordFile) };
+            }
+
+            if (read($"--{prefix}password-command") is { } command)
+            {
+                return new RepositorySecrets { Password = PasswordCommand(command) };
+            }
+        }
+
+        return FromEnvironment($"--{prefix}password") is { } plain ? new RepositorySecrets { Password = Take(Encoding.UTF8.GetBytes(plain), $"--{prefix}password") }
+            : (url is null ? null : DefaultKey(url)) ?? new RepositorySecrets
+            {
+                Password = Ask(prompt, twice, $"Give --{prefix}password-file, --{prefix}password-command or --{prefix}key-file."),
+            };
     }
+
+    private string? FromEnvironment(string flag) => settings.Environment("BACKUPIQ_" + flag[2..].Replace('-', '_').ToUpperInvariant());
 
     /// <summary>Whether <c>--kms</c> names what is to be added, not what opens.</summary>
     public bool AddsService { get; set; }

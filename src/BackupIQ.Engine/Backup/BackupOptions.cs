@@ -1,4 +1,5 @@
 using BackupIQ.Engine.Snapshots;
+using BackupIQ.Repository.Sessions;
 
 namespace BackupIQ.Engine.Backup;
 
@@ -66,4 +67,25 @@ public sealed record BackupOptions
 
     /// <summary>The version that the snapshot names.</summary>
     public string ProgramVersion { get; init; } = "backupiq";
+
+    /// <summary>The session's options.</summary>
+    internal UploadOptions ToUpload() => new()
+    {
+        Purpose = CopyOf is null ? SessionPurpose.Backup : SessionPurpose.Copy,
+        Hostname = Hostname,
+        Username = Username,
+        ProgramVersion = ProgramVersion,
+        Compression = Compression,
+        Connections = Connections > 0 ? Connections : 2,
+        PackSize = PackSize(),
+        UploadLimit = UploadLimit,
+        DryRun = DryRun,
+    };
+
+    // Who asks for checkpoints every few seconds wants little lost: packs are closed at each, so they may as well be small.
+    private long PackSize()
+    {
+        long size = Math.Clamp(MemoryBudget / 8, 4L << 20, 32L << 20);
+        return CheckpointInterval < TimeSpan.FromSeconds(15) ? Math.Min(size, 8L << 20) : size;
+    }
 }

@@ -54,6 +54,9 @@ public sealed class BackupProgress
         Interlocked.Add(ref _bytesTotal, bytes);
     }
 
+    /// <summary>Bytes that were met need not be read.</summary>
+    internal void Spared(long bytes) => Interlocked.Add(ref _bytesTotal, -bytes);
+
     internal void FileDone() => Interlocked.Increment(ref _filesDone);
 
     internal void BytesRead(long bytes) => Interlocked.Add(ref _bytesDone, bytes);

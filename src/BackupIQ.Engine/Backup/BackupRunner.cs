@@ -38,6 +38,14 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
         }
     }
 
+    /// <summary>
+    /// The same in a session that is open already, the caller's, whose options are these (<see cref="BackupOptions.ToUpload"/>). Once.
+    /// </summary>
+    /// <exception cref="BackupIQException">Also <c>SessionFenced</c>: nothing was committed.</exception>
+    internal Task<BackupResult> RunInAsync(
+        UploadSession session, IBackupSource source, BackupOptions options, BackupProgress progress, CancellationToken cancellationToken) =>
+        new Attempt(repository, source, options, progress, time, cacheFolder).RunAsync(session, null, cancellationToken);
+
     private sealed class Attempt(
         BackupRepository repository, IBackupSource source, BackupOptions options, BackupProgress progress, TimeProvider time, string? cacheFolder)
     {
@@ -50,8 +58,13 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
 
         public async Task<BackupResult> RunAsync(Snapshot? hint, CancellationToken cancellationToken)
         {
-            await using UploadSession session = await UploadSession.OpenAsync(repository, Upload(), cacheFolder, time, cancellationToken);
+            await using UploadSession session = await UploadSession.OpenAsync(repository, options.ToUpload(), cacheFolder, time, cancellationToken);
             _damage.AddRange(session.Findings);
+            return await RunAsync(session, hint, cancellationToken);
+        }
+
+        public async Task<BackupResult> RunAsync(UploadSession session, Snapshot? hint, CancellationToken cancellationToken)
+        {
             Parents parents = await FindParentsAsync(hint, cancellationToken);
             using BackupPipeline pipeline = new(
                 repository, source, session, options, progress, time, (root, ct) => PutPartialAsync(session, parents, root, ct));
@@ -88,26 +101,6 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             BytesPut = session.BytesPut,
             Damage = _damage,
         };
-
-        private UploadOptions Upload() => new()
-        {
-            Purpose = options.CopyOf is null ? SessionPurpose.Backup : SessionPurpose.Copy,
-            Hostname = options.Hostname,
-            Username = options.Username,
-            ProgramVersion = options.ProgramVersion,
-            Compression = options.Compression,
-            Connections = options.Connections > 0 ? options.Connections : 2,
-            PackSize = PackSize(),
-            UploadLimit = options.UploadLimit,
-            DryRun = options.DryRun,
-        };
-
-        // Who asks for checkpoints every few seconds wants little lost: packs are closed at each, so they may as well be small.
-        private long PackSize()
-        {
-            long size = Math.Clamp(options.MemoryBudget / 8, 4L << 20, 32L << 20);
-            return options.CheckpointInterval < TimeSpan.FromSeconds(15) ? Math.Min(size, 8L << 20) : size;
-        }
 
         // The series: the same machine and paths. A full run compares with nothing, a differential one with the newest full.
         private async Task<Parents> FindParentsAsync(Snapshot? hint, CancellationToken cancellationToken)

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
+using BackupIQ.Engine.Copy;
 using BackupIQ.Engine.Trees;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Chunking;
@@ -19,6 +20,9 @@ internal sealed unsafe class ChunkedFileReader : IDisposable
 
     /// <summary>The longest chunk, and half as much to be read while it waits for its end.</summary>
     private const int BufferSize = 6 << 20;
+
+    /// <summary>Where only some chunks are read: as much as one has on average.</summary>
+    private const int ReadStep = 1 << 20;
 
     private readonly GearChunker _chunker;
     private readonly ChunkerProfile _profile;
@@ -57,6 +61,53 @@ internal sealed unsafe class ChunkedFileReader : IDisposable
         }
         finally
         {
+            _readers.Release();
+        }
+    }
+
+    /// <summary>
+    /// Reads of a file what is not known of it; adds its chunks in order; returns how many bytes it has. The cuts are those of <see cref="Read"/>.
+    /// </summary>
+    public long ReadAround(FileWorker worker, ISourceFile file, long length, KnownChunks known, ContentHint hint, List<ChunkReference> chunks)
+    {
+        while (!_readers.Wait(0))
+        {
+            Help(worker);
+        }
+
+        Buffer buffer = Rent(worker);
+        try
+        {
+            long at = 0;
+            int filled = 0;
+            while (at < length)
+            {
+                if (known.TryGet(at, out ChunkReference chunk) && worker.Has(chunk.Id))
+                {
+                    chunks.Add(chunk);
+                    at += chunk.Length;
+                    filled = 0;
+                    _progress.Spared(chunk.Length);
+                    continue;
+                }
+
+                int cut = CutNext(file, buffer, at, ref filled, ref length);
+                if (cut == 0)
+                {
+                    break;
+                }
+
+                chunks.Add(new ChunkReference(worker.Store(new ReadOnlySpan<byte>(buffer.Memory, cut), hint), (uint)cut));
+                at += cut;
+                filled -= cut;
+                new ReadOnlySpan<byte>(buffer.Memory + cut, filled).CopyTo(new Span<byte>(buffer.Memory, BufferSize));
+            }
+
+            return at;
+        }
+        finally
+        {
+            buffer.Release();
             _readers.Release();
         }
     }
@@ -141,6 +192,26 @@ internal sealed unsafe class ChunkedFileReader : IDisposable
         }
 
         return at - offset;
+    }
+
+    // The length of the chunk that begins at a place of the file, which the buffer's bytes begin with; no more is read than decides it. 0: the
+    // file ended before it should, which its length then tells.
+    private int CutNext(ISourceFile file, Buffer buffer, long at, ref int filled, ref long length)
+    {
+        while (true)
+        {
+            int cut = filled == 0 ? 0 : _chunker.NextCut(new ReadOnlySpan<byte>(buffer.Memory, filled), at + filled >= length);
+            if (cut > 0 || at + filled >= length)
+            {
+                return cut;
+            }
+
+            int wanted = (int)Math.Min(Math.Min(ReadStep, BufferSize - filled), length - at - filled);
+            int read = file.Read(new Span<byte>(buffer.Memory + filled, wanted), at + filled);
+            _progress.BytesRead(read);
+            filled += read;
+            length = read < wanted ? at + filled : length;
+        }
     }
 
     private static void Collect(ChunkPiece piece, List<ChunkReference> chunks)

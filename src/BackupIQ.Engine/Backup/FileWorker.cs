@@ -21,6 +21,7 @@ internal sealed class FileWorker : IDisposable
     private readonly BackupProgress _progress;
     private readonly ChunkedFileReader _chunked;
     private readonly FrameWriter _writer;
+    private readonly UploadSession _session;
     private readonly CancellationToken _stop;
 
     // The writer is this worker's; only a checkpoint comes in between, to end its frame.
@@ -30,6 +31,7 @@ internal sealed class FileWorker : IDisposable
         UploadSession session, ChunkerProfile profile, ChunkedFileReader chunked, BackupProgress progress, CancellationToken stop)
     {
         _stop = stop;
+        _session = session;
         _profile = profile;
         _chunked = chunked;
         _progress = progress;
@@ -45,6 +47,9 @@ internal sealed class FileWorker : IDisposable
             return _writer.Write(chunk, hint);
         }
     }
+
+    /// <summary>Whether a new snapshot may rely on a chunk of content.</summary>
+    public bool Has(in ChunkId chunk) => _session.Has(PackKind.Data, chunk);
 
     /// <summary>Ends the frame that is being filled; any thread may ask for it, at a checkpoint and at the end.</summary>
     public void Flush()
@@ -130,7 +135,7 @@ internal sealed class FileWorker : IDisposable
         List<ChunkReference> chunks = [];
         if (!IsSparse(stat) || file.IsSequential)
         {
-            bytes = ReadRange(file, 0, size, hint, chunks);
+            bytes = file.Known is { } known ? _chunked.ReadAround(this, file, size, known, hint, chunks) : ReadRange(file, 0, size, hint, chunks);
             return new FileContent { Kind = ContentKind.Chunks, Profile = ChunkerProfiles.General, Chunks = chunks };
         }
 

@@ -1,3 +1,4 @@
+using BackupIQ.Engine.Copy;
 using BackupIQ.Engine.Trees;
 
 namespace BackupIQ.Engine.Backup;
@@ -70,6 +71,9 @@ public interface ISourceFile : IDisposable
     /// A source without holes answers with all that is left.
     /// </summary>
     bool NextData(long offset, long fileEnd, out long dataOffset, out long dataLength);
+
+    /// <summary>Chunks of its content that the repository may have, where the source knows: they need not be read. Of a file without holes.</summary>
+    internal KnownChunks? Known => null;
 }
 
 /// <summary>What the file system says of an entry: enough to tell whether it changed.</summary>
@@ -137,7 +141,25 @@ public sealed class SourceEntry
 
     /// <summary>What the source needs to find the entry again, such as its open folder.</summary>
     public object? State { get; init; }
+
+    /// <summary>
+    /// The node that this entry is a copy of, where the source is a snapshot: its hard link group, its flags and the fields that this version
+    /// does not know are kept.
+    /// </summary>
+    internal Node? Original { get; init; }
+
+    /// <summary>
+    /// What the repository that is written to has of this entry, where the source knows it: then it is not read, if its content is there. Of a
+    /// folder the source vouches that everything below it is there; it is one leaf of the walk, and what is below it is not walked.
+    /// </summary>
+    internal StoredNode? Stored { get; init; }
+
+    /// <summary>Chunks of a file that the repository may have, where the source knows.</summary>
+    internal KnownChunks? Known { get; init; }
 }
+
+/// <summary>A node as it is stored: its fields, as they go into a page, and its scan entry.</summary>
+internal sealed record StoredNode(byte[] Fields, ScanEntry Scan);
 
 /// <summary>What a walk meets.</summary>
 public enum SourceEventKind

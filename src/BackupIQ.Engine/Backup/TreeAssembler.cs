@@ -80,7 +80,7 @@ internal sealed class TreeAssembler
                 return ids;
             }
 
-            last = (step.Name, Encode(new Node { Metadata = step.Metadata!, Subtree = ids.Tree }).ToArray(), step.Scan with { Subscan = ids.Scan });
+            last = (step.Name, Encode(FolderOf(step, ids)).ToArray(), step.Scan with { Subscan = ids.Scan });
         }
 
         throw new InvalidOperationException("The root is always open.");
@@ -90,8 +90,8 @@ internal sealed class TreeAssembler
     {
         (DirectoryBuilder builder, WalkStep? step) = _open.Pop();
         DirectoryIds ids = builder.Finish();
-        ReadOnlySpan<byte> fields = Encode(new Node { Metadata = step!.Metadata!, Subtree = ids.Tree });
-        EntryOutcome outcome = step.ParentFields is null ? EntryOutcome.New
+        ReadOnlySpan<byte> fields = Encode(FolderOf(step!, ids));
+        EntryOutcome outcome = step!.ParentFields is null ? EntryOutcome.New
             : fields.SequenceEqual(step.ParentFields) ? EntryOutcome.Unmodified : EntryOutcome.Changed;
         _open.Peek().Builder.Add(step.Name, fields, step.Scan with { Subscan = ids.Scan });
         switch (outcome)
@@ -120,11 +120,16 @@ internal sealed class TreeAssembler
             Metadata = NameOf(job.Metadata!, step.Name),
             Content = Shorten(job.Content),
             HardLinkGroup = step.HardLinkGroup,
-            ChangedWhileRead = job.ChangedWhileRead,
+            ChangedWhileRead = job.ChangedWhileRead || step.Entry!.Original is { ChangedWhileRead: true },
+            UnknownFields = UnknownOf(step),
         };
         _open.Peek().Builder.Add(step.Name, Encode(node), ScanEntry.Of(job.Stat));
         Count(step, step.Outcome, job.BytesRead);
     }
+
+    private static Node FolderOf(WalkStep step, DirectoryIds ids) => new() { Metadata = step.Metadata!, Subtree = ids.Tree, UnknownFields = UnknownOf(step) };
+
+    private static ReadOnlyMemory<byte> UnknownOf(WalkStep step) => step.Entry?.Original?.UnknownFields ?? default;
 
     // Another name only where the file has several.
     private static NodeMetadata NameOf(NodeMetadata metadata, byte[] name) =>

@@ -87,6 +87,12 @@ internal sealed class Walk(
     private void Leaf(SourceEntry entry)
     {
         bool isFile = entry.Stat.Type == NodeType.File;
+        if (entry.Stored is { } stored && (!isFile || HasContent(NodePeek.Read(stored.Fields))))
+        {
+            HandOn(entry, stored.Fields, stored.Scan, EntryOutcome.Unmodified, (long)entry.Stat.Size);
+            return;
+        }
+
         if (isFile)
         {
             progress.Found((long)entry.Stat.Size);
@@ -94,7 +100,7 @@ internal sealed class Walk(
 
         bool known = _parents.Peek().Seek(entry.Name, out NodePeek node, out ScanEntry scan, out FileTime trusted) && node.Type == entry.Stat.Type;
         bool linked = entry.Stat.LinkCount > 1;
-        if (linked && _links.TryGetValue((entry.Stat.Device, entry.Stat.Inode), out LinkedFile? first))
+        if (linked && _links.TryGetValue(FileOf(entry), out LinkedFile? first))
         {
             LinkAgain(entry, first, isFile);
             return;
@@ -117,7 +123,7 @@ internal sealed class Walk(
         FileJob job = Schedule(entry);
         if (linked)
         {
-            _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, job, null, outcome));
+            _links.Add(FileOf(entry), new LinkedFile(group, job, null, outcome));
         }
 
         HandOn(new WalkStep { Kind = WalkStepKind.File, Entry = entry, Name = entry.Name, Job = job, HardLinkGroup = group, Outcome = outcome });
@@ -129,7 +135,7 @@ internal sealed class Walk(
         Node node;
         try
         {
-            node = new Node { Metadata = source.Describe(entry), HardLinkGroup = group };
+            node = new Node { Metadata = source.Describe(entry), HardLinkGroup = group, UnknownFields = entry.Original?.UnknownFields ?? default };
         }
         catch (SourceItemException e)
         {
@@ -139,7 +145,7 @@ internal sealed class Walk(
 
         if (linked)
         {
-            _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, null, node, outcome));
+            _links.Add(FileOf(entry), new LinkedFile(group, null, node, outcome));
         }
 
         Hand(entry, node, outcome);
@@ -153,7 +159,7 @@ internal sealed class Walk(
             Node full = NodeFormat.Read(fields);
             Node regrouped = WithGroup(full, full.Metadata, group);
             fields = Encode(regrouped);
-            _links.Add((entry.Stat.Device, entry.Stat.Inode), new LinkedFile(group, null, regrouped, EntryOutcome.Unmodified));
+            _links.Add(FileOf(entry), new LinkedFile(group, null, regrouped, EntryOutcome.Unmodified));
         }
 
         if (entry.Stat.Type == NodeType.File)
@@ -162,16 +168,12 @@ internal sealed class Walk(
             progress.FileDone();
         }
 
-        HandOn(new WalkStep
-        {
-            Kind = WalkStepKind.Node,
-            Entry = entry,
-            Name = entry.Name,
-            Fields = fields,
-            Scan = scan with { Subscan = null, Inode = entry.Stat.Inode, Device = entry.Stat.Device, Changed = entry.Stat.Changed },
-            Outcome = EntryOutcome.Unmodified,
-            Size = (long)entry.Stat.Size,
-        });
+        HandOn(
+            entry,
+            fields,
+            scan with { Subscan = null, Inode = entry.Stat.Inode, Device = entry.Stat.Device, Changed = entry.Stat.Changed },
+            EntryOutcome.Unmodified,
+            (long)entry.Stat.Size);
     }
 
     // Another name of a file that was met before: the same content, read once.
@@ -305,15 +307,18 @@ internal sealed class Walk(
         }
     }
 
-    private void Hand(SourceEntry entry, Node node, EntryOutcome outcome) => HandOn(new WalkStep
+    private void Hand(SourceEntry entry, Node node, EntryOutcome outcome) =>
+        HandOn(entry, Encode(node), ScanEntry.Of(entry.Stat), outcome, (long)node.Metadata.Size);
+
+    private void HandOn(SourceEntry entry, byte[] fields, in ScanEntry scan, EntryOutcome outcome, long size) => HandOn(new WalkStep
     {
         Kind = WalkStepKind.Node,
         Entry = entry,
         Name = entry.Name,
-        Fields = Encode(node),
-        Scan = ScanEntry.Of(entry.Stat),
+        Fields = fields,
+        Scan = scan,
         Outcome = outcome,
-        Size = (long)node.Metadata.Size,
+        Size = size,
     });
 
     private void HandOn(WalkStep step)
@@ -347,13 +352,18 @@ internal sealed class Walk(
     // The number comes from the first link's path, so it is the same on every machine with the same tree; a clash moves to the next number.
     private ulong GroupOf(SourceEntry entry)
     {
+        if (entry.Original is { HardLinkGroup: not 0 } original)
+        {
+            return original.HardLinkGroup;
+        }
+
         ulong hash = 0xcbf29ce484222325;
         foreach (byte b in entry.FullPath())
         {
             hash = (hash ^ b) * 0x100000001b3;
         }
 
-        (ulong, ulong) file = (entry.Stat.Device, entry.Stat.Inode);
+        (ulong, ulong) file = FileOf(entry);
         while (hash == 0 || (_groups.TryGetValue(hash, out (ulong, ulong) other) && other != file))
         {
             hash++;
@@ -362,6 +372,10 @@ internal sealed class Walk(
         _groups[hash] = file;
         return hash;
     }
+
+    // The file that an entry is a link to. Of a copied node its group tells: inodes are only known where the snapshot has a scan.
+    private static (ulong Device, ulong Inode) FileOf(SourceEntry entry) =>
+        entry.Original is { HardLinkGroup: not 0 } original ? (ulong.MaxValue, original.HardLinkGroup) : (entry.Stat.Device, entry.Stat.Inode);
 
     private static Node WithGroup(Node node, NodeMetadata metadata, ulong group) => new()
     {

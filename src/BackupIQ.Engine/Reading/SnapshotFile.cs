@@ -107,6 +107,38 @@ public sealed class SnapshotFile
         return null;
     }
 
+    /// <summary>As <see cref="ReadAsync"/>, for a thread that has nothing else to do meanwhile.</summary>
+    internal int Read(long offset, Span<byte> destination)
+    {
+        int wanted = (int)Math.Clamp(Length - offset, 0, destination.Length);
+        int done = 0;
+        Follow(offset, wanted);
+        while (done < wanted)
+        {
+            DataRun run = _layout.At(offset + done);
+            Span<byte> part = destination.Slice(done, (int)Math.Min(run.Length, wanted - done));
+            if (run.DataOffset < 0)
+            {
+                part.Clear();
+            }
+            else if (_content.Kind == ContentKind.Inline)
+            {
+                _content.Inline.Span.Slice((int)run.DataOffset, part.Length).CopyTo(part);
+            }
+            else
+            {
+                (OpenedFrame? frame, ReadOnlyMemory<byte> bytes) = RentAsync(run.DataOffset, CancellationToken.None).AsTask().GetAwaiter().GetResult();
+                part = part[..Math.Min(part.Length, bytes.Length)];
+                bytes.Span[..part.Length].CopyTo(part);
+                _reader.Return(frame);
+            }
+
+            done += part.Length;
+        }
+
+        return done;
+    }
+
     /// <summary>Writes all bytes from <paramref name="offset"/> on to a stream, each chunk once it is verified; holes as zeros.</summary>
     /// <exception cref="BackupIQException">As <see cref="ReadAsync"/>; what was written until then is right.</exception>
     public async Task CopyToAsync(long offset, long length, Stream output, CancellationToken cancellationToken)
@@ -129,7 +161,7 @@ public sealed class SnapshotFile
             {
                 (IReadOnlyList<ChunkReference> chunks, int first, long start) = Chunks.At(run.DataOffset);
                 FetchAhead(chunks, first, start);
-                (OpenedFrame frame, ReadOnlyMemory<byte> bytes) = await _reader.RentAsync(chunks[first], cancellationToken).ConfigureAwait(false);
+                (OpenedFrame? frame, ReadOnlyMemory<byte> bytes) = await _reader.RentAsync(chunks[first], cancellationToken).ConfigureAwait(false);
                 try
                 {
                     int skip = (int)(run.DataOffset - start);
@@ -180,24 +212,24 @@ public sealed class SnapshotFile
 
     private async ValueTask<int> ReadDataAsync(long dataOffset, Memory<byte> destination, CancellationToken cancellationToken)
     {
+        (OpenedFrame? frame, ReadOnlyMemory<byte> bytes) = await RentAsync(dataOffset, cancellationToken).ConfigureAwait(false);
+        int count = Math.Min(destination.Length, bytes.Length);
+        bytes[..count].CopyTo(destination);
+        _reader.Return(frame);
+        return count;
+    }
+
+    // The rest of the chunk that holds a byte of the data.
+    private async ValueTask<(OpenedFrame? Frame, ReadOnlyMemory<byte> Bytes)> RentAsync(long dataOffset, CancellationToken cancellationToken)
+    {
         (IReadOnlyList<ChunkReference> chunks, int first, long start) = Chunks.At(dataOffset);
         if (_streak > 1)
         {
             FetchAhead(chunks, first, start);
         }
 
-        (OpenedFrame frame, ReadOnlyMemory<byte> bytes) = await _reader.RentAsync(chunks[first], cancellationToken).ConfigureAwait(false);
-        try
-        {
-            int skip = (int)(dataOffset - start);
-            int count = Math.Min(destination.Length, bytes.Length - skip);
-            bytes.Slice(skip, count).CopyTo(destination);
-            return count;
-        }
-        finally
-        {
-            _reader.Return(frame);
-        }
+        (OpenedFrame? frame, ReadOnlyMemory<byte> bytes) = await _reader.RentAsync(chunks[first], cancellationToken).ConfigureAwait(false);
+        return (frame, bytes[(int)(dataOffset - start)..]);
     }
 
     // A reader that goes on near where it was before, as a system's own read-ahead does in any order, is taken to be sequential.

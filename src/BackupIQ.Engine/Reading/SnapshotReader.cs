@@ -15,6 +15,8 @@ public sealed class SnapshotReader : IDisposable
     private readonly ChunkIndex _index;
     private readonly LateRecovery _recovery;
     private readonly FramePipeline _frames;
+    private readonly ChunkReader _spare;
+    private readonly Lock _spareGate = new();
 
     /// <summary>Reads from a repository.</summary>
     /// <param name="repository">The repository; the caller's.</param>
@@ -27,6 +29,7 @@ public sealed class SnapshotReader : IDisposable
         _recovery = new LateRecovery(repository, index, notice);
         int workers = options.Concurrency > 0 ? options.Concurrency : Math.Max(4, Environment.ProcessorCount);
         _frames = new FramePipeline(repository, options.MemoryBudget, workers);
+        _spare = new ChunkReader(repository, index, cachedFrames: 2);
         ReadAhead = Math.Clamp(options.MemoryBudget / 8, 4 << 20, 16 << 20);
         Trees = new TreeReader(ReadMetadata);
     }
@@ -61,7 +64,11 @@ public sealed class SnapshotReader : IDisposable
     public SnapshotFile OpenFile(Node node) => new(this, node);
 
     /// <inheritdoc/>
-    public void Dispose() => _frames.Dispose();
+    public void Dispose()
+    {
+        _frames.Dispose();
+        _spare.Dispose();
+    }
 
     internal ChunkLocation Locate(PackKind kind, in ChunkId id)
     {
@@ -87,23 +94,39 @@ public sealed class SnapshotReader : IDisposable
             : throw new CorruptDataException($"Chunk {chunk.Id} has another length than the snapshot says.");
     }
 
-    /// <summary>A chunk of a file's data; the frame that it is in goes back by <see cref="Return"/>.</summary>
-    internal async ValueTask<(OpenedFrame Frame, ReadOnlyMemory<byte> Bytes)> RentAsync(ChunkReference chunk, CancellationToken cancellationToken)
+    /// <summary>
+    /// A chunk of a file's data, from any pack that has it whole; the frame that it is in, if it is in one that is kept, goes back by
+    /// <see cref="Return"/>.
+    /// </summary>
+    internal async ValueTask<(OpenedFrame? Frame, ReadOnlyMemory<byte> Bytes)> RentAsync(ChunkReference chunk, CancellationToken cancellationToken)
     {
         ChunkLocation location = Locate(chunk);
-        OpenedFrame frame = await _frames.RentAsync(_index.GetFrame(location.Frame), cancellationToken).ConfigureAwait(false);
+        FrameReference reference = _index.GetFrame(location.Frame);
+        OpenedFrame? frame = null;
         try
         {
+            frame = await _frames.RentAsync(reference, cancellationToken).ConfigureAwait(false);
             return (frame, _frames.Chunk(frame, PackKind.Data, chunk.Id, location));
         }
-        catch
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
-            _frames.Return(frame);
+            Return(frame);
+            if (TryReadElsewhere(chunk, reference, out ReadOnlyMemory<byte> bytes))
+            {
+                return (null, bytes);
+            }
+
             throw;
         }
     }
 
-    internal void Return(OpenedFrame frame) => _frames.Return(frame);
+    internal void Return(OpenedFrame? frame)
+    {
+        if (frame is not null)
+        {
+            _frames.Return(frame);
+        }
+    }
 
     /// <summary>
     /// Fetches a chunk in the background. What goes wrong shows when it is asked for. False: so much is being fetched that it was refused.
@@ -111,4 +134,13 @@ public sealed class SnapshotReader : IDisposable
     internal bool Prefetch(in ChunkReference chunk) =>
         !_index.TryFind(PackKind.Data, chunk.Id, out ChunkLocation location)
         || _frames.Prefetch(PackKind.Data, chunk.Id, _index.GetFrame(location.Frame), location);
+
+    // Damage is rare enough that one at a time looks for another place.
+    private bool TryReadElsewhere(in ChunkReference chunk, in FrameReference damaged, out ReadOnlyMemory<byte> bytes)
+    {
+        lock (_spareGate)
+        {
+            return _spare.TryReadElsewhere(chunk.Id, damaged, out bytes) && bytes.Length == chunk.Length;
+        }
+    }
 }

@@ -71,6 +71,32 @@ public sealed class AnnotationStore(BackupRepository repository, AnnotationAutho
     public Task PinAsync(SessionId snapshot, string? reason, CancellationToken cancellationToken) =>
         PutAsync(snapshot, New(AnnotationKind.Pin) with { Reason = Reason(reason) }, cancellationToken);
 
+    /// <summary>
+    /// Says of a copy the holds and pins of its original, under the ids that they have there: each once, so that what the copy was told and is
+    /// withdrawn stays so. Holds that are over are left out.
+    /// </summary>
+    public async Task TakeOverAsync(SessionId copy, IReadOnlyList<Annotation> annotations, CancellationToken cancellationToken)
+    {
+        if (annotations.Count == 0)
+        {
+            return;
+        }
+
+        HashSet<SessionId?> known = [.. (await AnnotationObjects.ReadAsync(repository, copy, cancellationToken)).Select(static one => one.Id)];
+        foreach (Annotation annotation in annotations.Where(one => !known.Contains(one.Id) && SnapshotAnnotations.IsInForce(one, time.GetUtcNow())))
+        {
+            AnnotationDocument document = New(annotation.Kind) with
+            {
+                Time = annotation.Time,
+                Hostname = annotation.Hostname,
+                Username = annotation.Username,
+                Until = annotation.Until,
+                Reason = annotation.Reason.Length > 0 ? annotation.Reason : null,
+            };
+            await AnnotationObjects.PutAsync(repository, copy, annotation.Id, isWithdrawal: false, document.Write(), cancellationToken);
+        }
+    }
+
     /// <summary>Says that a restore of it was verified, or failed.</summary>
     public Task PutVerdictAsync(SessionId snapshot, string level, bool passed, CancellationToken cancellationToken)
     {

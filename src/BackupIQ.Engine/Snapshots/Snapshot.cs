@@ -96,6 +96,10 @@ public sealed record Snapshot
     [JsonIgnore]
     public DateTimeOffset StoredAt { get; init; }
 
+    /// <summary>Of a partial snapshot: the how manieth of its run it is. Not in the document: its object's name says it.</summary>
+    [JsonIgnore]
+    public int PartialNumber { get; init; }
+
     /// <summary>The tags of the document itself; <see cref="Tags"/> has those that were added since and lacks those that were removed.</summary>
     [JsonIgnore]
     public IReadOnlyList<string> OwnTags { get; init; } = [];

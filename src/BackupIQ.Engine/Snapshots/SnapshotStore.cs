@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
+using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Sessions;
 
 namespace BackupIQ.Engine.Snapshots;
@@ -62,9 +63,13 @@ public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? a
     public Task<IReadOnlyList<Snapshot>> ListStoredAsync(CancellationToken cancellationToken) =>
         ListAsync(partial: false, cancellationToken);
 
-    /// <summary>The partial snapshots that interrupted runs left, oldest first.</summary>
+    /// <summary>The partial snapshots that interrupted runs left, oldest first; of one run, too.</summary>
     public Task<IReadOnlyList<Snapshot>> ListPartialAsync(CancellationToken cancellationToken) =>
         ListAsync(partial: true, cancellationToken);
+
+    /// <summary>The last partial snapshot of each run that left any, oldest first.</summary>
+    public async Task<IReadOnlyList<Snapshot>> ListLastPartialAsync(CancellationToken cancellationToken) =>
+        [.. (await ListPartialAsync(cancellationToken)).GroupBy(static partial => partial.Id).Select(static run => run.Last())];
 
     /// <summary>
     /// Finds a snapshot by an id, a unique prefix of 4 or more of its digits, its name, <c>latest</c>, <c>latest~2</c> (the third newest),
@@ -173,7 +178,8 @@ public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? a
                 Snapshot snapshot = Read(stored.Document ?? throw new CorruptDataException(stored.Damage), stored.Session);
                 if (at is null || (snapshot.Ended > snapshot.Time ? snapshot.Ended : snapshot.Time) <= at)
                 {
-                    snapshots.Add(snapshot with { StoredAt = stored.StoredAt, OwnTags = snapshot.Tags });
+                    int number = partial ? RepositoryLayout.PartialNumber(stored.Name) : 0;
+                    snapshots.Add(snapshot with { StoredAt = stored.StoredAt, OwnTags = snapshot.Tags, PartialNumber = number });
                 }
             }
             catch (CorruptDataException e)
@@ -182,7 +188,8 @@ public sealed class SnapshotStore(BackupRepository repository, DateTimeOffset? a
             }
         }
 
-        snapshots.Sort(static (a, b) => a.Time != b.Time ? a.Time.CompareTo(b.Time) : a.Id.CompareTo(b.Id));
+        // The partial snapshots of a run have one time.
+        snapshots.Sort(static (a, b) => a.Time != b.Time ? a.Time.CompareTo(b.Time) : a.Id != b.Id ? a.Id.CompareTo(b.Id) : a.PartialNumber.CompareTo(b.PartialNumber));
         return snapshots;
     }
 }

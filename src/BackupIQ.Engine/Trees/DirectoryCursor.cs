@@ -118,7 +118,8 @@ internal sealed class DirectoryCursor
         return true;
     }
 
-    private static List<ChunkId> Pages(ReadOnlyMemory<byte> page, ChunkId self, bool isTree)
+    /// <summary>The pages of a tree or a scan: itself, or those that it lists.</summary>
+    internal static List<ChunkId> Pages(ReadOnlyMemory<byte> page, ChunkId self, bool isTree)
     {
         TlvReader reader = new(page.Span);
         if (TreePage.ReadHead(ref reader, out int count) == TreePage.Nodes)

@@ -1,6 +1,7 @@
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
+using BackupIQ.Storage.Archive;
 using BackupIQ.Storage.Local;
 
 namespace BackupIQ.Jobs.Composition;
@@ -14,8 +15,8 @@ internal static class StorageLocator
     /// <exception cref="BackupIQException"><c>Usage</c>: the URL names no storage that this version has.</exception>
     public static AppendOnlyBackend Open(string url, bool create, RepositoryOptions? options, TimeProvider time)
     {
-        IStorageBackend storage = create
-            ? LocalBackend.Create(RequireLocal(url), new LocalOptions(), time)
+        IStorageBackend storage = !create && LocalPath(url) is { } path && File.Exists(path) ? ArchiveBackend.Open(path)
+            : create ? LocalBackend.Create(RequireLocal(url), new LocalOptions(), time)
             : LocalBackend.Open(RequireLocal(url), new LocalOptions(), time);
         storage = options is { DownloadLimit: > 0 } ? new DownloadLimitBackend(storage, options.DownloadLimit, time) : storage;
         AppendOnlyBackend outermost = new(storage, RepositoryLayout.MaintainerPrefixes);
@@ -43,9 +44,11 @@ internal static class StorageLocator
 
     /// <summary>Whether something is there.</summary>
     public static bool Exists(string url) =>
-        LocalPath(url) is { } path && Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any();
+        LocalPath(url) is { } path && (File.Exists(path) || HasEntries(path));
 
     private static string RequireLocal(string url) => LocalPath(url)
         ?? throw new BackupIQException(
             ErrorCodes.Usage, "This version keeps repositories on local disks only", "Give --repo a path or file:///path.").With("repo", url);
+
+    private static bool HasEntries(string path) => Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any();
 }

@@ -30,6 +30,7 @@ public sealed class UploadSession : IAsyncDisposable
     private IndexSegmentBuilder _segment = new();
     private readonly string _spool;
     private readonly bool _ownsSpool;
+    private bool _ownsIndex = true;
     private LiveSession? _life;
     private volatile bool _isUncertain;
     private bool _isCommitting;
@@ -257,12 +258,27 @@ public sealed class UploadSession : IAsyncDisposable
     {
         await Packs.DisposeAsync();
         await EndIfCertainAsync();
-        Index?.Dispose();
+        if (_ownsIndex)
+        {
+            Index?.Dispose();
+        }
+
         _indexGate.Dispose();
         if (_ownsSpool)
         {
             Directory.Delete(_spool, recursive: true);
         }
+    }
+
+    /// <summary>Where it keeps what is on its way; the session's own, or the storage's, where dead ones may have left something.</summary>
+    internal string Spool => _spool;
+
+    /// <summary>Takes an index that other sessions have, too, and somebody else disposes.</summary>
+    internal void Share(IndexLoad load)
+    {
+        Index.Dispose();
+        Index = load.Index;
+        _ownsIndex = false;
     }
 
     /// <summary>Whether somebody else took this session for dead.</summary>

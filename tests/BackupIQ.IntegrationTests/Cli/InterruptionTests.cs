@@ -32,6 +32,14 @@ public sealed class InterruptionTests : IDisposable
         _user.Run("check").ShouldEndWith(0);
         long stored = _user.Objects("d").Sum(static file => new FileInfo(file).Length);
 
+        // What it had stored is shown on request, and restored by its id.
+        JsonElement partial = _user.Run("snapshots", "--partial", "--json").ShouldEndWith(0).Json().EnumerateArray().Single();
+        partial.GetProperty("partial").GetBoolean().ShouldBeTrue();
+        ProgramRun restored = _user.Run("restore", partial.GetProperty("id").GetString()!, "--target", _user.At("partial")).ShouldEndWith(0);
+        restored.Error.ShouldContain("is partial");
+        File.ReadAllText(_user.At("partial") + Path.Combine(source, "docs", "letter.txt")).ShouldBe(File.ReadAllText(Path.Combine(source, "docs", "letter.txt")));
+        _user.Run("restore", "latest", "--target", _user.At("latest")).ShouldEndWith(1);
+
         JsonElement next = _user.Backup(source);
         next.GetProperty("data_added").GetInt64().ShouldBeLessThanOrEqualTo(Large + 100_000 - (stored * 9 / 10));
         _user.Run("restore", "latest", "--target", _user.At("restored")).ShouldEndWith(0);
