@@ -185,6 +185,23 @@ public sealed class ResticSourceTests : IDisposable
     }
 
     [Fact]
+    public void TheLayoutThatResticOnceHadForS3IsReadToo()
+    {
+        string root = _forge.Tree(ResticForge.File("file", _forge.Blob("content"u8)));
+        string pack = _forge.EndPack();
+        _forge.Index();
+        ResticSnapshot snapshot = _forge.Snapshot(root);
+        Directory.Move(Path.Join(_forge.Folder, "keys"), Path.Join(_forge.Folder, "key"));
+        Directory.Move(Path.Join(_forge.Folder, "snapshots"), Path.Join(_forge.Folder, "snapshot"));
+        File.Move(pack, Path.Join(_forge.Folder, "data", Path.GetFileName(pack)));
+        using ResticRepository repository = _forge.Open();
+        repository.ListSnapshots(default).ShouldHaveSingleItem().Id.ShouldBe(snapshot.Id);
+        using ResticSource source = new(repository, snapshot);
+        using ISourceFile file = source.Open(source.Walk(default).Single().Entry!);
+        file.Read(new byte[20], 0).ShouldBe(7);
+    }
+
+    [Fact]
     public void AStorageThatGoesAwayIsNoDamageOfItsFiles()
     {
         string blob = _forge.Blob("content"u8);
