@@ -140,9 +140,9 @@ def scenario(a, version, count):
     static = a.path("static")
     if not a.short:
         os.makedirs(static)
-        for i in range(3000):
+        for i in range(800):
             with open(os.path.join(static, f"{i:05}"), "wb") as file:
-                file.write(a.random.randbytes(a.random.randint(1000, 120_000)))
+                file.write(a.random.randbytes(a.random.randint(1000, 400_000)))
     for step in range(count):
         if step:
             tree.change(step)
@@ -158,10 +158,12 @@ def scenario(a, version, count):
     seconds = [m["total_duration"] for m in imported.lines() if m["message_type"] == "snapshot"]
     a.note(f"v{version}: the first took {seconds[0]:.2f} s, each further one {sum(seconds[1:]) / max(1, count - 1):.2f} s")
     if not a.short:
-        a.check(f"v{version}: {count - 1} further snapshots cost little more than the first", sum(seconds[1:]) < 2 * seconds[0], f"{sum(seconds[1:]):.1f} s beside {seconds[0]:.1f} s")
+        # Each of them has a large file, eight small ones and most metadata changed.
+        a.check(f"v{version}: a further snapshot costs little beside the first", sum(seconds[1:]) / (count - 1) < seconds[0] / 4, f"{count - 1} of them {sum(seconds[1:]):.1f} s, the first {seconds[0]:.1f} s")
 
     theirs, ours = restic.snapshots(), repository.snapshots()
-    what = lambda s: (s["time"][:19], s["hostname"], s["username"], s["paths"], s.get("tags") or [])
+    # `restic snapshots` sorts the paths of a snapshot for its table, whatever their order in the snapshot.
+    what = lambda s: (s["time"][:19], s["hostname"], s["username"], sorted(s["paths"]), s.get("tags") or [])
     a.check(f"v{version}: times, hosts, users, paths and tags are restic's", [what(s) for s in theirs] == [what(s) for s in ours]
             and [s["id"] for s in theirs] == [s["original"] for s in ours], str([what(s) for s in ours][:1]))
     equal = 0
