@@ -13,6 +13,9 @@ internal sealed class ImportCommand : Verb
         Positional("FILE", "the file", 1, 1);
         CopyFlags.Declare(this, "the file");
         Subcommands.Add(new ImportResticCommand());
+
+        // Without an action the parser would insist on the verb below; it is never called.
+        SetAction(static _ => ExitCodes.Done);
     }
 
     /// <inheritdoc/>

@@ -12,8 +12,7 @@ internal static class Misuse
     /// <summary>Verbs of the contract that this version does not have yet: an honest answer beats a wrong guess.</summary>
     private static readonly string[] Later =
     [
-        "repair", "copy", "upload", "export", "import", "status",
-        "drill", "advise", "organize", "verify", "pg", "mysql", "sqlite", "state", "analyze", "search", "graph", "plan", "run", "server", "agent",
+        "status", "drill", "advise", "organize", "verify", "pg", "mysql", "sqlite", "state", "analyze", "search", "graph", "plan", "run", "server", "agent",
         "storage",
     ];
 
