@@ -52,7 +52,8 @@ public sealed class RepositoryViewTests : IAsyncLifetime
             read.AsSpan().SequenceEqual(kept[i]).ShouldBeTrue();
         }
 
-        view.Loads.ShouldBe(2);
+        // The reader lists the index again by itself; only where that is not enough is everything loaded anew.
+        view.Loads.ShouldBeInRange(1, 2);
         (await view.FindAsync(view.Root, "0 dropped"u8.ToArray(), CancellationToken.None)).ShouldBeNull();
     }
 
