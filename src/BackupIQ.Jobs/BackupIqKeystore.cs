@@ -18,9 +18,10 @@ public sealed record KeystoreKeyState(string Name, bool IsEnabled, int Version, 
 /// </summary>
 /// <example>
 /// <code>
+/// using Secret password = new("of the keystore"u8);
 /// using BackupIqKeystore keystore = await BackupIqKeystore.CreateAsync("/etc/backupiq/keystore", password, cancellationToken: cancellationToken);
 /// await keystore.AddKeyAsync("photos", cancellationToken);
-/// RepositorySecrets secrets = new() { Kms = "local:/etc/backupiq/keystore#photos", KeystorePassword = password };
+/// RepositorySecrets bySlot = new() { Kms = "local:/etc/backupiq/keystore#photos", KeystorePassword = password };
 /// </code>
 /// </example>
 public sealed class BackupIqKeystore : IDisposable

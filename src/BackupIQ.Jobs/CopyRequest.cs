@@ -5,8 +5,9 @@ namespace BackupIQ.Jobs;
 /// <summary>Which snapshots of another repository are to be copied, and how.</summary>
 /// <example>
 /// <code>
+/// await using BackupIqRepository source = await BackupIqRepository.OpenAsync("/mnt/disk/backup", secrets, cancellationToken: cancellationToken);
 /// CopyRequest request = new() { Snapshots = new SnapshotSelection([], new SnapshotQuery { Hosts = ["server"] }) };
-/// CopyReport report = await target.CopyFromAsync(source, request, cancellationToken: cancellationToken);
+/// CopyReport report = await repository.CopyFromAsync(source, request, cancellationToken: cancellationToken);
 /// Console.WriteLine($"{report.Copied} copied, {report.AlreadyThere} were there");
 /// </code>
 /// </example>

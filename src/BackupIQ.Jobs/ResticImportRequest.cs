@@ -6,6 +6,7 @@ namespace BackupIQ.Jobs;
 /// <summary>Which snapshots of a restic repository are taken over, and how.</summary>
 /// <example>
 /// <code>
+/// using Secret password = new("of the restic repository"u8);
 /// ResticImportRequest request = new() { Location = "/mnt/old/restic", Password = password, Query = new SnapshotQuery { Hosts = ["server"] } };
 /// ResticImportOutcome outcome = await repository.ImportResticAsync(request, cancellationToken: cancellationToken);
 /// Console.WriteLine($"{outcome.Imported} snapshots taken over, {outcome.Present} were here already");
