@@ -6,7 +6,7 @@ short=() points=()
 for argument in "$@"; do
   case "$argument" in --short) short=(--short) ;; [ab][0-9][0-9]) points+=("$argument") ;; *) echo "all.sh: unknown argument '$argument'" >&2; exit 2 ;; esac
 done
-[ ${#points[@]} -gt 0 ] || points=(a01 a02 a03 a04 a05 a06 a07 a09 a10 a11 a12 b01 b04 b06 b08 b10 a08)
+[ ${#points[@]} -gt 0 ] || points=(a01 a02 a03 a04 a05 a06 a07 a09 a10 a11 a12 b01 b04 b05 b06 b08 b10 a08)
 mkdir -p "$root/artifacts/acceptance"
 if [ -z "${BACKUPIQ:-}" ]; then BACKUPIQ=$("$root/run.sh" --build) || exit 1; fi
 export BACKUPIQ

@@ -31,7 +31,7 @@ public sealed record CopyOptions
     /// <summary>Packs that are made durable at the same time. 0: two.</summary>
     public int Connections { get; init; }
 
-    /// <summary>Bytes of buffers. A quarter of it is for frames of the source, the rest is the writers'.</summary>
+    /// <summary>Bytes of buffers. A sixteenth of it is for frames of the source, which are read once and in order; the rest is the writers'.</summary>
     public long MemoryBudget { get; init; } = 256L << 20;
 
     /// <summary>Bytes per second that may be written to the target; 0 is no limit.</summary>
@@ -39,6 +39,8 @@ public sealed record CopyOptions
 
     /// <summary>The folder of the index caches of both repositories; null: none is kept.</summary>
     public string? CacheFolder { get; init; }
+
+    internal long ReadingBudget => MemoryBudget / 16;
 
     // Everything that a copy's snapshot says comes from its original; what is said here is the session's. Full: nothing is compared with
     // what the target has by times, because the source itself knows what is the same.
@@ -55,7 +57,7 @@ public sealed record CopyOptions
         CheckpointInterval = CheckpointInterval,
         ReadConcurrency = Concurrency,
         Connections = Connections,
-        MemoryBudget = MemoryBudget - (MemoryBudget / 4),
+        MemoryBudget = MemoryBudget - ReadingBudget,
         UploadLimit = UploadLimit,
     };
 }

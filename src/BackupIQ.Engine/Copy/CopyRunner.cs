@@ -79,7 +79,7 @@ public sealed class CopyRunner(BackupRepository from, BackupRepository to, CopyO
         IndexLoad load = await IndexLoader.LoadAsync(from, options.CacheFolder, cancellationToken);
         using ChunkIndex index = load.Index;
         _damage.AddRange(load.Findings);
-        ReadingOptions reading = new() { MemoryBudget = options.MemoryBudget / 4, Concurrency = options.Concurrency };
+        ReadingOptions reading = new() { MemoryBudget = options.ReadingBudget, Concurrency = options.Concurrency };
         using SnapshotReader files = new(from, index, reading, Tell);
         using ChunkReader metadata = new(from, index);
         int next = 0;
