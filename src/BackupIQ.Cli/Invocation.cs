@@ -131,6 +131,7 @@ internal sealed class Invocation
         {
             secrets.Password?.Dispose();
             secrets.KeyFile?.Dispose();
+            secrets.KeystorePassword?.Dispose();
         }
     }
 

@@ -1,7 +1,9 @@
 using BackupIQ.Engine.Copy;
 using BackupIQ.Engine.Snapshots;
+using BackupIQ.Jobs.Composition;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
+using BackupIQ.Repository.Keys.Services;
 using BackupIQ.Repository.Sessions;
 using BackupIQ.Storage.Archive;
 
@@ -64,7 +66,8 @@ public sealed partial class BackupIqRepository
         await using ReadingSession reading = await ReadAsync(SessionPurpose.Restore, cancellationToken).ConfigureAwait(false);
         Snapshot chosen = await FindAsync(snapshot, null, cancellationToken).ConfigureAwait(false);
         await using ArchiveWriter archive = new(output, _time);
-        CreateOptions create = new() { Password = secrets.Password, KeyFile = secrets.KeyFile, RecoveryKit = false, Compression = compression };
+        await using IKeyProvider? provider = await KeyProviderLocator.OpenAsync(secrets, _time, cancellationToken).ConfigureAwait(false);
+        CreateOptions create = new() { Password = secrets.Password, KeyFile = secrets.KeyFile, KeyProvider = provider, RecoveryKit = false, Compression = compression };
         CreatedRepository created = await BackupRepository.CreateAsync(archive, create, _time, cancellationToken).ConfigureAwait(false);
         await using BackupRepository target = created.Repository;
 

@@ -43,6 +43,7 @@ internal static class CopyFlags
         verb.Value("--from-password-file", "FILE", $"password of {source}");
         verb.Value("--from-password-command", "CMD", $"command that prints the password of {source}");
         verb.Value("--from-key-file", "FILE", $"key file of {source}");
+        verb.Value("--from-kms", "URL", $"key of a key service that opens {source}, such as local:KEYSTORE#KEY");
         verb.Flag("--dry-run", "tell what would be copied, store nothing", "-n");
         verb.Flag("--verify", "read again what was stored before a copy counts");
         verb.Value("--compression", "HOW", "auto, off, fast, default, max, zstd:N, lz4, gzip, bzip2, lzma");

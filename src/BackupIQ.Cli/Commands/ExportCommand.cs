@@ -15,6 +15,7 @@ internal sealed class ExportCommand : Verb
         Value("--to-password-file", "FILE", "password that will open the file");
         Value("--to-password-command", "CMD", "command that prints that password");
         Value("--to-key-file", "FILE", "key file that will open the file");
+        Value("--to-kms", "URL", "key of a key service that will open the file, such as local:KEYSTORE#KEY");
         Value("--compression", "HOW", "auto, off, fast, default, max, zstd:N, lz4, gzip, bzip2, lzma");
     }
 
@@ -22,6 +23,7 @@ internal sealed class ExportCommand : Verb
     public override IReadOnlyList<string> Examples =>
     [
         "backupiq export latest accounts.biq",
+        "backupiq export latest accounts.biq --to-kms local:/etc/backupiq/keystore#accounts",
         "backupiq export latest - --to-key-file ~/out.key | ssh host 'cat > accounts.biq'",
     ];
 
@@ -77,6 +79,7 @@ internal sealed class ExportCommand : Verb
         {
             secrets.Password?.Dispose();
             secrets.KeyFile?.Dispose();
+            secrets.KeystorePassword?.Dispose();
         }
     }
 

@@ -16,6 +16,7 @@ internal sealed class InitCommand : Verb
         Value("--from-password-file", "FILE", "password of that REPO");
         Value("--from-password-command", "CMD", "command that prints the password of that REPO");
         Value("--from-key-file", "FILE", "key file of that REPO");
+        Value("--from-kms", "URL", "key of a key service that opens that REPO");
     }
 
     /// <inheritdoc/>

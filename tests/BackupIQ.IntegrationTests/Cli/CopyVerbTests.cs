@@ -156,6 +156,26 @@ public sealed class CopyVerbTests : IDisposable
     }
 
     [Fact]
+    public void AnExportMayBeSealedForAKeyOfAKeystore()
+    {
+        string source = _user.MakeTree();
+        InOther("backup", source, "--quiet").ShouldEndWith(0);
+        string store = _user.At("keystore");
+        string[] password = ["--keystore-password-file", _user.Write("keystore password", "of the keystore\n"), "--no-input"];
+        _user.RunPlain(["keystore", "create", store, .. password]).ShouldEndWith(0);
+        _user.RunPlain(["keystore", "add", store, "accounts", .. password]).ShouldEndWith(0);
+        string file = _user.At("accounts.biq");
+        InOther(["export", "latest", file, "--to-kms", $"local:{store}#accounts", .. password[..2]]).ShouldEndWith(0);
+
+        _user.Run(["import", file, "--from-kms", $"local:{store}#accounts", .. password[..2]]).ShouldEndWith(0);
+        _user.Run("restore", "latest", "--target", _user.At("imported")).ShouldEndWith(0);
+        ScratchFolder.Run("diff", "-r", source, _user.At("imported") + source).ShouldBeEmpty();
+
+        _user.RunPlain(["keystore", "disable", store, "accounts", .. password]).ShouldEndWith(0);
+        _user.RunPlain(["snapshots", "--repo", file, "--kms", $"local:{store}#accounts", .. password]).ShouldEndWith(12).Error.ShouldContain("keystore enable");
+    }
+
+    [Fact]
     public void AnExportGoesThroughAPipe()
     {
         string source = _user.MakeTree();
