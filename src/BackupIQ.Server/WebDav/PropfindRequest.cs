@@ -40,8 +40,9 @@ internal sealed record PropfindRequest(PropfindKind Kind, IReadOnlyList<XmlQuali
             using XmlReader reader = XmlReader.Create(bytes, settings);
             return Read(reader);
         }
-        catch (XmlException)
+        catch (Exception e) when (e is XmlException or ArgumentException)
         {
+            // The reader's own change of encoding stumbles over some declarations that are none.
             return null;
         }
     }
