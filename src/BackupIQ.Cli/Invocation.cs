@@ -100,28 +100,17 @@ internal sealed class Invocation
     }
 
     /// <summary>Opens a repository with the secrets of this run.</summary>
-    public async Task<BackupIqRepository> OpenRepositoryAsync(string url, CancellationToken cancellationToken)
-    {
-        RequireThere(url);
-        RepositorySecrets secrets = Secrets.ForOpening(url);
-        try
-        {
-            MakeCacheFolder();
-            return await BackupIqRepository.OpenAsync(url, secrets, RepositoryOptions, Host.Time, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            secrets.Password?.Dispose();
-            secrets.KeyFile?.Dispose();
-            secrets.KeystorePassword?.Dispose();
-        }
-    }
+    public Task<BackupIqRepository> OpenRepositoryAsync(string url, CancellationToken cancellationToken) =>
+        OpenAsync(url, () => Secrets.ForOpening(url), cancellationToken);
 
     /// <summary>Opens a repository beside the one of this run, or an export, with the secrets whose flags begin with <paramref name="prefix"/>.</summary>
-    public async Task<BackupIqRepository> OpenOtherAsync(string url, string prefix, CancellationToken cancellationToken)
+    public Task<BackupIqRepository> OpenOtherAsync(string url, string prefix, CancellationToken cancellationToken) =>
+        OpenAsync(url, () => Secrets.ForOther(prefix, $"password of {DisplayText.Of(url)}: ", url: url), cancellationToken);
+
+    private async Task<BackupIqRepository> OpenAsync(string url, Func<RepositorySecrets> find, CancellationToken cancellationToken)
     {
         RequireThere(url);
-        RepositorySecrets secrets = Secrets.ForOther(prefix, $"password of {DisplayText.Of(url)}: ", url: url);
+        RepositorySecrets secrets = find();
         try
         {
             MakeCacheFolder();
@@ -129,9 +118,7 @@ internal sealed class Invocation
         }
         finally
         {
-            secrets.Password?.Dispose();
-            secrets.KeyFile?.Dispose();
-            secrets.KeystorePassword?.Dispose();
+            SecretReader.Wipe(secrets);
         }
     }
 

@@ -175,26 +175,14 @@ internal sealed class CheckCommand : Verb
                 }
 
                 writer.WriteEndArray();
-                writer.WriteStartArray("snapshots");
-                foreach (string id in issue.SnapshotIds)
-                {
-                    writer.WriteStringValue(id);
-                }
-
-                writer.WriteEndArray();
+                JsonFields.WriteStrings(writer, "snapshots", issue.SnapshotIds);
             });
         }
 
         run.Json.Line("summary", writer =>
         {
             writer.WriteNumber("num_errors", report.Errors);
-            writer.WriteStartArray("broken_packs");
-            foreach (string pack in report.BrokenPacks)
-            {
-                writer.WriteStringValue(pack);
-            }
-
-            writer.WriteEndArray();
+            JsonFields.WriteStrings(writer, "broken_packs", report.BrokenPacks);
             writer.WriteNumber("damaged_files", report.DamagedFiles);
             writer.WriteBoolean("suggest_repair_index", report.SuggestRepairIndex);
             writer.WriteBoolean("suggest_prune", report.SuggestPrune);

@@ -80,12 +80,8 @@ internal sealed class ConfigValidateCommand() : Verb("validate", "Names every mi
             {
                 writer.WriteStartObject();
                 writer.WriteBoolean("valid", problems.Count == 0);
-                writer.WriteStartArray("files");
-                run.Settings.File.Files.ForEach(writer.WriteStringValue);
-                writer.WriteEndArray();
-                writer.WriteStartArray("problems");
-                problems.ForEach(writer.WriteStringValue);
-                writer.WriteEndArray();
+                JsonFields.WriteStrings(writer, "files", run.Settings.File.Files);
+                JsonFields.WriteStrings(writer, "problems", problems);
                 writer.WriteEndObject();
             });
         }

@@ -77,9 +77,7 @@ internal sealed class ExportCommand : Verb
         }
         finally
         {
-            secrets.Password?.Dispose();
-            secrets.KeyFile?.Dispose();
-            secrets.KeystorePassword?.Dispose();
+            SecretReader.Wipe(secrets);
         }
     }
 

@@ -225,13 +225,7 @@ internal sealed class ForgetCommand : SnapshotVerb
             return;
         }
 
-        writer.WriteStartArray(name);
-        foreach (string text in list)
-        {
-            writer.WriteStringValue(text);
-        }
-
-        writer.WriteEndArray();
+        JsonFields.WriteStrings(writer, name, list);
     }
 
     private static void WriteSnapshots(Utf8JsonWriter writer, string name, IReadOnlyList<ForgetDecision> decisions)

@@ -131,13 +131,7 @@ internal sealed class HistoryCommand : Verb
                     writer.WriteNull("entry");
                 }
 
-                writer.WriteStartArray("snapshots");
-                foreach (SnapshotInfo snapshot in version.Snapshots)
-                {
-                    writer.WriteStringValue(snapshot.Id);
-                }
-
-                writer.WriteEndArray();
+                JsonFields.WriteStrings(writer, "snapshots", version.Snapshots.Select(static snapshot => snapshot.Id));
                 writer.WriteEndObject();
             }
 

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using BackupIQ.Cli.Output;
 using BackupIQ.Cli.Parsing;
+using BackupIQ.Cli.Secrets;
 using BackupIQ.Jobs;
 
 namespace BackupIQ.Cli.Commands;
@@ -75,8 +76,7 @@ internal sealed class ImportResticCommand : Verb
         }
         finally
         {
-            secrets.Password?.Dispose();
-            secrets.KeyFile?.Dispose();
+            SecretReader.Wipe(secrets);
         }
     }
 
@@ -101,13 +101,7 @@ internal sealed class ImportResticCommand : Verb
         writer.WriteNumber("bytes_done", figures.BytesDone);
         JsonFields.WriteSeconds(writer, "seconds_remaining", left);
         writer.WriteNumber("error_count", figures.Errors);
-        writer.WriteStartArray("current_files");
-        if (figures.Current is { } path)
-        {
-            writer.WriteStringValue(DisplayText.Of(path));
-        }
-
-        writer.WriteEndArray();
+        JsonFields.WriteStrings(writer, "current_files", figures.Current is { } path ? [DisplayText.Of(path)] : []);
     }
 
     private static void Tell(Invocation run, ResticImportItem item)
@@ -122,13 +116,7 @@ internal sealed class ImportResticCommand : Verb
                 writer.WriteString("time", item.Time);
                 writer.WriteString("hostname", item.Hostname);
                 JsonFields.WritePaths(writer, item.Paths);
-                writer.WriteStartArray("tags");
-                foreach (string tag in item.Tags)
-                {
-                    writer.WriteStringValue(tag);
-                }
-
-                writer.WriteEndArray();
+                JsonFields.WriteStrings(writer, "tags", item.Tags);
                 if (item.Counts is { } counts)
                 {
                     BackupView.WriteCounts(writer, counts);

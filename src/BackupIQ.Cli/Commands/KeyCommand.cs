@@ -106,8 +106,8 @@ internal static class KeyCommand
             {
                 writer.WriteStartObject();
                 writer.WriteNumber("epoch", outcome.Epoch);
-                WriteIds(writer, "removed", gone);
-                WriteIds(writer, "left_behind", outcome.LeftBehind);
+                JsonFields.WriteStrings(writer, "removed", gone.Select(static key => key.Id));
+                JsonFields.WriteStrings(writer, "left_behind", outcome.LeftBehind.Select(static key => key.Id));
                 writer.WriteEndObject();
             });
         }
@@ -130,17 +130,6 @@ internal static class KeyCommand
     public static bool IsPage(string file) => file.EndsWith(".html", StringComparison.OrdinalIgnoreCase) || file.EndsWith(".htm", StringComparison.OrdinalIgnoreCase);
 
     private static string Name(KeyInfo key) => $"{key.Id[..8]} ({key.Type}, {DisplayText.Of(key.Label)})";
-
-    private static void WriteIds(System.Text.Json.Utf8JsonWriter writer, string name, IReadOnlyList<KeyInfo> keys)
-    {
-        writer.WriteStartArray(name);
-        foreach (KeyInfo key in keys)
-        {
-            writer.WriteStringValue(key.Id);
-        }
-
-        writer.WriteEndArray();
-    }
 }
 
 /// <summary><c>key list</c></summary>
@@ -281,15 +270,7 @@ internal sealed class KeyEpochsCommand() : Verb("epochs", "Lists the key epochs 
                 {
                     writer.WriteStartObject();
                     writer.WriteNumber("epoch", epoch.Epoch);
-                    if (epoch.Begun is { } begun)
-                    {
-                        writer.WriteString("begun", begun);
-                    }
-                    else
-                    {
-                        writer.WriteNull("begun");
-                    }
-
+                    JsonFields.WriteMoment(writer, "begun", epoch.Begun);
                     writer.WriteNumber("stored_size", epoch.StoredBytes);
                     writer.WriteEndObject();
                 }

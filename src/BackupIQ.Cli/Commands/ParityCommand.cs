@@ -218,13 +218,7 @@ internal sealed class ParityStatusCommand : Verb
             writer.WriteNumber("most_percent", most);
         }
 
-        writer.WriteStartArray("damaged");
-        foreach (string name in damaged)
-        {
-            writer.WriteStringValue(name);
-        }
-
-        writer.WriteEndArray();
+        JsonFields.WriteStrings(writer, "damaged", damaged);
 
         writer.WriteEndObject();
     }

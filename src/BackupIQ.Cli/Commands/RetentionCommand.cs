@@ -123,13 +123,7 @@ internal sealed class RetentionShowCommand : Verb
             }
 
             writer.WriteEndObject();
-            writer.WriteStartArray("tags");
-            foreach (IReadOnlyList<string> tags in rules.Tags)
-            {
-                writer.WriteStringValue(string.Join(",", tags));
-            }
-
-            writer.WriteEndArray();
+            JsonFields.WriteStrings(writer, "tags", rules.Tags.Select(static tags => string.Join(",", tags)));
             writer.WriteNumber("grace_seconds", run.Settings.Duration("retention.grace").TotalSeconds);
             writer.WriteEndObject();
         }
@@ -284,13 +278,7 @@ internal sealed class RetentionSimulateCommand : SnapshotVerb
         {
             writer.WriteStartObject();
             writer.WriteString("time", snapshot.Time);
-            writer.WriteStartArray("matches");
-            foreach (string reason in snapshot.Reasons)
-            {
-                writer.WriteStringValue(reason);
-            }
-
-            writer.WriteEndArray();
+            JsonFields.WriteStrings(writer, "matches", snapshot.Reasons);
             writer.WriteEndObject();
         }
 

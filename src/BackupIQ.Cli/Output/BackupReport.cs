@@ -91,13 +91,7 @@ internal sealed class BackupReport
             }
 
             writer.WriteEndArray();
-            writer.WriteStartArray("notices");
-            foreach (string notice in view.Notices)
-            {
-                writer.WriteStringValue(notice);
-            }
-
-            writer.WriteEndArray();
+            JsonFields.WriteStrings(writer, "notices", view.Notices);
             writer.WriteEndObject();
         });
 

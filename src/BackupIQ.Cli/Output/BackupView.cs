@@ -130,13 +130,7 @@ internal sealed class BackupView
         JsonFields.WriteSeconds(writer, "seconds_remaining", remaining);
         writer.WriteNumber("error_count", figures.Errors);
         writer.WriteNumber("success_rate", figures.FilesDone + figures.Errors == 0 ? 1 : Math.Round((double)figures.FilesDone / (figures.FilesDone + figures.Errors), 6));
-        writer.WriteStartArray("current_files");
-        if (figures.Current is { } path)
-        {
-            writer.WriteStringValue(DisplayText.Of(path));
-        }
-
-        writer.WriteEndArray();
+        JsonFields.WriteStrings(writer, "current_files", figures.Current is { } path ? [DisplayText.Of(path)] : []);
     }
 
     private void Failed(ItemFailure failure)

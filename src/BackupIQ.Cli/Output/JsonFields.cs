@@ -33,6 +33,18 @@ internal static class JsonFields
         }
     }
 
+    /// <summary>An array of strings.</summary>
+    public static void WriteStrings(Utf8JsonWriter writer, string name, IEnumerable<string> values)
+    {
+        writer.WriteStartArray(name);
+        foreach (string value in values)
+        {
+            writer.WriteStringValue(value);
+        }
+
+        writer.WriteEndArray();
+    }
+
     /// <summary>A snapshot, as an object.</summary>
     public static void WriteSnapshot(Utf8JsonWriter writer, SnapshotInfo snapshot)
     {
@@ -51,13 +63,7 @@ internal static class JsonFields
         writer.WriteString("hostname", snapshot.Hostname);
         writer.WriteString("username", snapshot.Username);
         WritePaths(writer, snapshot.Paths);
-        writer.WriteStartArray("tags");
-        foreach (string tag in snapshot.Tags)
-        {
-            writer.WriteStringValue(tag);
-        }
-
-        writer.WriteEndArray();
+        WriteStrings(writer, "tags", snapshot.Tags);
         writer.WriteString("parent", snapshot.Parent);
         writer.WriteString("tree", snapshot.Tree);
         writer.WriteString("program_version", snapshot.ProgramVersion);
@@ -82,15 +88,7 @@ internal static class JsonFields
     {
         writer.WriteString("id", hold.Id);
         writer.WriteString("time", hold.Time);
-        if (hold.Until is { } until)
-        {
-            writer.WriteString("until", until);
-        }
-        else
-        {
-            writer.WriteNull("until");
-        }
-
+        WriteMoment(writer, "until", hold.Until);
         writer.WriteString("reason", hold.Reason);
         writer.WriteString("hostname", hold.Hostname);
         writer.WriteString("username", hold.Username);
@@ -103,13 +101,7 @@ internal static class JsonFields
         {
             writer.WriteString("repaired_from", damaged);
             writer.WriteNumber("lost_count", snapshot.LostCount);
-            writer.WriteStartArray("lost");
-            foreach (string path in snapshot.Lost)
-            {
-                writer.WriteStringValue(path);
-            }
-
-            writer.WriteEndArray();
+            WriteStrings(writer, "lost", snapshot.Lost);
         }
 
         if (snapshot.IsPartial)

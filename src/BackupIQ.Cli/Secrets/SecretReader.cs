@@ -39,6 +39,14 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         || (settings.Get("kms").Text is not null && HasKeystorePassword())
         || (BackupIqRepository.LocalPath(url) == settings.Folders.DefaultRepository && File.Exists(settings.Folders.DefaultKeyFile));
 
+    /// <summary>Wipes what opened a repository, once it is open or could not be opened.</summary>
+    public static void Wipe(RepositorySecrets secrets)
+    {
+        secrets.Password?.Dispose();
+        secrets.KeyFile?.Dispose();
+        secrets.KeystorePassword?.Dispose();
+    }
+
     /// <summary>The token in a file: its first line.</summary>
     public static Secret TokenFile(string path) => Take(ReadFile(path, "token file"), path);
 
@@ -69,24 +77,12 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
     {
         foreach (Func<string, string?> read in (Func<string, string?>[])[arguments.Value, FromEnvironment])
         {
-            if (read($"--{prefix}kms") is { } kms)
+            foreach (string kind in (string[])["kms", "key-file", "password-file", "password-command"])
             {
-                return WithKeystore(kms);
-            }
-
-            if (read($"--{prefix}key-file") is { } keyFile)
-            {
-                return new RepositorySecrets { KeyFile = KeyFile(keyFile) };
-            }
-
-            if (read($"--{prefix}password-file") is { } passwordFile)
-            {
-                return new RepositorySecrets { Password = PasswordFile(passwordFile) };
-            }
-
-            if (read($"--{prefix}password-command") is { } command)
-            {
-                return new RepositorySecrets { Password = PasswordCommand(command) };
+                if (read($"--{prefix}{kind}") is { } value)
+                {
+                    return Given(kind, value);
+                }
             }
         }
 
@@ -149,18 +145,21 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
 
             if (given.Length == 1)
             {
-                return given[0].Definition.Key switch
-                {
-                    "key-file" => new RepositorySecrets { KeyFile = KeyFile(given[0].Text!) },
-                    "kms" => WithKeystore(given[0].Text!),
-                    "password-file" => new RepositorySecrets { Password = PasswordFile(given[0].Text!) },
-                    _ => new RepositorySecrets { Password = PasswordCommand(given[0].Text!) },
-                };
+                return Given(given[0].Definition.Key, given[0].Text!);
             }
         }
 
         return null;
     }
+
+    // What a flag, variable or setting of this kind says.
+    private RepositorySecrets Given(string kind, string value) => kind switch
+    {
+        "key-file" => new RepositorySecrets { KeyFile = KeyFile(value) },
+        "kms" => WithKeystore(value),
+        "password-file" => new RepositorySecrets { Password = PasswordFile(value) },
+        _ => new RepositorySecrets { Password = PasswordCommand(value) },
+    };
 
     private RepositorySecrets? DefaultKey(string url) =>
         BackupIqRepository.LocalPath(url) == settings.Folders.DefaultRepository && File.Exists(settings.Folders.DefaultKeyFile)
