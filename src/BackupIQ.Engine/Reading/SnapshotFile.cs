@@ -63,21 +63,8 @@ public sealed class SnapshotFile
         while (done < wanted)
         {
             DataRun run = _layout.At(offset + done);
-            int length = (int)Math.Min(run.Length, wanted - done);
-            if (run.DataOffset < 0)
-            {
-                destination.Slice(done, length).Span.Clear();
-            }
-            else if (_content.Kind == ContentKind.Inline)
-            {
-                _content.Inline.Slice((int)run.DataOffset, length).CopyTo(destination[done..]);
-            }
-            else
-            {
-                length = await ReadDataAsync(run.DataOffset, destination.Slice(done, length), cancellationToken).ConfigureAwait(false);
-            }
-
-            done += length;
+            Memory<byte> part = destination.Slice(done, (int)Math.Min(run.Length, wanted - done));
+            done += TryReadHere(run, part.Span) ? part.Length : Take(await RentAsync(run.DataOffset, cancellationToken).ConfigureAwait(false), part.Span);
         }
 
         return done;
@@ -117,23 +104,7 @@ public sealed class SnapshotFile
         {
             DataRun run = _layout.At(offset + done);
             Span<byte> part = destination.Slice(done, (int)Math.Min(run.Length, wanted - done));
-            if (run.DataOffset < 0)
-            {
-                part.Clear();
-            }
-            else if (_content.Kind == ContentKind.Inline)
-            {
-                _content.Inline.Span.Slice((int)run.DataOffset, part.Length).CopyTo(part);
-            }
-            else
-            {
-                (OpenedFrame? frame, ReadOnlyMemory<byte> bytes) = RentAsync(run.DataOffset, CancellationToken.None).AsTask().GetAwaiter().GetResult();
-                part = part[..Math.Min(part.Length, bytes.Length)];
-                bytes.Span[..part.Length].CopyTo(part);
-                _reader.Return(frame);
-            }
-
-            done += part.Length;
+            done += TryReadHere(run, part) ? part.Length : Take(RentAsync(run.DataOffset, CancellationToken.None).AsTask().GetAwaiter().GetResult(), part);
         }
 
         return done;
@@ -210,12 +181,29 @@ public sealed class SnapshotFile
         }
     }
 
-    private async ValueTask<int> ReadDataAsync(long dataOffset, Memory<byte> destination, CancellationToken cancellationToken)
+    // Holes, and content that stands in the node, need no chunk.
+    private bool TryReadHere(in DataRun run, Span<byte> part)
     {
-        (OpenedFrame? frame, ReadOnlyMemory<byte> bytes) = await RentAsync(dataOffset, cancellationToken).ConfigureAwait(false);
-        int count = Math.Min(destination.Length, bytes.Length);
-        bytes[..count].CopyTo(destination);
-        _reader.Return(frame);
+        if (run.DataOffset < 0)
+        {
+            part.Clear();
+            return true;
+        }
+
+        if (_content.Kind == ContentKind.Inline)
+        {
+            _content.Inline.Span.Slice((int)run.DataOffset, part.Length).CopyTo(part);
+            return true;
+        }
+
+        return false;
+    }
+
+    private int Take((OpenedFrame? Frame, ReadOnlyMemory<byte> Bytes) rented, Span<byte> part)
+    {
+        int count = Math.Min(part.Length, rented.Bytes.Length);
+        rented.Bytes.Span[..count].CopyTo(part);
+        _reader.Return(rented.Frame);
         return count;
     }
 

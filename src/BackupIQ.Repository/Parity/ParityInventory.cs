@@ -115,7 +115,7 @@ internal sealed class ParityInventory
         new() { Removals = [.. All] };
 
     /// <summary>Parity objects whose object is gone.</summary>
-    public IEnumerable<StoredObject> Waste() => _parities
+    private IEnumerable<StoredObject> Waste() => _parities
         .Where(item => !_names.Contains(item.Key))
         .SelectMany(static item => item.Value)
         .Select(static parity => parity.Object);

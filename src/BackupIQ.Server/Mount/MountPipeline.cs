@@ -232,6 +232,18 @@ public sealed class MountPipeline : IAsyncDisposable
 
     private static MountPipeline Of(nint request) => (MountPipeline)GCHandle.FromIntPtr(LibFuse.UserData(request)).Target!;
 
+    private void AnswerFor(nint request, ulong inode, Action<ViewEntry> answer) => Answer(request, () =>
+    {
+        if (Find(inode) is { } entry)
+        {
+            answer(entry);
+        }
+        else
+        {
+            _ = LibFuse.ReplyError(request, NoEntry);
+        }
+    });
+
     // The one place where requests fail: the kernel gets a number, whoever mounted a sentence. A request must be answered once, so an answer
     // is the last thing that any of them does.
     private void Answer(nint request, Action answer)
@@ -273,18 +285,12 @@ public sealed class MountPipeline : IAsyncDisposable
     {
         MountPipeline mount = Of(request);
         byte[] wanted = MemoryMarshal.CreateReadOnlySpanFromNullTerminated(name).ToArray();
-        mount.Answer(request, () => mount.Lookup(request, parent, wanted));
+        mount.AnswerFor(request, parent, folder => mount.Lookup(request, parent, folder, wanted));
     }
 
-    private unsafe void Lookup(nint request, ulong parent, byte[] name)
+    private unsafe void Lookup(nint request, ulong parent, ViewEntry folder, byte[] name)
     {
         Span<byte> parameter = stackalloc byte[FuseLayouts.EntrySize];
-        if (Find(parent) is not { } folder)
-        {
-            _ = LibFuse.ReplyError(request, NoEntry);
-            return;
-        }
-
         if (Wait(_view.FindAsync(folder, name, _stop.Token)) is not { } entry)
         {
             // The kernel remembers that there is none, too.
@@ -325,17 +331,11 @@ public sealed class MountPipeline : IAsyncDisposable
     private static unsafe void OnGetAttributes(nint request, ulong inode, byte* fileInfo)
     {
         MountPipeline mount = Of(request);
-        mount.Answer(request, () => mount.GetAttributes(request, inode));
+        mount.AnswerFor(request, inode, entry => mount.GetAttributes(request, inode, entry));
     }
 
-    private unsafe void GetAttributes(nint request, ulong inode)
+    private unsafe void GetAttributes(nint request, ulong inode, ViewEntry entry)
     {
-        if (Find(inode) is not { } entry)
-        {
-            _ = LibFuse.ReplyError(request, NoEntry);
-            return;
-        }
-
         Span<byte> stat = stackalloc byte[FuseLayouts.StatSize];
         FuseLayouts.WriteStat(stat, _inodes.Shown(inode, entry), entry, LinksOf(entry));
         fixed (byte* bytes = stat)
@@ -362,29 +362,16 @@ public sealed class MountPipeline : IAsyncDisposable
     private static unsafe void OnOpen(nint request, ulong inode, byte* fileInfo)
     {
         MountPipeline mount = Of(request);
-        mount.Answer(request, () =>
-        {
-            if (mount.Find(inode) is not { } entry)
-            {
-                _ = LibFuse.ReplyError(request, NoEntry);
-                return;
-            }
-
-            Open(request, fileInfo, mount._view.OpenFile(entry), keepCache: true);
-        });
+        mount.AnswerFor(request, inode, entry => Open(request, fileInfo, mount._view.OpenFile(entry), keepCache: true));
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     private static unsafe void OnOpenDirectory(nint request, ulong inode, byte* fileInfo)
     {
         MountPipeline mount = Of(request);
-        mount.Answer(request, () =>
+        mount.AnswerFor(request, inode, entry =>
         {
-            if (mount.Find(inode) is not { } entry)
-            {
-                _ = LibFuse.ReplyError(request, NoEntry);
-            }
-            else if (!entry.IsFolder)
+            if (!entry.IsFolder)
             {
                 _ = LibFuse.ReplyError(request, NotADirectory);
             }
