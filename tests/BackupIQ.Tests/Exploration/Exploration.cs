@@ -219,7 +219,7 @@ internal sealed class Wanderer(Scenario scenario, Bounds bounds, int seed)
         using Stage stage = new(scenario, bounds.ReadsAreSteps);
         for (int run = 1; run <= bounds.MaxExecutions && System.Diagnostics.Stopwatch.GetElapsedTime(started) < bounds.MaxTime; run++)
         {
-            _random = new Random(HashCode.Combine(seed, run));
+            _random = new Random(unchecked((seed * 31) + (run * 1_000_003)));
             _order = 0;
             Execution execution = stage.Begin(Choose);
             execution.Run();
