@@ -4,4 +4,8 @@ namespace BackupIQ.Storage;
 
 /// <summary>A storage could not do what was asked.</summary>
 public sealed class StorageException(ErrorCode code, string message, string? guidance = null, Exception? inner = null)
-    : BackupIQException(code, message, guidance, inner);
+    : BackupIQException(code, message, guidance, inner)
+{
+    /// <summary>How long the storage asks to be left alone (HTTP's Retry-After), or null where it said nothing. What retries waits at least so long.</summary>
+    public TimeSpan? RetryAfter { get; init; }
+}
