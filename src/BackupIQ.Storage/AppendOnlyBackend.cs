@@ -34,7 +34,7 @@ public sealed class AppendOnlyBackend(IStorageBackend inner, IReadOnlyList<strin
 
         if (closedPrefixes.Any(prefix => key.Value.StartsWith(prefix, StringComparison.Ordinal)))
         {
-            Drop(content);
+            content.Discard();
             throw Refused($"{key} may not be put by who may only add");
         }
 
@@ -42,7 +42,7 @@ public sealed class AppendOnlyBackend(IStorageBackend inner, IReadOnlyList<strin
         if (!Capabilities.ConditionalPut && await StatAsync(key, cancellationToken) is { } there)
         {
             PutOutcome outcome = await IsSameAsync(there, content, cancellationToken) ? PutOutcome.Stored : PutOutcome.AlreadyThere;
-            Drop(content);
+            content.Discard();
             return outcome;
         }
 
@@ -54,15 +54,6 @@ public sealed class AppendOnlyBackend(IStorageBackend inner, IReadOnlyList<strin
         _isClosed ? throw Refused($"{key} may not be deleted by who may only add") : base.DeleteAsync(key, cancellationToken);
 
     private static StorageException Refused(string message) => new(ErrorCodes.AppendOnly, message);
-
-    // A file given as content is the storage's, whatever comes of it.
-    private static void Drop(StorageContent content)
-    {
-        if (content.File is { } file)
-        {
-            File.Delete(file);
-        }
-    }
 
     private async Task<bool> IsSameAsync(StoredObject there, StorageContent content, CancellationToken cancellationToken)
     {

@@ -12,6 +12,7 @@ namespace BackupIQ.Storage;
 /// <item>After a put returned, a read, a stat and a listing see it, unless <see cref="StorageCapabilities.ListingLag"/> says otherwise.</item>
 /// <item>Implementations never retry: that is a decorator's work. They may be called from any thread.</item>
 /// <item>Failures are <see cref="StorageException"/>, with a code that says whether a retry makes sense.</item>
+/// <item>A cancelled call ends soon, and then touches neither the content nor the destination any more.</item>
 /// </list>
 /// </remarks>
 public interface IStorageBackend : IAsyncDisposable
@@ -31,7 +32,8 @@ public interface IStorageBackend : IAsyncDisposable
     /// <summary>
     /// Puts an object if the key is free. When the key is taken, the answer is <see cref="PutOutcome.AlreadyThere"/> and nothing
     /// changed, except that an object with the very same bytes counts as <see cref="PutOutcome.Stored"/>: a retried put may meet itself.
-    /// A file given as content belongs to the storage from the call on, whatever comes of it: it is moved or deleted.
+    /// A file given as content belongs to the storage from the call on, whatever comes of it: it is moved or deleted
+    /// (<see cref="StorageContent.Discard"/>), unless it is lent.
     /// </summary>
     ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken);
 

@@ -34,7 +34,7 @@ public sealed class MemoryBackend(TimeProvider time) : IStorageBackend
             }
             finally
             {
-                File.Delete(file);
+                content.Discard();
             }
         }
         else

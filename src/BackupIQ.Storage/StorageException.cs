@@ -8,4 +8,9 @@ public sealed class StorageException(ErrorCode code, string message, string? gui
 {
     /// <summary>How long the storage asks to be left alone (HTTP's Retry-After), or null where it said nothing. What retries waits at least so long.</summary>
     public TimeSpan? RetryAfter { get; init; }
+
+    /// <summary>
+    /// Of a read that broke: so many bytes at the beginning of its destination are the object's. Whoever retries goes on behind them.
+    /// </summary>
+    public int BytesRead { get; init; }
 }

@@ -37,25 +37,3 @@ public readonly record struct StoredObject(StorageKey Key, long Size, DateTimeOf
 
 /// <summary>Space on a storage in bytes; null is unknown.</summary>
 public sealed record StorageSpace(long? Total, long? Used, long? Free);
-
-/// <summary>What is to be put: bytes in memory or a closed local file.</summary>
-public readonly struct StorageContent
-{
-    private StorageContent(ReadOnlyMemory<byte> bytes, string? file)
-    {
-        Bytes = bytes;
-        File = file;
-    }
-
-    /// <summary>The bytes, when <see cref="File"/> is null.</summary>
-    public ReadOnlyMemory<byte> Bytes { get; }
-
-    /// <summary>The path of the file whose bytes these are, or null.</summary>
-    public string? File { get; }
-
-    /// <summary>Bytes in memory; they must not change until the put returned.</summary>
-    public static StorageContent FromBytes(ReadOnlyMemory<byte> bytes) => new(bytes, null);
-
-    /// <summary>A closed file; the storage takes it over (see <see cref="IStorageBackend.PutAsync"/>) and makes it durable.</summary>
-    public static StorageContent FromFile(string path) => new(default, path);
-}

@@ -65,11 +65,7 @@ public sealed class ArchiveBackend : IStorageBackend
     /// <inheritdoc/>
     public ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken)
     {
-        if (content.File is { } file)
-        {
-            File.Delete(file);
-        }
-
+        content.Discard();
         throw OnlyRead();
     }
 

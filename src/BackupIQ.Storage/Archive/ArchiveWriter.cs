@@ -77,10 +77,7 @@ public sealed class ArchiveWriter : IStorageBackend
         }
         finally
         {
-            if (content.File is { } file)
-            {
-                File.Delete(file);
-            }
+            content.Discard();
         }
     }
 

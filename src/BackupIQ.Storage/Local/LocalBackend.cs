@@ -211,12 +211,12 @@ public sealed class LocalBackend : IStorageBackend
             _folders.Ensure(folder);
             if (content.File is { } file && IsInSpool(file))
             {
-                SyncFile(key, file);
-                temporary = file;
+                temporary = content.IsLent ? LinkOf(key, content, cancellationToken) : file;
+                SyncFile(key, temporary);
             }
             else
             {
-                temporary = Path.Join(SpoolFolder, $"{SessionId.New()}.put");
+                temporary = NewTemporary();
                 Write(key, content, temporary, cancellationToken);
             }
 
@@ -250,9 +250,23 @@ public sealed class LocalBackend : IStorageBackend
         {
             // After a rename these names are gone, which is as good.
             Discard(temporary);
-            Discard(content.File);
+            Discard(content.IsLent ? null : content.File);
         }
     }
+
+    // A lent file gets a second name, which is then taken; where there are no links it is copied.
+    private string LinkOf(StorageKey key, StorageContent content, CancellationToken cancellationToken)
+    {
+        string temporary = NewTemporary();
+        if (Libc.Link(content.File!, temporary) != 0)
+        {
+            Write(key, content, temporary, cancellationToken);
+        }
+
+        return temporary;
+    }
+
+    private string NewTemporary() => Path.Join(SpoolFolder, $"{SessionId.New()}.put");
 
     private int Publish(string from, string to)
     {

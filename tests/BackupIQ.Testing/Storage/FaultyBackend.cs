@@ -111,9 +111,9 @@ public sealed class FaultyBackend(IStorageBackend inner, TimeProvider time, para
             await BeforeAsync(faults, key.Value, cancellationToken);
             TakeRoom(key, RecordingBackend.LengthOf(content));
         }
-        catch when (content.File is not null)
+        catch
         {
-            File.Delete(content.File);
+            content.Discard();
             throw;
         }
 

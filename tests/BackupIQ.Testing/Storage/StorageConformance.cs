@@ -201,6 +201,26 @@ public abstract class StorageConformance : IAsyncLifetime
         (await storage.StatAsync(new StorageKey("d/2"), Token)).ShouldBeNull();
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task ALentFileStaysItsOwners(bool inSpool)
+    {
+        IStorageBackend storage = await ClientAsync();
+        byte[] bytes = Bytes(700_000);
+        string file = await FileAsync(storage, bytes, inSpool);
+        StorageContent lent = StorageContent.FromFile(file).Lend();
+        await Should.ThrowAsync<OperationCanceledException>(async () => await storage.PutAsync(new StorageKey("d/1"), lent, Cancelled));
+        (await storage.PutAsync(new StorageKey("d/1"), lent, Token)).ShouldBe(PutOutcome.Stored);
+        (await storage.PutAsync(new StorageKey("d/1"), lent, Token)).ShouldBe(PutOutcome.Stored);
+        await PutAsync(storage, "d/2", Bytes(5));
+        (await storage.PutAsync(new StorageKey("d/2"), lent, Token)).ShouldBe(PutOutcome.AlreadyThere);
+        (await File.ReadAllBytesAsync(file, Token)).AsSpan().SequenceEqual(bytes).ShouldBeTrue();
+
+        File.Delete(file);
+        await ShouldHoldAsync(storage, "d/1", bytes);
+    }
+
     [Fact]
     public async Task AFileThatIsNotThereIsAStorageFailureAndLeavesNothing()
     {

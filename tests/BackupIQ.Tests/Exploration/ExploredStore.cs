@@ -117,11 +117,7 @@ internal sealed class ActorStorage(Actor actor, string spool) : IStorageBackend
     public ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken)
     {
         byte[] bytes = content.File is { } file ? File.ReadAllBytes(file) : content.Bytes.ToArray();
-        if (content.File is not null)
-        {
-            File.Delete(content.File);
-        }
-
+        content.Discard();
         return ValueTask.FromResult(Execution.Step(
             actor, isPut: true, () => $"put {key}", variant =>
             {

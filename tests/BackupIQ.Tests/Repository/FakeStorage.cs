@@ -26,7 +26,7 @@ internal sealed class FakeStorage : IStorageBackend
         if (content.File is { } file)
         {
             bytes = File.ReadAllBytes(file);
-            File.Delete(file);
+            content.Discard();
         }
 
         return ValueTask.FromResult(

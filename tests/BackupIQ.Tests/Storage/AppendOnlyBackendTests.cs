@@ -140,10 +140,7 @@ public sealed class AppendOnlyBackendTests : IDisposable
         public async ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken)
         {
             _objects[key.Value] = content.File is { } file ? await File.ReadAllBytesAsync(file, cancellationToken) : content.Bytes.ToArray();
-            if (content.File is { } given)
-            {
-                File.Delete(given);
-            }
+            content.Discard();
 
             return PutOutcome.Stored;
         }
