@@ -51,7 +51,7 @@ internal sealed class Invocation
         {
             Settings.RequireValid();
             string? url = Settings.Text("repo");
-            return url ?? (BackupIqRepository.Exists(Settings.Folders.DefaultRepository) ? Settings.Folders.DefaultRepository : null);
+            return url ?? (BackupIqRepository.ExistsAt(Settings.Folders.DefaultRepository) ? Settings.Folders.DefaultRepository : null);
         }
     }
 
@@ -125,7 +125,7 @@ internal sealed class Invocation
     // No secret is asked for, and no password derived, for a repository that is not there.
     private static void RequireThere(string url)
     {
-        if (BackupIqRepository.LocalPath(url) is not null && !BackupIqRepository.Exists(url))
+        if (BackupIqRepository.LocalPath(url) is { } path && !BackupIqRepository.ExistsAt(path))
         {
             throw new BackupIQException(ErrorCodes.RepositoryNotFound, "There is no repository").With("location", url);
         }

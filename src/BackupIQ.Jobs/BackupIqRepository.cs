@@ -84,7 +84,12 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         _repository.SetAppendOnlyAsync(appendOnly, cancellationToken);
 
     /// <summary>Whether there is anything at <paramref name="url"/> that could be a repository. Makes nothing.</summary>
-    public static bool Exists(string url) => StorageLocator.Exists(url);
+    /// <exception cref="BackupIQException">It cannot be told, because the storage refuses or cannot be reached.</exception>
+    public static Task<bool> ExistsAsync(string url, TimeProvider? time = null, CancellationToken cancellationToken = default) =>
+        StorageLocator.ExistsAsync(url, time ?? TimeProvider.System, cancellationToken);
+
+    /// <summary>Whether there is anything at a path of this machine's own file system that could be a repository.</summary>
+    public static bool ExistsAt(string path) => StorageLocator.ExistsAt(path);
 
     /// <summary>The path of a repository on this machine's own file system, or null for any other.</summary>
     public static string? LocalPath(string url) => StorageLocator.LocalPath(url);
@@ -104,7 +109,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         CancellationToken cancellationToken = default)
     {
         await using IKeyProvider? provider = await KeyProviderLocator.OpenAsync(secrets, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
-        IStorageBackend storage = StorageLocator.Open(url, create: true, options, time ?? TimeProvider.System);
+        IStorageBackend storage = await StorageLocator.OpenAsync(url, create: true, options, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
         try
         {
             CreateOptions create = new()
@@ -137,7 +142,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         TimeProvider? time = null,
         CancellationToken cancellationToken = default)
     {
-        AppendOnlyBackend storage = StorageLocator.Open(url, create: false, options, time ?? TimeProvider.System);
+        AppendOnlyBackend storage = await StorageLocator.OpenAsync(url, create: false, options, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
         try
         {
             await using IKeyProvider? provider = await KeyProviderLocator.OpenAsync(secrets, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);

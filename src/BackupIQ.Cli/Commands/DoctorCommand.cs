@@ -97,10 +97,10 @@ internal sealed class DoctorCommand : Verb
         }
 
         SettingValue repo = run.Settings.Get("repo");
-        string? url = repo.Text ?? (BackupIqRepository.Exists(run.Settings.Folders.DefaultRepository) ? run.Settings.Folders.DefaultRepository : null);
+        string? url = repo.Text ?? (BackupIqRepository.ExistsAt(run.Settings.Folders.DefaultRepository) ? run.Settings.Folders.DefaultRepository : null);
         findings.Add(url is null
             ? new Finding(Level.Note, "repository", "none yet", "'backupiq backup DIR' makes one on this disk, 'backupiq init --repo PATH' elsewhere.")
-            : BackupIqRepository.LocalPath(url) is not null && !BackupIqRepository.Exists(url)
+            : BackupIqRepository.LocalPath(url) is { } path && !BackupIqRepository.ExistsAt(path)
                 ? new Finding(Level.Warning, "repository", $"{url} ({repo.Place}) is not there", "Mount its disk, or correct the setting.")
                 : new Finding(Level.Good, "repository", url));
     }
@@ -108,7 +108,7 @@ internal sealed class DoctorCommand : Verb
     private static void DefaultRepository(Invocation run, List<Finding> findings)
     {
         UserFolders folders = run.Settings.Folders;
-        if (!BackupIqRepository.Exists(folders.DefaultRepository) || !File.Exists(folders.DefaultKeyFile))
+        if (!BackupIqRepository.ExistsAt(folders.DefaultRepository) || !File.Exists(folders.DefaultKeyFile))
         {
             return;
         }
@@ -194,13 +194,18 @@ internal sealed class DoctorCommand : Verb
     // Only where a secret is at hand: a doctor who asks for the password first is not asked often.
     private static async Task RepositoryAsync(Invocation run, List<Finding> findings, CancellationToken cancellationToken)
     {
-        if (run.Settings.File.Findings.Count > 0 || run.RepositoryUrl is not { } url || !BackupIqRepository.Exists(url) || !run.Secrets.IsAtHand(url))
+        if (run.Settings.File.Findings.Count > 0 || run.RepositoryUrl is not { } url || !run.Secrets.IsAtHand(url))
         {
             return;
         }
 
         try
         {
+            if (!await BackupIqRepository.ExistsAsync(url, run.Host.Time, cancellationToken).ConfigureAwait(false))
+            {
+                return;
+            }
+
             await using BackupIqRepository repository = await run.OpenRepositoryAsync(url, cancellationToken).ConfigureAwait(false);
             VerificationInfo ledger = await repository.ReadVerificationAsync(cancellationToken).ConfigureAwait(false);
             findings.Add(ledger.Packs == 0 ? new Finding(Level.Good, "verification", "nothing is stored yet")

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using BackupIQ.Cli.Output;
-using BackupIQ.Cli.Parsing;
 using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands;

@@ -31,7 +31,7 @@ internal sealed class InitCommand : Verb
     {
         run.Settings.RequireValid();
         string url = run.Settings.Text("repo") ?? throw Misuse("--repo says where the repository is to be", "For example: backupiq init --repo /mnt/disk/backup");
-        if (BackupIqRepository.Exists(url))
+        if (await BackupIqRepository.ExistsAsync(url, run.Host.Time, cancellationToken).ConfigureAwait(false))
         {
             throw new BackupIQException(ErrorCodes.RepositoryExists, "A repository, or something else, is already there").With("location", url);
         }

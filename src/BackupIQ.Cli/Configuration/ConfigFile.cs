@@ -1,5 +1,4 @@
 using BackupIQ.Cli.Output;
-using BackupIQ.Cli.Parsing;
 using BackupIQ.Primitives;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;

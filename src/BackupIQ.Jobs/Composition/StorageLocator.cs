@@ -6,18 +6,20 @@ using BackupIQ.Storage.Local;
 
 namespace BackupIQ.Jobs.Composition;
 
-/// <summary>Finds the storage that a URL names: the one place where backends are chosen.</summary>
+/// <summary>Finds the storage that a URL names, and stacks its decorators: the one place for both. What is not local is in <see cref="RemoteStorage"/>.</summary>
 internal static class StorageLocator
 {
-    private static readonly string[] OtherSchemes = ["s3", "azblob", "gs", "gdrive", "icloud", "sftp", "rclone", "http", "https", "webdav"];
+    // Without "://": what else looks like a path, however odd, is one.
+    private static readonly string[] OtherSchemes = ["s3", "azblob", "gs", "gdrive", "icloud", "sftp", "rclone", "http", "https", "webdav", "webdavs"];
 
-    /// <summary>Opens the storage behind its decorators; with <paramref name="create"/> its folder is made.</summary>
-    /// <exception cref="BackupIQException"><c>Usage</c>: the URL names no storage that this version has.</exception>
-    public static AppendOnlyBackend Open(string url, bool create, RepositoryOptions? options, TimeProvider time)
+    /// <summary>Opens the storage behind its decorators; with <paramref name="create"/> its folder is made where it is a local one.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: the URL names no storage that this version has; or it cannot be reached.</exception>
+    public static async Task<AppendOnlyBackend> OpenAsync(
+        string url, bool create, RepositoryOptions? options, TimeProvider time, CancellationToken cancellationToken)
     {
-        IStorageBackend storage = !create && LocalPath(url) is { } path && File.Exists(path) ? ArchiveBackend.Open(path)
-            : create ? LocalBackend.Create(RequireLocal(url), new LocalOptions(), time)
-            : LocalBackend.Open(RequireLocal(url), new LocalOptions(), time);
+        IStorageBackend storage = LocalPath(url) is { } path
+            ? OpenLocal(path, create, time)
+            : await RemoteStorage.ConnectAsync(url, time, cancellationToken).ConfigureAwait(false);
         storage = options is { DownloadLimit: > 0 } ? new DownloadLimitBackend(storage, options.DownloadLimit, time) : storage;
         AppendOnlyBackend outermost = new(storage, RepositoryLayout.MaintainerPrefixes);
         if (options is { AppendOnly: true } && !create)
@@ -42,13 +44,30 @@ internal static class StorageLocator
         return url.Length == 0 || isOther || url.Contains("://", StringComparison.Ordinal) ? null : Path.GetFullPath(url);
     }
 
-    /// <summary>Whether something is there.</summary>
-    public static bool Exists(string url) =>
-        LocalPath(url) is { } path && (File.Exists(path) || HasEntries(path));
+    /// <summary>Whether something is at a local path.</summary>
+    public static bool ExistsAt(string path) => File.Exists(path) || HasEntries(path);
 
-    private static string RequireLocal(string url) => LocalPath(url)
-        ?? throw new BackupIQException(
-            ErrorCodes.Usage, "This version keeps repositories on local disks only", "Give --repo a path or file:///path.").With("repo", url);
+    /// <summary>Whether something is there. A storage that cannot be reached is a failure.</summary>
+    public static async Task<bool> ExistsAsync(string url, TimeProvider time, CancellationToken cancellationToken)
+    {
+        if (LocalPath(url) is { } path)
+        {
+            return ExistsAt(path);
+        }
+
+        await using AppendOnlyBackend storage = await OpenAsync(url, create: false, null, time, cancellationToken).ConfigureAwait(false);
+        await foreach (StoredObject _ in storage.ListAsync("", cancellationToken).ConfigureAwait(false))
+        {
+            return true;
+        }
+
+        return false;
+    }
+
+    private static IStorageBackend OpenLocal(string path, bool create, TimeProvider time) =>
+        create ? LocalBackend.Create(path, new LocalOptions(), time)
+        : File.Exists(path) ? ArchiveBackend.Open(path)
+        : LocalBackend.Open(path, new LocalOptions(), time);
 
     private static bool HasEntries(string path) => Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any();
 }

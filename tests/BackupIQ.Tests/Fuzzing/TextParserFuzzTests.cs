@@ -9,6 +9,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Repository.Compression;
 using BackupIQ.Sources.Files;
 using BackupIQ.Sources.Files.Patterns;
+using BackupIQ.Storage;
 using BackupIQ.Testing.Files;
 using Shouldly;
 using Xunit;
@@ -102,6 +103,7 @@ public sealed class TextParserFuzzTests
         [
             "1.5GiB"u8.ToArray(), "512M/s"u8.ToArray(), "1h30m"u8.ToArray(), "250ms"u8.ToArray(), "5%"u8.ToArray(), "1/10"u8.ToArray(), "2G"u8.ToArray(), "zstd:19"u8.ToArray(),
             "latest~2"u8.ToArray(), "@2026-11-22T10:00"u8.ToArray(), "ab12cd34:/home/x"u8.ToArray(),
+            "s3://bucket/a/pr%C3%A9fix?endpoint=https://h:9000&region=eu&lock-days=30"u8.ToArray(),
         ],
         static bytes =>
         {
@@ -122,6 +124,12 @@ public sealed class TextParserFuzzTests
             Refusable(() => CompressionSetting.Parse(text));
             Refusable(() => SnapshotStore.Find([], text));
             Refusable(() => CommandWords.Split(text));
+            Refusable(() =>
+            {
+                StorageUrl url = StorageUrl.Parse(text);
+                url.Show([.. url.OptionNames]).ShouldNotBeEmpty();
+                url.RequireOptions(["endpoint", "region"], "");
+            });
         });
 
     [Fact]

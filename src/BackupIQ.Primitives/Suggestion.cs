@@ -1,7 +1,7 @@
-namespace BackupIQ.Cli.Parsing;
+namespace BackupIQ.Primitives;
 
 /// <summary>Finds the word that somebody most likely meant.</summary>
-internal static class Suggestion
+public static class Suggestion
 {
     /// <summary>
     /// The nearest of <paramref name="known"/> by edit distance (a swap of neighbours is one edit), or null when none is near: at most a

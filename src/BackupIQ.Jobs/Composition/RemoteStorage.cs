@@ -1,0 +1,34 @@
+using System.Runtime.CompilerServices;
+using BackupIQ.Primitives;
+using BackupIQ.Storage;
+
+namespace BackupIQ.Jobs.Composition;
+
+/// <summary>
+/// Chooses the backend of a storage that is not this machine's own. It stands apart so that who works on a local repository loads neither the
+/// remote backends nor their SDKs.
+/// </summary>
+internal static class RemoteStorage
+{
+    private static readonly string[] Schemes = ["file"];
+
+    /// <summary>Connects to the storage that the URL names, which proves that it is there and may be read.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: there is no such kind of storage, or an option is wrong; or it cannot be reached.</exception>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static Task<IStorageBackend> ConnectAsync(string text, TimeProvider time, CancellationToken cancellationToken)
+    {
+        StorageUrl url = StorageUrl.Parse(text);
+        return url.Scheme switch
+        {
+            _ => throw Unknown(url),
+        };
+    }
+
+    private static BackupIQException Unknown(StorageUrl url)
+    {
+        string near = Suggestion.Nearest(url.Scheme, Schemes) is { } meant ? $"; did you mean '{meant}'?" : "";
+        return new BackupIQException(
+            ErrorCodes.Usage, $"This version keeps no repositories on '{url.Scheme}' storage{near}", $"Give --repo a path, or a URL that begins with one of: {string.Join(", ", Schemes)}.")
+            .With("repo", url.ToString());
+    }
+}

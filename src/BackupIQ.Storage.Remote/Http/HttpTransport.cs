@@ -1,0 +1,79 @@
+using System.Net;
+using System.Net.Security;
+using System.Security.Authentication;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Storage.Remote.Http;
+
+/// <summary>
+/// How backends reach their servers: TLS 1.2 or later with certificates that are checked, plain HTTP to this machine only unless it is asked for.
+/// </summary>
+internal static class HttpTransport
+{
+    /// <summary>The options of a storage's URL that are the transport's.</summary>
+    public static readonly IReadOnlyList<string> Options = ["insecure", "ca"];
+
+    /// <summary>A server that is there answers a connection within this time; retries are another's work.</summary>
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(15);
+
+    /// <summary>So that a change of a server's address is followed by a long run.</summary>
+    private static readonly TimeSpan ConnectionLifetime = TimeSpan.FromMinutes(5);
+
+    /// <summary>A handler for <paramref name="endpoint"/> with the options <c>insecure</c> and <c>ca</c> of the URL. The caller disposes it.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: plain HTTP to another machine; or the file of certificates cannot be read.</exception>
+    public static SocketsHttpHandler Create(Uri endpoint, StorageUrl url)
+    {
+        RequireSecure(endpoint, url.Flag("insecure"));
+        SslClientAuthenticationOptions tls = new() { EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13 };
+        if (url.Text("ca") is { } file)
+        {
+            tls.CertificateChainPolicy = new X509ChainPolicy
+            {
+                TrustMode = X509ChainTrustMode.CustomRootTrust,
+                RevocationMode = X509RevocationMode.NoCheck,
+            };
+            tls.CertificateChainPolicy.CustomTrustStore.AddRange(ReadAuthorities(file));
+        }
+
+        return new SocketsHttpHandler
+        {
+            SslOptions = tls,
+            ConnectTimeout = ConnectTimeout,
+            PooledConnectionLifetime = ConnectionLifetime,
+            AllowAutoRedirect = false,
+            UseCookies = false,
+            AutomaticDecompression = DecompressionMethods.None,
+        };
+    }
+
+    /// <summary>Refuses plain HTTP to another machine: what is stored is sealed, but names, times and signatures could be read and replayed.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>.</exception>
+    public static void RequireSecure(Uri endpoint, bool isInsecureAllowed)
+    {
+        if (endpoint.Scheme == Uri.UriSchemeHttp && !endpoint.IsLoopback && !isInsecureAllowed)
+        {
+            throw new BackupIQException(
+                ErrorCodes.Usage, "Plain HTTP to another machine is refused", "Use https, or say insecure=true in the URL where the network is trusted.").With("endpoint", endpoint.Host);
+        }
+    }
+
+    private static X509Certificate2Collection ReadAuthorities(string file)
+    {
+        X509Certificate2Collection authorities = [];
+        try
+        {
+            authorities.ImportFromPemFile(file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
+        {
+            throw Unusable(file, e);
+        }
+
+        return authorities.Count > 0 ? authorities : throw Unusable(file, null);
+    }
+
+    private static BackupIQException Unusable(string file, Exception? inner) =>
+        new BackupIQException(ErrorCodes.Usage, "The file that 'ca' names holds no certificates that can be read", "Give a file of certificates in PEM form.", inner).With("file", file);
+}

@@ -1,0 +1,24 @@
+using BackupIQ.IntegrationTests.Durability;
+using BackupIQ.IntegrationTests.Processes;
+using Shouldly;
+using Xunit;
+
+namespace BackupIQ.IntegrationTests.Cli;
+
+/// <summary>Who works on a local repository does not pay for remote storage.</summary>
+public sealed class LoadedAssembliesTests
+{
+    [Fact]
+    public void ALocalRepositoryLoadsNoRemoteStorage()
+    {
+        using ProgramUser user = new();
+        user.WithNewRepository();
+        string tree = user.MakeTree();
+        (ProgramRun run, IReadOnlyList<SystemCall> calls) = SystemCall.Trace(user, () => user.Run("backup", tree));
+        run.ShouldEndWith(0);
+        string[] loaded = [.. calls.Where(static call => call.Name == "openat" && call.Paths.Count > 0).Select(static call => Path.GetFileName(call.Path)).Distinct()];
+
+        loaded.ShouldContain("BackupIQ.Storage.dll");
+        loaded.Where(static name => name.StartsWith("AWSSDK", StringComparison.Ordinal) || name.StartsWith("BackupIQ.Storage.Remote", StringComparison.Ordinal)).ShouldBeEmpty();
+    }
+}
