@@ -20,6 +20,9 @@ public enum FaultKind
     /// <summary>A read ends early: half of the bytes, as if the object ended there.</summary>
     TruncateRead,
 
+    /// <summary>A read breaks: half of its bytes came, then it fails.</summary>
+    BreakRead,
+
     /// <summary>One bit in the middle of what is read is wrong.</summary>
     FlipByte,
 
@@ -136,6 +139,12 @@ public sealed class FaultyBackend(IStorageBackend inner, TimeProvider time, para
         await BeforeAsync(faults, key.Value, cancellationToken);
         int count = await Inner.ReadAsync(key, offset, destination, cancellationToken);
         After(faults, key.Value);
+        if (faults.Find(f => f.Kind == FaultKind.BreakRead) is { } broken)
+        {
+            destination.Span[(count / 2)..count].Fill(0xEE);
+            throw new StorageException(broken.Code, $"By the test's script the read of '{key}' broke.") { BytesRead = count / 2 };
+        }
+
         if (faults.Any(f => f.Kind == FaultKind.FlipByte) && count > 0)
         {
             destination.Span[count / 2] ^= 0x10;

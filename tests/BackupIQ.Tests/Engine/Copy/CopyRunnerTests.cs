@@ -8,6 +8,7 @@ using BackupIQ.Engine.Trees;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Index;
 using BackupIQ.Repository.Maintenance.Collection;
+using BackupIQ.Storage;
 using BackupIQ.Testing.Files;
 using BackupIQ.Testing.Storage;
 using Shouldly;

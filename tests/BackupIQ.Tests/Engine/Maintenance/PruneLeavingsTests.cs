@@ -65,7 +65,7 @@ public sealed class PruneLeavingsTests : IAsyncLifetime
     {
         await BackupsAsync(8);
         string[] before = _scene.Real.Objects("i/");
-        _scene.Storage.Add(new BackupIQ.Testing.Storage.Fault(BackupIQ.Testing.Storage.StorageOperation.Put, "i/", BackupIQ.Testing.Storage.FaultKind.FailBefore));
+        _scene.Storage.Add(new BackupIQ.Testing.Storage.Fault(BackupIQ.Storage.StorageOperation.Put, "i/", BackupIQ.Testing.Storage.FaultKind.FailBefore));
         await Should.ThrowAsync<StorageException>(() => _scene.PruneAsync());
         before.ShouldBeSubsetOf(_scene.Real.Objects("i/"));
         _scene.Storage.Heal();

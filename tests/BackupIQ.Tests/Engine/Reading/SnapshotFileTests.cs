@@ -94,7 +94,7 @@ public sealed class SnapshotFileTests : IAsyncDisposable
         }
 
         // 3 MB were asked for; the reader is ahead by more.
-        SpinWait.SpinUntil(() => _folder.Storage.Bytes(BackupIQ.Testing.Storage.StorageOperation.Read, "d/") > 10 << 20, TimeSpan.FromSeconds(20)).ShouldBeTrue();
+        SpinWait.SpinUntil(() => _folder.Storage.Bytes(BackupIQ.Storage.StorageOperation.Read, "d/") > 10 << 20, TimeSpan.FromSeconds(20)).ShouldBeTrue();
     }
 
     [Fact]

@@ -1,0 +1,313 @@
+using System.Runtime.CompilerServices;
+using System.Security.Cryptography;
+using System.Text;
+using BackupIQ.Primitives;
+using Polly;
+using Polly.Retry;
+
+namespace BackupIQ.Storage.Resilience;
+
+/// <summary>
+/// Makes requests again that failed transiently: the one place where that is done. A read goes on where it broke, a listing gives nothing
+/// twice, a file to put is lent until the put is over.
+/// </summary>
+/// <remarks>
+/// A deletion whose answer was lost and that is repeated may delete what somebody put under the same key in between; keys of a repository
+/// are content's names or random, so nobody does.
+/// </remarks>
+internal sealed class RetryBackend : DelegatingBackend
+{
+    private static readonly ResiliencePropertyKey<Call> CallKey = new("backupiq.call");
+
+    private readonly StorageHealth _health;
+    private readonly ResilienceOptions _options;
+    private readonly string _provider;
+    private readonly TimeProvider _time;
+    private readonly ReadPieces _pieces;
+    private readonly ResiliencePipeline _pipeline;
+
+    public RetryBackend(IStorageBackend inner, StorageProvider provider, ResilienceOptions options, TimeProvider time)
+        : base(inner)
+    {
+        _health = provider.Health;
+        _options = options;
+        _provider = provider.Name;
+        _time = time;
+        _pieces = new ReadPieces(options.LongestSilence);
+        ResiliencePipelineBuilder builder = new() { TimeProvider = time };
+
+        // Who is refused by the breaker made no attempt: it waits for the storage to come back, then has all its attempts.
+        builder.AddRetry(new RetryStrategyOptions
+        {
+            MaxRetryAttempts = int.MaxValue,
+            ShouldHandle = MayWaitForBreaker,
+            DelayGenerator = DelayOf,
+            OnRetry = Tell,
+        });
+        if (options.Retry.Attempts > 1)
+        {
+            builder.AddRetry(new RetryStrategyOptions
+            {
+                MaxRetryAttempts = options.Retry.Attempts - 1,
+                ShouldHandle = MayRetry,
+                DelayGenerator = DelayOf,
+                OnRetry = Tell,
+            });
+        }
+
+        _pipeline = builder.Build();
+    }
+
+    public override async ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken)
+    {
+        try
+        {
+            StorageContent lent = content.Lend();
+            return await RunAsync(StorageOperation.Put, key.Value, token => Inner.PutAsync(key, lent, token), cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            content.Discard();
+        }
+    }
+
+    public override async ValueTask<int> ReadAsync(StorageKey key, long offset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        int done = 0;
+        do
+        {
+            Memory<byte> piece = destination.Slice(done, Math.Min(_pieces.Size, destination.Length - done));
+            int read = await ReadPieceAsync(key, offset + done, piece, cancellationToken).ConfigureAwait(false);
+            done += read;
+            if (read < piece.Length)
+            {
+                break;
+            }
+        }
+        while (done < destination.Length);
+        return done;
+    }
+
+    public override ValueTask<StoredObject?> StatAsync(StorageKey key, CancellationToken cancellationToken) =>
+        RunAsync(StorageOperation.Stat, key.Value, token => Inner.StatAsync(key, token), cancellationToken);
+
+    public override async ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken) =>
+        await RunAsync(
+            StorageOperation.Delete,
+            key.Value,
+            async token =>
+            {
+                await Inner.DeleteAsync(key, token).ConfigureAwait(false);
+                return true;
+            },
+            cancellationToken).ConfigureAwait(false);
+
+    public override ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) =>
+        RunAsync(StorageOperation.Space, "", Inner.GetSpaceAsync, cancellationToken);
+
+    public override async IAsyncEnumerable<StoredObject> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        // A listing that broke is begun again, in whatever order the storage then has: what was given is remembered in 16 bytes each.
+        HashSet<UInt128> given = [];
+        IAsyncEnumerator<StoredObject>? objects = null;
+        Task<bool>? pending = null;
+        try
+        {
+            while (true)
+            {
+                // What is at hand, most of a page, needs no guard.
+                if (objects is not null)
+                {
+                    ValueTask<bool> move = objects.MoveNextAsync();
+                    if (move.IsCompletedSuccessfully && move.Result)
+                    {
+                        if (given.Add(NameOf(objects.Current.Key)))
+                        {
+                            yield return objects.Current;
+                        }
+
+                        continue;
+                    }
+
+                    pending = move.AsTask();
+                }
+
+                StoredObject? next = await RunAsync(StorageOperation.List, prefix, NextAsync, cancellationToken).ConfigureAwait(false);
+                if (next is not { } item)
+                {
+                    yield break;
+                }
+
+                yield return item;
+            }
+        }
+        finally
+        {
+            if (pending is not null)
+            {
+                await ((Task)pending).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+
+            if (objects is not null)
+            {
+                await objects.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+
+        async ValueTask<StoredObject?> NextAsync(CancellationToken token)
+        {
+            objects ??= Inner.ListAsync(prefix, cancellationToken).GetAsyncEnumerator(cancellationToken);
+            try
+            {
+                while (true)
+                {
+                    Task<bool> move = pending ?? objects.MoveNextAsync().AsTask();
+                    pending = null;
+                    if (!await move.ConfigureAwait(false))
+                    {
+                        return null;
+                    }
+
+                    if (given.Add(NameOf(objects.Current.Key)))
+                    {
+                        return objects.Current;
+                    }
+                }
+            }
+            catch (StorageException)
+            {
+                IAsyncEnumerator<StoredObject> broken = objects;
+                objects = null;
+                await broken.DisposeAsync().ConfigureAwait(false);
+                throw;
+            }
+        }
+    }
+
+    private static UInt128 NameOf(StorageKey key)
+    {
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        Span<byte> name = stackalloc byte[StorageKey.MaxLength];
+        SHA256.HashData(name[..Encoding.ASCII.GetBytes(key.Value, name)], hash);
+        return System.Buffers.Binary.BinaryPrimitives.ReadUInt128LittleEndian(hash);
+    }
+
+    // Each try goes on behind what came before; where it stalled, it asks for less at once.
+    private ValueTask<int> ReadPieceAsync(StorageKey key, long offset, Memory<byte> piece, CancellationToken cancellationToken)
+    {
+        int done = 0;
+        return RunAsync(StorageOperation.Read, key.Value, TryAsync, cancellationToken);
+
+        async ValueTask<int> TryAsync(CancellationToken token)
+        {
+            do
+            {
+                Memory<byte> part = piece.Slice(done, Math.Min(_pieces.Size, piece.Length - done));
+                long began = _time.GetTimestamp();
+                int read;
+                try
+                {
+                    read = await Inner.ReadAsync(key, offset + done, part, token).ConfigureAwait(false);
+                }
+                catch (StorageException e)
+                {
+                    done += Math.Clamp(e.BytesRead, 0, part.Length);
+                    if (e.Code == ErrorCodes.StorageTimeout)
+                    {
+                        _pieces.Stalled(part.Length);
+                    }
+
+                    throw;
+                }
+
+                _pieces.Came(read, _time.GetElapsedTime(began));
+                done += read;
+                if (read < part.Length)
+                {
+                    break;
+                }
+            }
+            while (done < piece.Length);
+            return done;
+        }
+    }
+
+    private async ValueTask<T> RunAsync<T>(StorageOperation operation, string subject, Func<CancellationToken, ValueTask<T>> work, CancellationToken cancellationToken)
+    {
+        Call call = new(operation, subject);
+        ResilienceContext context = ResilienceContextPool.Shared.Get(continueOnCapturedContext: false, cancellationToken);
+        context.Properties.Set(CallKey, call);
+        try
+        {
+            T result = await _pipeline.ExecuteAsync(static (context, work) => work(context.CancellationToken), context, work).ConfigureAwait(false);
+            if (call.Attempts > 0)
+            {
+                _health.Recovered();
+            }
+
+            return result;
+        }
+        catch (StorageException e) when (e.IsTransient)
+        {
+            _health.GaveUp(operation);
+            if (call.Attempts > 0)
+            {
+                e.With("attempts", (call.Attempts + 1).ToString(System.Globalization.CultureInfo.InvariantCulture));
+            }
+
+            throw;
+        }
+        finally
+        {
+            ResilienceContextPool.Shared.Return(context);
+        }
+    }
+
+    private ValueTask<bool> MayRetry(RetryPredicateArguments<object> failed) => ValueTask.FromResult(
+        failed.Outcome.Exception is StorageException { IsTransient: true } e && !IsRefusal(e) && (e.RetryAfter ?? TimeSpan.Zero) <= _options.Retry.LongestWait);
+
+    private ValueTask<bool> MayWaitForBreaker(RetryPredicateArguments<object> failed)
+    {
+        if (failed.Outcome.Exception is not StorageException e || !IsRefusal(e))
+        {
+            return ValueTask.FromResult(false);
+        }
+
+        // Patience is counted from the first refusal: a breaker that opens again and again must not hold a call for ever.
+        Call call = CallOf(failed.Context);
+        call.RefusedSince ??= _time.GetTimestamp();
+        TimeSpan waited = _time.GetElapsedTime(call.RefusedSince.Value);
+        return ValueTask.FromResult(waited + e.RetryAfter.GetValueOrDefault() <= _options.Retry.LongestWait);
+    }
+
+    private ValueTask<TimeSpan?> DelayOf(RetryDelayGeneratorArguments<object> failed) => ValueTask.FromResult<TimeSpan?>(
+        _options.Retry.DelayAfter(failed.AttemptNumber + 1, _options.Random(), (failed.Outcome.Exception as StorageException)?.RetryAfter));
+
+    private ValueTask Tell(OnRetryArguments<object> retry)
+    {
+        Call call = CallOf(retry.Context);
+        call.Attempts++;
+        _health.Retried(call.Operation);
+        _options.OnRetry?.Invoke(new StorageRetry(
+            _provider, call.Operation, call.Subject, call.Attempts, retry.RetryDelay, (StorageException)retry.Outcome.Exception!));
+        return ValueTask.CompletedTask;
+    }
+
+    private static Call CallOf(ResilienceContext context) => context.Properties.GetValue(CallKey, null!);
+
+    private static bool IsRefusal(StorageException e) => e.Code == ErrorCodes.CircuitBreakerOpen;
+
+    /// <summary>A call while it lasts.</summary>
+    private sealed class Call(StorageOperation operation, string subject)
+    {
+        public StorageOperation Operation { get; } = operation;
+
+        public string Subject { get; } = subject;
+
+        /// <summary>Attempts that failed and are made again.</summary>
+        public int Attempts { get; set; }
+
+        /// <summary>When the breaker first refused it.</summary>
+        public long? RefusedSince { get; set; }
+    }
+}

@@ -1,0 +1,49 @@
+namespace BackupIQ.Storage.Resilience;
+
+/// <summary>Builds what stands between the repository and a remote storage.</summary>
+public static class StorageStack
+{
+    /// <summary>
+    /// Wraps a storage in everything that makes it bearable, from the outside in:
+    /// <list type="number">
+    /// <item><b>Clock</b>: outermost, for its look-ups are requests like any other.</item>
+    /// <item><b>Retry</b>: outside of all that follows, so that who waits for its next attempt holds no place in the bulkhead, and every attempt
+    /// asks the breaker anew.</item>
+    /// <item><b>Throttle</b>: inside retry, because bytes that are sent again go over the line again; outside the bulkhead, so that who pays
+    /// for bytes it has read holds no place.</item>
+    /// <item><b>Bulkhead</b> and requests per second: outside the breaker, which is so asked at the last moment: who waited for a place while
+    /// the storage died is refused and does not run into it.</item>
+    /// <item><b>Breaker</b>: outside hedging, so that a read counts once whichever of its two requests answered.</item>
+    /// <item><b>Hedging</b>: outside the time-outs, so that each of the two requests has its own. The second takes its own place in the
+    /// bulkhead if one is free.</item>
+    /// <item><b>Time-outs</b>: what comes of the storage itself is silent or not.</item>
+    /// <item><b>Measuring</b>: innermost, every request that is really made counts once.</item>
+    /// </list>
+    /// A storage on this machine is only throttled: it needs nothing else, and stays as fast as it is.
+    /// </summary>
+    /// <param name="storage">Owned by what is returned.</param>
+    /// <param name="provider">The provider's name in the registry and in messages: all storages of the same name share breaker and bulkhead.</param>
+    /// <param name="options">The limits of a provider that the registry has already stay as they are.</param>
+    /// <param name="registry">Lists the providers.</param>
+    /// <param name="time">Measures and waits.</param>
+    public static IStorageBackend Wrap(IStorageBackend storage, string provider, ResilienceOptions options, StorageRegistry registry, TimeProvider time)
+    {
+        if (storage.Capabilities.IsLocal)
+        {
+            return Throttled(storage, options, time);
+        }
+
+        StorageProvider shared = registry.Provider(provider, options);
+        IStorageBackend stack = new MeasuringBackend(storage, shared.Health, time);
+        stack = new ProgressTimeoutBackend(stack, options.LongestSilence, time);
+        stack = new HedgedReadBackend(stack, shared, options.HedgedShare, time);
+        stack = new BreakerBackend(stack, shared.Breaker);
+        stack = new BulkheadBackend(stack, shared, time);
+        stack = Throttled(stack, options, time);
+        stack = new RetryBackend(stack, shared, options, time);
+        return new ClockSkewBackend(stack, shared.Health, options, time);
+    }
+
+    private static IStorageBackend Throttled(IStorageBackend storage, ResilienceOptions options, TimeProvider time) =>
+        options.Upload.IsUnlimited && options.Download.IsUnlimited ? storage : new ThrottleBackend(storage, options.Upload, options.Download, time);
+}
