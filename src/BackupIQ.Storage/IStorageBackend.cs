@@ -24,8 +24,8 @@ public interface IStorageBackend : IAsyncDisposable
     string Location { get; }
 
     /// <summary>
-    /// A folder on the storage's own file system for files that are yet to be put: a <see cref="StorageContent.FromFile"/> from there
-    /// is taken over by renaming it. Null where the storage is not a file system; then any local spool serves.
+    /// A folder of this machine for files that are yet to be put; what dead sessions left in it is swept. Where the storage is a file system it
+    /// lies on that, and a <see cref="StorageContent.FromFile"/> from there is taken over by renaming it. Null: any local spool serves.
     /// </summary>
     string? SpoolFolder { get; }
 

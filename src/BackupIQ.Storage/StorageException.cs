@@ -13,4 +13,16 @@ public sealed class StorageException(ErrorCode code, string message, string? gui
     /// Of a read that broke: so many bytes at the beginning of its destination are the object's. Whoever retries goes on behind them.
     /// </summary>
     public int BytesRead { get; init; }
+
+    /// <summary>The same failure, of a read that broke after so many bytes.</summary>
+    public StorageException Broken(int bytesRead)
+    {
+        StorageException failure = new(Code, Message, Guidance, InnerException) { RetryAfter = RetryAfter, BytesRead = bytesRead };
+        foreach ((string name, string value) in Details)
+        {
+            failure.With(name, value);
+        }
+
+        return failure;
+    }
 }

@@ -27,6 +27,12 @@ public sealed record StorageCapabilities
 
     /// <summary>Reads cost no more than a local disk's: plain <c>check</c> may then read whole packs.</summary>
     public bool IsLocal { get; init; }
+
+    /// <summary>Whether what is deleted or replaced is kept as an older version; null where the storage does not tell.</summary>
+    public bool? KeepsVersions { get; init; }
+
+    /// <summary>How long objects that matter are locked when they are put: until then the storage refuses to delete them. Null: no lock was asked for.</summary>
+    public TimeSpan? LocksFor { get; init; }
 }
 
 /// <summary>An object as listings and stats tell of it.</summary>

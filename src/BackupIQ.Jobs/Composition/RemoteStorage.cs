@@ -1,6 +1,9 @@
 using System.Runtime.CompilerServices;
 using BackupIQ.Primitives;
+using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
+using BackupIQ.Storage.Remote;
+using BackupIQ.Storage.Remote.S3;
 
 namespace BackupIQ.Jobs.Composition;
 
@@ -10,7 +13,16 @@ namespace BackupIQ.Jobs.Composition;
 /// </summary>
 internal static class RemoteStorage
 {
-    private static readonly string[] Schemes = ["file"];
+    private static readonly string[] Schemes = ["file", "s3"];
+
+    // Data packs are most of what is stored and seldom read. Packs, snapshots, keys and configuration are what nothing else can replace: the index is
+    // made again from packs, and what sessions say of themselves must be swept.
+    private static readonly RemoteLayout Layout = new(
+        [RepositoryLayout.DataPackPrefix],
+        [
+            RepositoryLayout.DataPackPrefix, RepositoryLayout.MetadataPackPrefix, RepositoryLayout.SnapshotPrefix,
+            RepositoryLayout.KeyPrefix, RepositoryLayout.ConfigurationPrefix,
+        ]);
 
     /// <summary>Connects to the storage that the URL names, which proves that it is there and may be read.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: there is no such kind of storage, or an option is wrong; or it cannot be reached.</exception>
@@ -20,6 +32,7 @@ internal static class RemoteStorage
         StorageUrl url = StorageUrl.Parse(text);
         return url.Scheme switch
         {
+            "s3" => S3Backend.ConnectAsync(url, Layout, time, cancellationToken),
             _ => throw Unknown(url),
         };
     }

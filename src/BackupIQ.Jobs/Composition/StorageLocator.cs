@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
@@ -19,7 +21,7 @@ internal static class StorageLocator
     {
         IStorageBackend storage = LocalPath(url) is { } path
             ? OpenLocal(path, create, time)
-            : await RemoteStorage.ConnectAsync(url, time, cancellationToken).ConfigureAwait(false);
+            : WithSpool(await RemoteStorage.ConnectAsync(url, time, cancellationToken).ConfigureAwait(false), options?.CacheFolder);
         storage = options is { DownloadLimit: > 0 } ? new DownloadLimitBackend(storage, options.DownloadLimit, time) : storage;
         AppendOnlyBackend outermost = new(storage, RepositoryLayout.MaintainerPrefixes);
         if (options is { AppendOnly: true } && !create)
@@ -68,6 +70,28 @@ internal static class StorageLocator
         create ? LocalBackend.Create(path, new LocalOptions(), time)
         : File.Exists(path) ? ArchiveBackend.Open(path)
         : LocalBackend.Open(path, new LocalOptions(), time);
+
+    // In the cache, which is its owner's alone, by the storage's name, so that the next session finds what a killed one left there. Without a cache every session has its own.
+    private static IStorageBackend WithSpool(IStorageBackend storage, string? cacheFolder)
+    {
+        if (cacheFolder is null)
+        {
+            return storage;
+        }
+
+        string name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(storage.Location)))[..16];
+        string folder = Path.Combine(cacheFolder, "spool", name);
+        try
+        {
+            Directory.CreateDirectory(folder);
+            return new SpoolBackend(storage, folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // As without a cache.
+            return storage;
+        }
+    }
 
     private static bool HasEntries(string path) => Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any();
 }

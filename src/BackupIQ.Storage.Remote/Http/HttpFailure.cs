@@ -14,8 +14,10 @@ internal static class HttpFailure
     /// <param name="what">What failed, as the beginning of a sentence: <c>The object s/1 could not be read</c>.</param>
     public static StorageException? Of(Exception failure, string what)
     {
+        bool isNetwork = false;
         for (Exception? e = failure; e is not null; e = e.InnerException)
         {
+            isNetwork |= e is HttpRequestException or IOException or SocketException;
             switch (e)
             {
                 case AuthenticationException:
@@ -33,7 +35,7 @@ internal static class HttpFailure
             }
         }
 
-        return failure is HttpRequestException or IOException or SocketException
+        return isNetwork
             ? new StorageException(ErrorCodes.StorageConnection, $"{what}: the connection failed", "Check that the storage can be reached.", failure)
             : null;
     }

@@ -48,6 +48,17 @@ internal static class HttpTransport
         };
     }
 
+    /// <summary>Reads a server's address; without a scheme it is https.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: it is none, or says more than a server.</exception>
+    public static Uri ParseEndpoint(string text)
+    {
+        string whole = text.Contains("://", StringComparison.Ordinal) ? text : "https://" + text;
+        return Uri.TryCreate(whole, UriKind.Absolute, out Uri? endpoint) && (endpoint.Scheme == Uri.UriSchemeHttps || endpoint.Scheme == Uri.UriSchemeHttp)
+            && endpoint.Host.Length > 0 && endpoint.UserInfo.Length == 0 && endpoint.PathAndQuery == "/" && endpoint.Fragment.Length == 0
+            ? endpoint
+            : throw new BackupIQException(ErrorCodes.Usage, "The endpoint in the storage's URL is no server's address", "Write it as https://host or https://host:port.");
+    }
+
     /// <summary>Refuses plain HTTP to another machine: what is stored is sealed, but names, times and signatures could be read and replayed.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>.</exception>
     public static void RequireSecure(Uri endpoint, bool isInsecureAllowed)

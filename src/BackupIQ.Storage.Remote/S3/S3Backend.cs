@@ -1,0 +1,306 @@
+using System.Net;
+using System.Runtime.CompilerServices;
+using Amazon.S3;
+using Amazon.S3.Model;
+using BackupIQ.Primitives;
+using BackupIQ.Storage.Remote.Http;
+
+namespace BackupIQ.Storage.Remote.S3;
+
+/// <summary>
+/// A bucket of Amazon S3, or of anything that speaks its protocol, as storage; <c>docs/storage/s3.md</c> is its manual.
+/// </summary>
+/// <remarks>
+/// <para>A put in one piece carries <c>If-None-Match: *</c>: the server itself lets one of many writers win. Connecting proves that it does, by
+/// an object beside the repository's; where the server ignores the condition, <see cref="StorageCapabilities.ConditionalPut"/> is not declared.</para>
+/// <para>An object of more than 64 MiB goes in parts. Some servers (Ceph) ignore the condition when parts are put together, so the name is looked
+/// up before: two writers who pass that look at once would both succeed, the later one replacing the object. Objects of that size are packs,
+/// named by the hash of their bytes, and index segments, named by their only writer: what replaces them is the same. What writers race for, snapshots and
+/// fences, is far smaller.</para>
+/// <para>Content-MD5 guards what is sent, the ETag of the answer is compared with it, and what is read is sealed and verified by its reader.</para>
+/// </remarks>
+public sealed class S3Backend : IStorageBackend
+{
+    private readonly S3Connection _connection;
+    private readonly S3Upload _upload;
+
+    private S3Backend(S3Connection connection, StorageCapabilities capabilities, S3Limits limits)
+    {
+        _connection = connection;
+        Capabilities = capabilities;
+        _upload = new S3Upload(this, connection, limits);
+    }
+
+    /// <inheritdoc/>
+    public StorageCapabilities Capabilities { get; }
+
+    /// <inheritdoc/>
+    public string Location => Settings.Location;
+
+    /// <inheritdoc/>
+    public string? SpoolFolder => null;
+
+    private S3Settings Settings => _connection.Settings;
+
+    private AmazonS3Client Client => _connection.Client;
+
+    /// <summary>Connects: the bucket is there and may be listed, and what the server can do is found out.</summary>
+    /// <exception cref="BackupIQException">
+    /// <c>Usage</c>, <c>RepositoryNotFound</c> (no such bucket), <c>StorageAuthentication</c>, or it cannot be reached.
+    /// </exception>
+    public static async Task<IStorageBackend> ConnectAsync(StorageUrl url, RemoteLayout layout, TimeProvider time, CancellationToken cancellationToken) =>
+        await ConnectAsync(url, layout, S3Limits.Default, time, cancellationToken);
+
+    internal static async Task<S3Backend> ConnectAsync(StorageUrl url, RemoteLayout layout, S3Limits limits, TimeProvider time, CancellationToken cancellationToken)
+    {
+        S3Connection connection = S3Connection.Open(S3Settings.Parse(url, layout), time);
+        try
+        {
+            return new S3Backend(connection, await new S3Probe(connection).RunAsync(cancellationToken), limits);
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken)
+    {
+        try
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            return await _upload.PutAsync(key, content, cancellationToken);
+        }
+        finally
+        {
+            content.Discard();
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<int> ReadAsync(StorageKey key, long offset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        cancellationToken.ThrowIfCancellationRequested();
+        if (destination.IsEmpty)
+        {
+            return 0;
+        }
+
+        GetObjectRequest request = new()
+        {
+            BucketName = Settings.Bucket,
+            Key = NameOf(key),
+            ByteRange = new ByteRange(offset, offset + (destination.Length - 1)),
+            RequestPayer = _connection.Payer,
+        };
+        Settings.Encryption.Ask(request);
+        int done = 0;
+        try
+        {
+            await _connection.CallAsync(
+                $"The object {key} could not be read",
+                async patience =>
+                {
+                    await ReadAsync(request, destination, read => done = read, patience);
+                    return done;
+                },
+                cancellationToken);
+            return done;
+        }
+        catch (StorageException e) when (done > 0)
+        {
+            throw e.Broken(done);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<StoredObject?> StatAsync(StorageKey key, CancellationToken cancellationToken) =>
+        await HeadAsync(key, cancellationToken) is { } head ? new StoredObject(key, head.ContentLength, StoredAt(head.LastModified)) : null;
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerable<StoredObject> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        StoragePrefix.Check(prefix);
+        ListObjectsV2Request request = new() { BucketName = Settings.Bucket, Prefix = Settings.Prefix + prefix, RequestPayer = _connection.Payer };
+        while (true)
+        {
+            ListObjectsV2Response page = await _connection.CallAsync(
+                "The objects could not be listed", patience => Client.ListObjectsV2Async(request, patience.Token), cancellationToken);
+            foreach (S3Object item in page.S3Objects ?? [])
+            {
+                // What has another name than a key is somebody else's, or our own probe.
+                if (item.Key.StartsWith(Settings.Prefix, StringComparison.Ordinal) && StorageKey.TryCreate(item.Key[Settings.Prefix.Length..], out StorageKey key))
+                {
+                    yield return new StoredObject(key, item.Size ?? 0, StoredAt(item.LastModified));
+                }
+            }
+
+            if (page.IsTruncated != true)
+            {
+                yield break;
+            }
+
+            request.ContinuationToken = page.NextContinuationToken;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken)
+    {
+        DeleteObjectRequest request = new() { BucketName = Settings.Bucket, Key = NameOf(key), RequestPayer = _connection.Payer };
+        if (Settings.LockMode is not null)
+        {
+            // A delete without a version only hides a locked object; so it is looked at, and then the version itself is deleted.
+            if (await HeadAsync(key, cancellationToken) is not { } head)
+            {
+                return;
+            }
+
+            if (head.ObjectLockRetainUntilDate is { } until && AsUtc(until) > _connection.Time.GetUtcNow() || head.ObjectLockLegalHoldStatus == ObjectLockLegalHoldStatus.On)
+            {
+                throw Locked(key, head);
+            }
+
+            request.VersionId = head.VersionId;
+        }
+
+        await _connection.CallAsync($"The object {key} could not be deleted", async patience =>
+        {
+            try
+            {
+                return await Client.DeleteObjectAsync(request, patience.Token);
+            }
+            catch (AmazonS3Exception e) when (e.StatusCode == HttpStatusCode.NotFound && e.ErrorCode != "NoSuchBucket")
+            {
+                return null;
+            }
+        }, cancellationToken);
+    }
+
+    /// <summary>
+    /// Keeps an object locked until at least <paramref name="until"/>; what is locked for longer stays so. For storage that was opened with a lock.
+    /// </summary>
+    /// <exception cref="StorageException">The object is not there, or the storage refuses.</exception>
+    public async Task ExtendLockAsync(StorageKey key, DateTimeOffset until, CancellationToken cancellationToken)
+    {
+        ObjectLockMode mode = Settings.LockMode ?? throw new InvalidOperationException("The storage was opened without a lock.");
+        GetObjectMetadataResponse head = await HeadAsync(key, cancellationToken)
+            ?? throw new StorageException(ErrorCodes.StorageObjectNotFound, $"The object {key} could not be locked: it is not there");
+        if (head.ObjectLockRetainUntilDate is { } already && AsUtc(already) >= until)
+        {
+            return;
+        }
+
+        PutObjectRetentionRequest request = new()
+        {
+            BucketName = Settings.Bucket,
+            Key = NameOf(key),
+            VersionId = head.VersionId,
+            RequestPayer = _connection.Payer,
+            Retention = new ObjectLockRetention
+            {
+                Mode = mode == ObjectLockMode.Compliance ? ObjectLockRetentionMode.Compliance : ObjectLockRetentionMode.Governance,
+                RetainUntilDate = until.UtcDateTime,
+            },
+        };
+        await _connection.CallAsync($"The object {key} could not be locked", patience => Client.PutObjectRetentionAsync(request, patience.Token), cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => ValueTask.FromResult(new StorageSpace(null, null, null));
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync()
+    {
+        _connection.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>The object's name in the bucket.</summary>
+    internal string NameOf(StorageKey key) => Settings.Prefix + key.Value;
+
+    /// <summary>What is said of an object, or null when it is not there.</summary>
+    internal Task<GetObjectMetadataResponse?> HeadAsync(StorageKey key, CancellationToken cancellationToken) =>
+        HeadAsync(_connection, NameOf(key), $"The object {key} could not be looked up", cancellationToken);
+
+    internal static Task<GetObjectMetadataResponse?> HeadAsync(S3Connection connection, string name, string what, CancellationToken cancellationToken)
+    {
+        GetObjectMetadataRequest request = new() { BucketName = connection.Settings.Bucket, Key = name, RequestPayer = connection.Payer };
+        connection.Settings.Encryption.Ask(request);
+        return connection.CallAsync<GetObjectMetadataResponse?>(what, async patience =>
+        {
+            try
+            {
+                return await connection.Client.GetObjectMetadataAsync(request, patience.Token);
+            }
+            catch (AmazonS3Exception e) when (e.StatusCode == HttpStatusCode.NotFound && e.ErrorCode != "NoSuchBucket")
+            {
+                return null;
+            }
+        }, cancellationToken);
+    }
+
+    private async Task ReadAsync(GetObjectRequest request, Memory<byte> destination, Action<int> moved, Patience patience)
+    {
+        GetObjectResponse response;
+        try
+        {
+            response = await Client.GetObjectAsync(request, patience.Token);
+        }
+        catch (AmazonS3Exception e) when (e.StatusCode == HttpStatusCode.RequestedRangeNotSatisfiable)
+        {
+            // The object ends before the range begins.
+            return;
+        }
+
+        using (response)
+        {
+            if (response.HttpStatusCode != HttpStatusCode.PartialContent && request.ByteRange.Start > 0)
+            {
+                throw new StorageException(ErrorCodes.Storage, "The storage cannot read parts of objects", "What lies between here and the storage may have dropped the range.");
+            }
+
+            int expected = (int)Math.Min(destination.Length, response.ContentLength);
+            int done = 0;
+            while (done < expected)
+            {
+                int read = await response.ResponseStream.ReadAsync(destination[done..expected], patience.Token);
+                if (read == 0)
+                {
+                    throw new IOException("The answer ended early.");
+                }
+
+                patience.Renew();
+                done += read;
+                moved(done);
+            }
+        }
+    }
+
+    private static StorageException Locked(StorageKey key, GetObjectMetadataResponse head)
+    {
+        StorageException refusal = new(
+            ErrorCodes.RetentionRefused,
+            $"The object {key} is locked by the storage",
+            "It can be deleted when its lock has ended; run again then.");
+        if (head.ObjectLockRetainUntilDate is { } until)
+        {
+            refusal.With("until", AsUtc(until).ToString("u", System.Globalization.CultureInfo.InvariantCulture));
+        }
+
+        return refusal;
+    }
+
+    // Listings tell fractions of a second, other answers do not.
+    private static DateTimeOffset StoredAt(DateTime? moment)
+    {
+        DateTimeOffset at = AsUtc(moment ?? DateTime.UnixEpoch);
+        return at.AddTicks(-(at.Ticks % TimeSpan.TicksPerSecond));
+    }
+
+    private static DateTimeOffset AsUtc(DateTime moment) =>
+        new(moment.Kind == DateTimeKind.Local ? moment.ToUniversalTime() : DateTime.SpecifyKind(moment, DateTimeKind.Utc));
+}
