@@ -55,7 +55,8 @@ internal sealed class Promise(RepositoryKeys keys, bool conditionalPut)
             .Select(n => TreeOf(n, store.Find(n)!)).OfType<ChunkId>().SelectMany(t => NeedsOf(t, store))];
         string? pack = store.Names.FirstOrDefault(n => n[0] is 'd' or 'm' && !Pack(n, store).Overlaps(needed));
         string? mark = store.Names.FirstOrDefault(static n => n[0] == 'g');
-        return pack is not null ? $"{pack} is left, and nothing needs it." : mark is not null ? $"{mark} is left." : null;
+        string? barred = store.Names.FirstOrDefault(n => n.StartsWith("s/", StringComparison.Ordinal) && store.Contains($"l/{n[2..]}.fence") && !store.Contains($"a/{n[2..]}/confirmed"));
+        return barred is not null ? $"{barred} is left, and will never count." : pack is not null ? $"{pack} is left, and nothing needs it." : mark is not null ? $"{mark} is left." : null;
     }
 
     private string? Where(ChunkId chunk, ExploredStore store)

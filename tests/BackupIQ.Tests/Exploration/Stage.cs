@@ -236,7 +236,7 @@ internal sealed class Stage : IDisposable
                 {
                     PlayAsync().GetAwaiter().GetResult();
                 }
-                catch (Exception e) when (execution.IsClosed || IsExpected(e) || IsStandoff(execution.Store, e))
+                catch (Exception e) when (execution.IsClosed || IsExpected(e))
                 {
                     // The run is over, or this is how such an actor ends: a failure that its user sees.
                 }
@@ -253,13 +253,6 @@ internal sealed class Stage : IDisposable
 
         private static bool IsExpected(Exception e) =>
             e is BackupIQException known && (known.Code == ErrorCodes.StorageConnection || known.Code == ErrorCodes.SessionFenced);
-
-        // Without conditional put a writer may put its snapshot after it was fenced, see the fence, and die before it takes the snapshot away. It
-        // is confirmed never and shown to nobody, but collectors cannot tell it from one that will be, so they stop: nothing is lost, and
-        // nothing is deleted until somebody removes it. Whether a snapshot that counts misses something is looked at after every step all the same.
-        private bool IsStandoff(ExploredStore store, Exception e) =>
-            !_stage.Scenario.ConditionalPut && e is BackupIQException known && known.Code == ErrorCodes.ChunkMissing &&
-            store.Names.Any(name => name.StartsWith("s/", StringComparison.Ordinal) && store.Contains($"l/{name[2..]}.fence") && !store.Contains($"a/{name[2..]}/confirmed"));
 
         private Task PlayAsync() => _role switch
         {

@@ -50,7 +50,7 @@ public sealed class Collector : IAsyncDisposable
         _mover = session is null ? null : new FrameMover(repository, session, session.TargetSize);
     }
 
-    /// <summary>Complete snapshots that the last survey met for the first time, confirmed or not.</summary>
+    /// <summary>Complete snapshots that the last survey met for the first time, confirmed or not, but none whose session was fenced before it was.</summary>
     public IReadOnlyList<SnapshotObject> NewRoots => _newRoots;
 
     /// <summary>Partial snapshots as the last survey found them.</summary>
@@ -419,6 +419,11 @@ public sealed class Collector : IAsyncDisposable
                 continue;
             }
 
+            if (await IsRevokedAsync(root.Session, cancellationToken))
+            {
+                continue;
+            }
+
             if (root.Document is null)
             {
                 throw new CorruptDataException(
@@ -435,6 +440,11 @@ public sealed class Collector : IAsyncDisposable
             _partials.Add(partial);
         }
     }
+
+    // Where the fence is an object of its own, a snapshot may stand beside it that will never count.
+    private async Task<bool> IsRevokedAsync(SessionId session, CancellationToken cancellationToken) =>
+        !_repository.Storage.Capabilities.ConditionalPut && _sessions.Sessions.TryGetValue(session, out SessionObjects? objects) && objects.HasFence &&
+        await _watch.TryRevokeAsync(session, cancellationToken);
 
     // Greater segments first: a segment that names nothing but what they name needs no room here.
     private async Task ReadIndexAsync(CancellationToken cancellationToken)

@@ -123,6 +123,32 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
         return false;
     }
 
+    /// <summary>
+    /// On storage without conditional put: takes away the snapshot of a session of which the caller has seen the fence, unless it is confirmed;
+    /// then the answer is false.
+    /// </summary>
+    /// <remarks>
+    /// A writer puts the confirmation, then looks for the fence; here the fence was seen, then the confirmation is looked for. If there is none,
+    /// the writer will meet the fence whatever it does, so its snapshot never counts, and goes before anything that it needs. That holds whoever
+    /// put the fence, and whenever: a writer that slept over its fence may put its snapshot, see the fence and die, so that every collector that
+    /// meets the two has to tell. A dry run leaves the snapshot where it is.
+    /// </remarks>
+    public async Task<bool> TryRevokeAsync(SessionId session, CancellationToken cancellationToken)
+    {
+        await repository.WaitForListingsAsync(time, cancellationToken);
+        if (await repository.Storage.StatAsync(RepositoryLayout.Confirmation(session), cancellationToken) is not null)
+        {
+            return false;
+        }
+
+        if (own != default && !options.Switches.CountConfirmedOnly)
+        {
+            await repository.Storage.DeleteAsync(RepositoryLayout.Snapshot(session), cancellationToken);
+        }
+
+        return true;
+    }
+
     /// <summary>What a session says of itself; null when that cannot be read.</summary>
     public async Task<SessionDocument?> DocumentAsync(SessionId session, CancellationToken cancellationToken)
     {
@@ -255,23 +281,10 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
             ? SessionState.Fenced
             : await ReadNameAsync(session, cancellationToken);
 
-    // The writer puts the confirmation, then looks for the fence; here the fence is put, then the confirmation looked for. If there is none
-    // the writer will meet the fence whatever it does, so its snapshot never counts: it goes before anything that it needs.
     private async Task<SessionState> FenceAndRevokeAsync(SessionId session, CancellationToken cancellationToken)
     {
         await PutFenceAsync(RepositoryLayout.Fence(session), cancellationToken);
-        await repository.WaitForListingsAsync(time, cancellationToken);
-        if (await repository.Storage.StatAsync(RepositoryLayout.Confirmation(session), cancellationToken) is not null)
-        {
-            return SessionState.Committed;
-        }
-
-        if (!options.Switches.CountConfirmedOnly)
-        {
-            await repository.Storage.DeleteAsync(RepositoryLayout.Snapshot(session), cancellationToken);
-        }
-
-        return SessionState.Fenced;
+        return await TryRevokeAsync(session, cancellationToken) ? SessionState.Fenced : SessionState.Committed;
     }
 
     private async Task<PutOutcome> PutFenceAsync(StorageKey key, CancellationToken cancellationToken)
