@@ -20,6 +20,9 @@ internal static class ExitCodes
     /// <summary>Damage was found.</summary>
     public const int Damage = 14;
 
+    /// <summary>A promise is broken: <c>status --fail-on</c>.</summary>
+    public const int PromiseBroken = 16;
+
     /// <summary>Interrupted; what was stored stays usable.</summary>
     public const int Interrupted = 130;
 }

@@ -8,6 +8,7 @@ internal static class Verbs
         (["backup", "create"], static () => new BackupCommand()),
         (["init"], static () => new InitCommand()),
         (["snapshots", "list"], static () => new SnapshotsCommand()),
+        (["status"], static () => new StatusCommand()),
         (["ls"], static () => new LsCommand()),
         (["find"], static () => new FindCommand()),
         (["history"], static () => new HistoryCommand()),

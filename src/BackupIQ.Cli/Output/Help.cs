@@ -21,7 +21,7 @@ internal static class Help
           backupiq check --read-data             prove that it can be brought back
 
         Back up:   backup, init
-        Look:      snapshots, ls, find, history, diff, show, stats
+        Look:      status, snapshots, ls, find, history, diff, show, stats
         Keep:      forget, undelete, retention, tag, hold, pin
         Restore:   restore, dump, mount, serve
         Move:      copy, export, import
