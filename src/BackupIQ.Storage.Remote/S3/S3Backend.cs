@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Http.Headers;
 using System.Runtime.CompilerServices;
 using Amazon.S3;
 using Amazon.S3.Model;
@@ -263,7 +264,13 @@ public sealed class S3Backend : IStorageBackend
                 throw new StorageException(ErrorCodes.Storage, "The storage cannot read parts of objects", "What lies between here and the storage may have dropped the range.");
             }
 
+            // What the answer says of its range is compared with its length: a shorter one would look like the end of the object.
             int expected = (int)Math.Min(destination.Length, response.ContentLength);
+            if (ContentRangeHeaderValue.TryParse(response.ContentRange, out ContentRangeHeaderValue? range) && range.To - range.From + 1 != response.ContentLength)
+            {
+                throw new IOException("The answer's length is not that of its range.");
+            }
+
             int done = 0;
             while (done < expected)
             {

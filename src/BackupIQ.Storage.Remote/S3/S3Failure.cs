@@ -1,4 +1,5 @@
 using System.Net;
+using System.Xml;
 using Amazon.Runtime;
 using Amazon.Runtime.Internal;
 using Amazon.Runtime.Internal.Transform;
@@ -14,6 +15,10 @@ internal static class S3Failure
     public static StorageException? Of(Exception exception, string what, S3Settings settings, TimeProvider time) => exception switch
     {
         StorageException => null,
+
+        // The SDK lets through whatever its reader of answers stumbles over.
+        XmlException or FormatException or OverflowException or AmazonUnmarshallingException => Located(
+            new StorageException(ErrorCodes.StorageConnection, $"{what}: the answer is garbled", "When it stays so, look at what lies between here and the storage.", exception), settings),
         AmazonServiceException answer when answer.StatusCode != 0 => OfAnswer(answer, what, settings, time),
         AmazonClientException or AmazonServiceException => Located(HttpFailure.Of(exception, what) ?? NoCredentials(exception, what, settings), settings),
         _ => Located(HttpFailure.Of(exception, what), settings),

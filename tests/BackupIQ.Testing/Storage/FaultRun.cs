@@ -20,6 +20,12 @@ public sealed class FaultRun(IStorageBackend storage, string folder, int seed)
     /// <summary>Largest object in bytes.</summary>
     public int LargestObject { get; init; } = 80_000;
 
+    /// <summary>
+    /// Whether bytes read must be those put. A line that changes bytes changes those that are read, too: their reader, who knows what was sealed,
+    /// finds out, and not the storage. Then only what the storage itself holds in the end is compared.
+    /// </summary>
+    public bool AreReadsChecked { get; init; } = true;
+
     /// <summary>Calls that failed.</summary>
     public int Failures => _failures;
 
@@ -77,9 +83,13 @@ public sealed class FaultRun(IStorageBackend storage, string folder, int seed)
 
         await TryAsync(async () =>
         {
-            // Nobody else puts there: what is already there is what a lost answer left, and that counts as stored.
-            (await storage.PutAsync(new StorageKey(key), content, CancellationToken.None)).ShouldBe(PutOutcome.Stored, $"seed {seed}, {key}");
-            _acknowledged[key] = bytes;
+            // Nobody else puts there: what is already there is what a lost answer left, and that counts as stored, if it can be compared.
+            PutOutcome outcome = await storage.PutAsync(new StorageKey(key), content, CancellationToken.None);
+            if (outcome == PutOutcome.Stored || AreReadsChecked)
+            {
+                outcome.ShouldBe(PutOutcome.Stored, $"seed {seed}, {key}");
+                _acknowledged[key] = bytes;
+            }
         });
     }
 
@@ -92,7 +102,10 @@ public sealed class FaultRun(IStorageBackend storage, string folder, int seed)
         return TryAsync(async () =>
         {
             (await storage.ReadAsync(new StorageKey(key), offset, read, CancellationToken.None)).ShouldBe(expected, $"seed {seed}, {key}");
-            read.AsSpan(0, expected).SequenceEqual(bytes.AsSpan(offset, expected)).ShouldBeTrue($"seed {seed}, {key}");
+            if (AreReadsChecked)
+            {
+                read.AsSpan(0, expected).SequenceEqual(bytes.AsSpan(offset, expected)).ShouldBeTrue($"seed {seed}, {key}");
+            }
         });
     }
 
@@ -105,7 +118,10 @@ public sealed class FaultRun(IStorageBackend storage, string folder, int seed)
         }
 
         seen.ShouldBeUnique($"seed {seed}, {prefix}");
-        there.ShouldBeSubsetOf(seen, $"seed {seed}, {prefix}");
+        if (AreReadsChecked)
+        {
+            there.ShouldBeSubsetOf(seen, $"seed {seed}, {prefix}");
+        }
     });
 
     private Task DeleteAsync(string key)
