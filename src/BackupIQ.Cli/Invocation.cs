@@ -65,8 +65,21 @@ internal sealed class Invocation
         MemoryBudget = Settings.Size("memory"),
         Jobs = Settings.Number("jobs"),
         AppendOnly = Settings.Text("append-only") is { } onlyAdds ? onlyAdds == "true" : null,
-        UploadLimit = Settings.Size("limit-upload"),
-        DownloadLimit = Settings.Size("limit-download"),
+        UploadLimit = Settings.Rate("limit-upload"),
+        DownloadLimit = Settings.Rate("limit-download"),
+        RequestLimit = Settings.Number("limit-requests"),
+        RetryProfile = Settings.Text("retry-profile")!,
+        OnStorageNotice = notice =>
+        {
+            if (notice.IsWarning)
+            {
+                Screen.Warn(DisplayText.Of(notice.Message));
+            }
+            else
+            {
+                Screen.Note(DisplayText.Of(notice.Message), Verbosity.Detailed);
+            }
+        },
         At = Arguments.Value("--at") is { } text ? Moment(text) : null,
         OnDamage = damage =>
         {

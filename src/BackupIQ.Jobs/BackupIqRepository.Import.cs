@@ -74,7 +74,6 @@ public sealed partial class BackupIqRepository
             Compression = import.Request.Compression,
             ReadConcurrency = _options.Jobs,
             MemoryBudget = _options.MemoryBudget,
-            UploadLimit = _options.UploadLimit,
             ProgramVersion = "backupiq " + Version,
         };
         DateTimeOffset began = _time.GetUtcNow();

@@ -123,7 +123,6 @@ public sealed record BackupRequest
         Connections = Connections,
         BatchSize = BatchSize,
         MemoryBudget = options.MemoryBudget,
-        UploadLimit = options.UploadLimit,
         ProgramVersion = version,
     };
 }

@@ -43,7 +43,6 @@ public sealed record CopyRequest
         Concurrency = options.Jobs,
         Connections = Connections,
         MemoryBudget = options.MemoryBudget,
-        UploadLimit = options.UploadLimit,
         CacheFolder = options.CacheFolder,
     };
 }

@@ -47,7 +47,6 @@ public sealed record PruneRequest
             ScratchFolder = options.CacheFolder,
             PackSize = Math.Clamp(options.MemoryBudget / 8, 4L << 20, 32L << 20),
             SegmentSize = Math.Clamp(options.MemoryBudget / 16, 1L << 20, 16L << 20),
-            UploadLimit = options.UploadLimit,
         },
     };
 

@@ -57,11 +57,26 @@ public sealed record RepositoryOptions
     /// <summary>Workers; 0: one per core, fewer where the budget is small.</summary>
     public int Jobs { get; init; }
 
-    /// <summary>Bytes per second to the storage; 0: no limit.</summary>
-    public long UploadLimit { get; init; }
+    /// <summary>Bytes per second to the storage, which may differ by the time of day; a number is a rate for all day, 0 no limit.</summary>
+    public RateSchedule UploadLimit { get; init; } = RateSchedule.Unlimited;
 
-    /// <summary>Bytes per second from the storage; 0: no limit.</summary>
-    public long DownloadLimit { get; init; }
+    /// <summary>Bytes per second from the storage, likewise.</summary>
+    public RateSchedule DownloadLimit { get; init; } = RateSchedule.Unlimited;
+
+    /// <summary>Requests per second to a remote storage; 0: no limit.</summary>
+    public int RequestLimit { get; init; }
+
+    /// <summary>
+    /// How requests to a remote storage are made again that failed for its sake: <c>quick</c> (3 attempts within 2 s), <c>standard</c> (3,
+    /// from 1 s), <c>aggressive</c> (10, up to a minute apart) or <c>patient</c> (20, up to ten minutes apart).
+    /// </summary>
+    public string RetryProfile { get; init; } = "standard";
+
+    /// <summary>The providers that this repository shares with others of the program; null: it has its own.</summary>
+    public StorageProviders? Providers { get; init; }
+
+    /// <summary>Hears of retries, of a storage that is left alone for a while, and of clocks that differ. On any thread.</summary>
+    public Action<StorageNotice>? OnStorageNotice { get; init; }
 
     /// <summary>
     /// See the repository as it was at this moment: snapshots committed later, by the clock of the machine that was backed up, are not

@@ -6,6 +6,9 @@ internal enum SettingKind
     Text,
     Path,
     Size,
+
+    /// <summary>Bytes per second, all day or by the time of day.</summary>
+    Rate,
     Duration,
     Number,
     Switch,
@@ -46,8 +49,10 @@ internal static class SettingDefinitions
         new("memory", SettingKind.Size, "256M"),
         new("jobs", SettingKind.Number, "0"),
         new("append-only", SettingKind.Switch),
-        new("limit-upload", SettingKind.Size, "0"),
-        new("limit-download", SettingKind.Size, "0"),
+        new("limit-upload", SettingKind.Rate, "0"),
+        new("limit-download", SettingKind.Rate, "0"),
+        new("limit-requests", SettingKind.Number, "0"),
+        new("retry-profile", SettingKind.Choice, "standard", "quick", "standard", "aggressive", "patient"),
         new("log-format", SettingKind.Choice, "text", "text", "json"),
         new("backup.paths", SettingKind.List),
         new("backup.host", SettingKind.Text),

@@ -29,6 +29,7 @@ internal sealed record SettingValue(SettingDefinition Definition, IReadOnlyList<
     public static string? Problem(SettingDefinition definition, string text) => definition.Kind switch
     {
         SettingKind.Size when !Quantity.TryParseSize(text, out _) => $"'{DisplayText.Of(text)}' is not a size; write it as 512M or 2G",
+        SettingKind.Rate when !RateText.TryParse(text, out _) => $"'{DisplayText.Of(text)}' is no rate; write it as 10M, or as 08:00-18:00=2M,else=unlimited",
         SettingKind.Duration when !Quantity.TryParseDuration(text, out _) => $"'{DisplayText.Of(text)}' is not a duration; write it as 90s, 5m, 12h or 30d",
         SettingKind.Number when !int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int number) || number > 10_000 =>
             $"'{DisplayText.Of(text)}' is not a number from 0 to 10000",

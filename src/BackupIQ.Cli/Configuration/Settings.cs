@@ -95,6 +95,9 @@ internal sealed class Settings
     /// <summary>Bytes.</summary>
     public long Size(string key) => Quantity.TryParseSize(Checked(key).Text ?? "0", out long bytes) ? bytes : 0;
 
+    /// <summary>Bytes per second, by the time of day.</summary>
+    public RateSchedule Rate(string key) => RateText.TryParse(Checked(key).Text ?? "0", out RateSchedule schedule) ? schedule : RateSchedule.Unlimited;
+
     public TimeSpan Duration(string key) => Quantity.TryParseDuration(Checked(key).Text ?? "0s", out TimeSpan duration) ? duration : default;
 
     /// <summary>The environment's value of a name, null when empty.</summary>

@@ -50,9 +50,6 @@ public sealed record BackupOptions
     /// <summary>Bytes of buffers that the run may use. 256 MiB: enough for every core of a common machine, little beside what it runs.</summary>
     public long MemoryBudget { get; init; } = 256L << 20;
 
-    /// <summary>Bytes per second that may be written to the storage; 0 is no limit.</summary>
-    public long UploadLimit { get; init; }
-
     /// <summary>
     /// What the snapshot says of itself where it is a copy of one from elsewhere, with <see cref="Snapshot.Original"/>: time, host, user, paths,
     /// tags, kind, type, version, counts and unknown fields are taken over as they are, and only what its tree, its scan and its parent are
@@ -78,7 +75,6 @@ public sealed record BackupOptions
         Compression = Compression,
         Connections = Connections > 0 ? Connections : 2,
         PackSize = PackSize(),
-        UploadLimit = UploadLimit,
         DryRun = DryRun,
     };
 

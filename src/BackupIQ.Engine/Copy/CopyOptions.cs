@@ -34,9 +34,6 @@ public sealed record CopyOptions
     /// <summary>Bytes of buffers. A sixteenth of it is for frames of the source, which are read once and in order; the rest is the writers'.</summary>
     public long MemoryBudget { get; init; } = 256L << 20;
 
-    /// <summary>Bytes per second that may be written to the target; 0 is no limit.</summary>
-    public long UploadLimit { get; init; }
-
     /// <summary>The folder of the index caches of both repositories; null: none is kept.</summary>
     public string? CacheFolder { get; init; }
 
@@ -58,6 +55,5 @@ public sealed record CopyOptions
         ReadConcurrency = Concurrency,
         Connections = Connections,
         MemoryBudget = MemoryBudget - ReadingBudget,
-        UploadLimit = UploadLimit,
     };
 }

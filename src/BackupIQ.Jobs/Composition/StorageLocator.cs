@@ -5,10 +5,11 @@ using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Archive;
 using BackupIQ.Storage.Local;
+using BackupIQ.Storage.Resilience;
 
 namespace BackupIQ.Jobs.Composition;
 
-/// <summary>Finds the storage that a URL names, and stacks its decorators: the one place for both. What is not local is in <see cref="RemoteStorage"/>.</summary>
+/// <summary>Finds the storage that a URL names, and stacks its decorators: the one place for both. What is not local is in <see cref="RemoteStorage"/> and <see cref="ResilientStorage"/>.</summary>
 internal static class StorageLocator
 {
     // Without "://": what else looks like a path, however odd, is one.
@@ -19,10 +20,10 @@ internal static class StorageLocator
     public static async Task<AppendOnlyBackend> OpenAsync(
         string url, bool create, RepositoryOptions? options, TimeProvider time, CancellationToken cancellationToken)
     {
+        RepositoryOptions use = options ?? new RepositoryOptions();
         IStorageBackend storage = LocalPath(url) is { } path
-            ? OpenLocal(path, create, time)
-            : WithSpool(await RemoteStorage.ConnectAsync(url, time, cancellationToken).ConfigureAwait(false), options?.CacheFolder);
-        storage = options is { DownloadLimit: > 0 } ? new DownloadLimitBackend(storage, options.DownloadLimit, time) : storage;
+            ? Throttled(OpenLocal(path, create, time), use, time)
+            : WithSpool(await ResilientStorage.ConnectAsync(url, use, time, cancellationToken).ConfigureAwait(false), use.CacheFolder);
         AppendOnlyBackend outermost = new(storage, RepositoryLayout.MaintainerPrefixes);
         if (options is { AppendOnly: true } && !create)
         {
@@ -92,6 +93,10 @@ internal static class StorageLocator
             return storage;
         }
     }
+
+    // What lies on this machine needs none of the rest of the stack.
+    private static IStorageBackend Throttled(IStorageBackend storage, RepositoryOptions use, TimeProvider time) =>
+        use.UploadLimit.IsUnlimited && use.DownloadLimit.IsUnlimited ? storage : new ThrottleBackend(storage, use.UploadLimit, use.DownloadLimit, time);
 
     private static bool HasEntries(string path) => Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any();
 }

@@ -16,7 +16,6 @@ internal sealed class PackSink(
     string spool,
     int connections,
     Func<PackKind, long> targetSize,
-    RateLimit upload,
     TimeProvider time,
     Func<OpenPack, PackId, Task> stored) : IAsyncDisposable
 {
@@ -57,8 +56,6 @@ internal sealed class PackSink(
     /// <summary>Appends the frame sealed under a reserved counter.</summary>
     public void Append(OpenPack pack, ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, List<ChunkEntry> chunks)
     {
-        int length = sealedFrame.Length;
-        _pace.Wait(() => upload.Take(length));
         try
         {
             lock (pack)
@@ -94,7 +91,6 @@ internal sealed class PackSink(
     /// <summary>Appends a frame that was sealed elsewhere, under the salt of its row.</summary>
     public void AppendAside(OpenPack pack, ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, IReadOnlyList<ChunkEntry> chunks)
     {
-        upload.Take(sealedFrame.Length);
         try
         {
             pack.Append(sealedFrame, frame, chunks);

@@ -28,9 +28,6 @@ public sealed record UploadOptions
     /// </summary>
     public long? IndexEvery { get; init; }
 
-    /// <summary>Bytes per second to the storage; 0 is no limit.</summary>
-    public long UploadLimit { get; init; }
-
     /// <summary>For tests: the session's id; else it is random.</summary>
     internal SessionId? Id { get; init; }
 

@@ -53,7 +53,7 @@ public sealed class UploadSession : IAsyncDisposable
         Id = options.Id ?? SessionId.New();
         Index = null!;
         Packs = new PackSink(
-            repository.Keys, Id, _spool, options.Connections, TargetSize, new RateLimit(options.UploadLimit, time), time, PackStoredAsync);
+            repository.Keys, Id, _spool, options.Connections, TargetSize, time, PackStoredAsync);
     }
 
     /// <summary>The session's id, and the id of the snapshot that it commits.</summary>

@@ -131,6 +131,20 @@ public sealed class ManagingVerbTests : IDisposable
     }
 
     [Fact]
+    public void RatesByTheTimeOfDayAndProfilesAreCheckedWhereverTheyStand()
+    {
+        string config = _user.Write("config.yaml", "limit-upload: 08:00-18:00=2M,else=unlimited\nretry-profile: patient\nlimit-requests: 50\n");
+        _user.RunPlain("config", "validate", "--config", config).ShouldEndWith(0);
+        JsonElement shown = _user.RunPlain("config", "show", "--json", "--config", config).ShouldEndWith(0).Json();
+        shown.GetProperty("limit-upload").ToString().ShouldContain("08:00-18:00=2M,else=unlimited");
+        _user.Run("snapshots", "--config", config, "--limit-download", "0:00-24:00=10M").ShouldEndWith(0);
+        _user.Run("snapshots", "--limit-upload", "08:00=2M").ShouldEndWith(2).Error.ShouldContain("08:00-18:00=2M");
+        _user.Run("snapshots", "--retry-profile", "brave").ShouldEndWith(2).Error.ShouldContain("quick, standard, aggressive, patient");
+        config = _user.Write("config.yaml", "retry-profile: brave\n");
+        _user.RunPlain("snapshots", "--config", config).ShouldEndWith(2).Error.ShouldContain(":1");
+    }
+
+    [Fact]
     public void AnEnvironmentIsLaidOverTheConfigurationFile()
     {
         string config = _user.Write("config.yaml", "jobs: 1\nmemory: 100M\n");

@@ -102,6 +102,7 @@ public sealed class TextParserFuzzTests
     public void QuantitiesAndChoices() => Fuzz.Run(
         [
             "1.5GiB"u8.ToArray(), "512M/s"u8.ToArray(), "1h30m"u8.ToArray(), "250ms"u8.ToArray(), "5%"u8.ToArray(), "1/10"u8.ToArray(), "2G"u8.ToArray(), "zstd:19"u8.ToArray(),
+            "08:00-18:00=2M,22:00-6:30=unlimited,else=1.5GiB/s"u8.ToArray(),
             "latest~2"u8.ToArray(), "@2026-11-22T10:00"u8.ToArray(), "ab12cd34:/home/x"u8.ToArray(),
             "s3://bucket/a/pr%C3%A9fix?endpoint=https://h:9000&region=eu&lock-days=30"u8.ToArray(),
         ],
@@ -111,6 +112,11 @@ public sealed class TextParserFuzzTests
             if (Quantity.TryParseSize(text, out long size))
             {
                 size.ShouldBeGreaterThanOrEqualTo(0);
+            }
+
+            if (RateText.TryParse(text, out RateSchedule schedule))
+            {
+                schedule.At(new TimeOnly(12, 0)).ShouldBeGreaterThanOrEqualTo(0);
             }
 
             if (Quantity.TryParseDuration(text, out TimeSpan duration))

@@ -113,7 +113,6 @@ public sealed class Collector : IAsyncDisposable
             Compression = options.Compression,
             PackSize = options.PackSize,
             IndexEvery = 256L << 20,
-            UploadLimit = options.UploadLimit,
             Id = options.Id,
         };
         return new Collector(repository, options, await UploadSession.OpenWithoutIndexAsync(repository, upload, time, cancellationToken), time);

@@ -21,9 +21,6 @@ public sealed record CollectorOptions
     /// <summary>As the command line takes it, for frames that are put together anew.</summary>
     public string Compression { get; init; } = "auto";
 
-    /// <summary>Bytes per second to the storage; 0 is no limit.</summary>
-    public long UploadLimit { get; init; }
-
     /// <summary>Bytes of an index segment that compaction writes, before sealing. 16 MiB: half a million chunks, and little to hold in memory.</summary>
     public long SegmentSize { get; init; } = 16L << 20;
 

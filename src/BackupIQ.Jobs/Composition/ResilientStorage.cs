@@ -1,0 +1,86 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+using BackupIQ.Primitives;
+using BackupIQ.Storage;
+using BackupIQ.Storage.Resilience;
+
+namespace BackupIQ.Jobs.Composition;
+
+/// <summary>Puts the stack of resilience around a remote storage, as the repository's options say. Apart from <see cref="StorageLocator"/>, so that a local repository loads nothing of it.</summary>
+internal static class ResilientStorage
+{
+    /// <summary>Connects to a storage and wraps it. Storages at the same endpoint are one provider.</summary>
+    /// <param name="url">Where it is.</param>
+    /// <param name="use">How the repository is used.</param>
+    /// <param name="time">Measures and waits.</param>
+    /// <param name="cancellationToken">Stops connecting.</param>
+    /// <exception cref="BackupIQException">As <see cref="RemoteStorage.ConnectAsync"/>; or <c>Usage</c>: there is no such profile.</exception>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static async Task<IStorageBackend> ConnectAsync(string url, RepositoryOptions use, TimeProvider time, CancellationToken cancellationToken)
+    {
+        ResilienceOptions options = OptionsOf(use);
+        IStorageBackend storage = await RemoteStorage.ConnectAsync(url, time, cancellationToken).ConfigureAwait(false);
+        StorageUrl place = StorageUrl.Parse(url);
+        string provider = $"{place.Scheme} {place.Text("endpoint") ?? place.Place}";
+        if (use.Providers is { } providers)
+        {
+            return StorageStack.Wrap(storage, provider, options, providers.Registry, time);
+        }
+
+        StorageRegistry own = new(time);
+        return new RegistryOwner(StorageStack.Wrap(storage, provider, options, own, time), own);
+    }
+
+    private static ResilienceOptions OptionsOf(RepositoryOptions use)
+    {
+        if (!RetryProfile.TryFind(use.RetryProfile, out RetryProfile? profile))
+        {
+            string names = string.Join(", ", RetryProfile.All.Select(static one => one.Name));
+            throw new BackupIQException(ErrorCodes.Usage, $"'{use.RetryProfile}' is no retry profile", $"Profiles are: {names}.");
+        }
+
+        Action<StorageNotice>? tell = use.OnStorageNotice;
+        return new ResilienceOptions
+        {
+            Retry = profile,
+            RequestsPerSecond = use.RequestLimit,
+            Upload = use.UploadLimit,
+            Download = use.DownloadLimit,
+            OnRetry = retry => tell?.Invoke(new StorageNotice(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{retry.Provider}: attempt {retry.Attempt} to {StorageHealthInfo.WordOf(retry.Operation)} '{retry.Subject}' failed, again in {retry.Delay.TotalSeconds:0.#} s: {retry.Cause.Message}"),
+                IsWarning: false)),
+            OnBreaker = change => Tell(change, tell),
+            OnClockSkew = skew => tell?.Invoke(new StorageNotice(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The storage's clock is {skew.Duration().TotalMinutes:0} min {(skew > TimeSpan.Zero ? "ahead of" : "behind")} this machine's; correct the one that is wrong, for retention and grace periods rely on both"),
+                IsWarning: true)),
+        };
+    }
+
+    private static void Tell(BreakerStatistics change, Action<StorageNotice>? tell)
+    {
+        string? message = change.State switch
+        {
+            BreakerState.Open => $"The storage {change.Name} failed {change.FailuresInARow} times in a row and is left alone for a moment; last: {change.LastFailure}",
+            BreakerState.Closed => $"The storage {change.Name} answers again",
+            _ => null,
+        };
+        if (message is not null)
+        {
+            tell?.Invoke(new StorageNotice(message, IsWarning: change.State == BreakerState.Open));
+        }
+    }
+
+    /// <summary>A registry of its own goes with its storage.</summary>
+    private sealed class RegistryOwner(IStorageBackend inner, StorageRegistry registry) : DelegatingBackend(inner)
+    {
+        public override async ValueTask DisposeAsync()
+        {
+            await base.DisposeAsync().ConfigureAwait(false);
+            registry.Dispose();
+        }
+    }
+}
