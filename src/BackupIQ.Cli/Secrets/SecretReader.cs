@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
 using BackupIQ.Cli.Configuration;
@@ -14,8 +13,6 @@ namespace BackupIQ.Cli.Secrets;
 /// </summary>
 internal sealed class SecretReader(CliHost host, Arguments arguments, Settings settings)
 {
-    private const int LargestSecret = 256 << 10;
-
     /// <summary>The secrets for opening a repository. The caller disposes them.</summary>
     /// <exception cref="BackupIQException">
     /// <see cref="ErrorCodes.SecretUnavailable"/>: a file or command failed, or there is no secret and nobody to ask.
@@ -25,7 +22,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
     {
         if (arguments.Value("--recovery-kit") is { } kit)
         {
-            return new RepositorySecrets { RecoveryKit = Encoding.UTF8.GetString(ReadFile(kit, "recovery kit")) };
+            return new RepositorySecrets { RecoveryKit = Encoding.UTF8.GetString(SecretSource.ReadFile(kit, "recovery kit")) };
         }
 
         return Configured() ?? DefaultKey(url) ?? new RepositorySecrets { Password = Ask("password: ", twice: false) };
@@ -48,7 +45,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
     }
 
     /// <summary>The token in a file: its first line.</summary>
-    public static Secret TokenFile(string path) => Take(ReadFile(path, "token file"), path);
+    public static Secret TokenFile(string path) => SecretSource.FirstLine(SecretSource.ReadFile(path, "token file"), path);
 
     /// <summary>
     /// The secrets for a new repository. A key file that is named and is not there yet is made, with random bytes, and
@@ -86,7 +83,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
             }
         }
 
-        return FromEnvironment($"--{prefix}password") is { } plain ? new RepositorySecrets { Password = Take(Encoding.UTF8.GetBytes(plain), $"--{prefix}password") }
+        return FromEnvironment($"--{prefix}password") is { } plain ? new RepositorySecrets { Password = SecretSource.FirstLine(Encoding.UTF8.GetBytes(plain), $"--{prefix}password") }
             : (url is null ? null : DefaultKey(url)) ?? new RepositorySecrets
             {
                 Password = Ask(prompt, twice, $"Give --{prefix}password-file, --{prefix}password-command or --{prefix}key-file."),
@@ -110,8 +107,8 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         SettingValue file = settings.Get("keystore-password-file");
         SettingValue command = settings.Get("keystore-password-command");
         return file.Text is not null && file.Origin <= command.Origin ? PasswordFile(file.Text)
-            : command.Text is not null ? PasswordCommand(command.Text)
-            : settings.Environment("BACKUPIQ_KEYSTORE_PASSWORD") is { } plain ? Take(Encoding.UTF8.GetBytes(plain), "BACKUPIQ_KEYSTORE_PASSWORD")
+            : command.Text is not null ? SecretSource.RunCommand(command.Text)
+            : settings.Environment("BACKUPIQ_KEYSTORE_PASSWORD") is { } plain ? SecretSource.FirstLine(Encoding.UTF8.GetBytes(plain), "BACKUPIQ_KEYSTORE_PASSWORD")
             : Ask("keystore password: ", isNew, "Give --keystore-password-file or --keystore-password-command, or set BACKUPIQ_KEYSTORE_PASSWORD_FILE.");
     }
 
@@ -140,7 +137,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
 
             if (plain is not null)
             {
-                return new RepositorySecrets { Password = Take(Encoding.UTF8.GetBytes(plain), "BACKUPIQ_PASSWORD") };
+                return new RepositorySecrets { Password = SecretSource.FirstLine(Encoding.UTF8.GetBytes(plain), "BACKUPIQ_PASSWORD") };
             }
 
             if (given.Length == 1)
@@ -158,7 +155,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         "key-file" => new RepositorySecrets { KeyFile = KeyFile(value) },
         "kms" => WithKeystore(value),
         "password-file" => new RepositorySecrets { Password = PasswordFile(value) },
-        _ => new RepositorySecrets { Password = PasswordCommand(value) },
+        _ => new RepositorySecrets { Password = SecretSource.RunCommand(value) },
     };
 
     private RepositorySecrets? DefaultKey(string url) =>
@@ -182,7 +179,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
             throw new BackupIQException(ErrorCodes.SecretUnavailable, "The two passwords differ", "Run again and type the same password twice.");
         }
 
-        return Take(Encoding.UTF8.GetBytes(first), "the terminal");
+        return SecretSource.FirstLine(Encoding.UTF8.GetBytes(first), "the terminal");
     }
 
     private string Prompt(string text)
@@ -194,78 +191,14 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
         return line ?? throw new BackupIQException(ErrorCodes.SecretUnavailable, "No password was typed");
     }
 
-    private static Secret KeyFile(string path) => Wrap(ReadFile(path, "key file"));
+    private static Secret KeyFile(string path) => Wrap(SecretSource.ReadFile(path, "key file"));
 
-    private static Secret PasswordFile(string path) => Take(ReadFile(path, "password file"), path);
-
-    private static Secret PasswordCommand(string command)
-    {
-        // As restic does: through no shell, arguments split at blanks, quotes keep them together.
-        string[] words = CommandWords.Split(command);
-        if (words.Length == 0)
-        {
-            throw new BackupIQException(ErrorCodes.SecretUnavailable, "The password command is empty");
-        }
-
-        ProcessStartInfo start = new(words[0], words.Skip(1)) { RedirectStandardOutput = true, UseShellExecute = false };
-        try
-        {
-            using Process process = Process.Start(start) ?? throw new System.ComponentModel.Win32Exception("it did not start");
-            using MemoryStream output = new();
-            process.StandardOutput.BaseStream.CopyTo(output);
-            process.WaitForExit();
-            return process.ExitCode == 0
-                ? Take(output.ToArray(), command)
-                : throw new BackupIQException(ErrorCodes.SecretUnavailable, $"The password command ended with exit code {process.ExitCode}").With("command", words[0]);
-        }
-        catch (System.ComponentModel.Win32Exception fault)
-        {
-            throw new BackupIQException(ErrorCodes.SecretUnavailable, $"The password command cannot be run: {fault.Message}", null, fault).With("command", words[0]);
-        }
-    }
-
-    /// <summary>The first line, without its end; the bytes given are wiped.</summary>
-    private static Secret Take(byte[] bytes, string place)
-    {
-        ReadOnlySpan<byte> line = bytes.AsSpan();
-        int end = line.IndexOf((byte)'\n');
-        line = end < 0 ? line : line[..end];
-        line = line is [.., (byte)'\r'] ? line[..^1] : line;
-        bool isEmpty = line.IsEmpty;
-        Secret secret = new(line);
-        CryptographicOperations.ZeroMemory(bytes);
-        return isEmpty ? throw new BackupIQException(ErrorCodes.SecretUnavailable, "The password is empty").With("from", place) : secret;
-    }
+    private static Secret PasswordFile(string path) => SecretSource.FirstLine(SecretSource.ReadFile(path, "password file"), path);
 
     private static Secret Wrap(byte[] bytes)
     {
         Secret secret = new(bytes);
         CryptographicOperations.ZeroMemory(bytes);
         return secret;
-    }
-
-    private static byte[] ReadFile(string path, string what)
-    {
-        try
-        {
-            using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
-            using MemoryStream content = new();
-            byte[] buffer = new byte[4096];
-            for (int read = file.Read(buffer); read > 0; read = file.Read(buffer))
-            {
-                content.Write(buffer, 0, read);
-                if (content.Length > LargestSecret)
-                {
-                    throw new BackupIQException(ErrorCodes.SecretUnavailable, $"The {what} is too large to be one").With("file", path);
-                }
-            }
-
-            return content.ToArray();
-        }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
-        {
-            string why = fault is FileNotFoundException or DirectoryNotFoundException ? "does not exist" : "cannot be read";
-            throw new BackupIQException(ErrorCodes.SecretUnavailable, $"The {what} {why}", null, fault).With("file", path);
-        }
     }
 }

@@ -1,10 +1,11 @@
 using System.Text;
 
-namespace BackupIQ.Cli.Secrets;
+namespace BackupIQ.Primitives;
 
 /// <summary>Splits a command into its words: at blanks, but for what stands in quotes; a backslash takes the next character as it is.</summary>
-internal static class CommandWords
+public static class CommandWords
 {
+    /// <summary>The words of <paramref name="command"/>; none for a blank one.</summary>
     public static string[] Split(string command)
     {
         List<string> words = [];
