@@ -3,7 +3,9 @@ using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Remote;
+using BackupIQ.Storage.Remote.Rclone;
 using BackupIQ.Storage.Remote.S3;
+using BackupIQ.Storage.Remote.WebDav;
 
 namespace BackupIQ.Jobs.Composition;
 
@@ -13,7 +15,7 @@ namespace BackupIQ.Jobs.Composition;
 /// </summary>
 internal static class RemoteStorage
 {
-    private static readonly string[] Schemes = ["file", "s3"];
+    private static readonly string[] Schemes = ["file", "s3", "webdavs", "webdav", "sftp", "icloud", "rclone"];
 
     // Data packs are most of what is stored and seldom read. Packs, snapshots, keys and configuration are what nothing else can replace: the index is
     // made again from packs, and what sessions say of themselves must be swept.
@@ -29,10 +31,16 @@ internal static class RemoteStorage
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static Task<IStorageBackend> ConnectAsync(string text, TimeProvider time, CancellationToken cancellationToken)
     {
+        if (RcloneBackend.IsFor(text))
+        {
+            return RcloneBackend.ConnectAsync(text, time, cancellationToken);
+        }
+
         StorageUrl url = StorageUrl.Parse(text);
         return url.Scheme switch
         {
             "s3" => S3Backend.ConnectAsync(url, Layout, time, cancellationToken),
+            "webdavs" or "webdav" => WebDavBackend.ConnectAsync(url, time, cancellationToken),
             _ => throw Unknown(url),
         };
     }

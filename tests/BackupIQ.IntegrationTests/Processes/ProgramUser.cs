@@ -41,7 +41,7 @@ internal sealed partial class ProgramUser : IDisposable
     public string Home { get; }
 
     /// <summary>Where <see cref="Run"/> expects the repository, unless the arguments name another.</summary>
-    public string Repository { get; }
+    public string Repository { get; set; }
 
     public string PasswordFile { get; }
 

@@ -1,0 +1,44 @@
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Storage.Remote;
+
+/// <summary>What a put of a taken key comes to: the object that is there is read back and compared.</summary>
+internal static class StoredBytes
+{
+    private const int Slice = 1024 * 1024;
+
+    /// <summary><see cref="PutOutcome.Stored"/> when <paramref name="there"/> has the very bytes of <paramref name="content"/>, else <see cref="PutOutcome.AlreadyThere"/>.</summary>
+    /// <exception cref="StorageException">It could not be read.</exception>
+    public static async Task<PutOutcome> CompareAsync(IStorageBackend storage, StoredObject there, StorageContent content, CancellationToken cancellationToken)
+    {
+        if (there.Size != content.GetLength())
+        {
+            return PutOutcome.AlreadyThere;
+        }
+
+        // Not sent anywhere, so nobody watches it: synchronous reads are not counted.
+        await using Stream ours = content.OpenRead();
+        byte[] expected = new byte[(int)Math.Min(Slice, there.Size)];
+        byte[] found = new byte[expected.Length];
+        for (long offset = 0; offset < there.Size; offset += Slice)
+        {
+            int count = (int)Math.Min(Slice, there.Size - offset);
+            cancellationToken.ThrowIfCancellationRequested();
+            ours.ReadExactly(expected, 0, count);
+            if (await storage.ReadAsync(there.Key, offset, found.AsMemory(0, count), cancellationToken).ConfigureAwait(false) != count
+                || !expected.AsSpan(0, count).SequenceEqual(found.AsSpan(0, count)))
+            {
+                return PutOutcome.AlreadyThere;
+            }
+        }
+
+        return PutOutcome.Stored;
+    }
+
+    /// <summary>The key was taken a moment ago and is not any more.</summary>
+    public static StorageException Vanished(StorageKey key) => new(ErrorCodes.StorageConnection, $"The object {key} was deleted while it was put", "Run again.");
+
+    /// <summary>The storage's folder was there when it was connected.</summary>
+    public static StorageException RootGone() =>
+        new(ErrorCodes.StorageConnection, "The storage's folder is not there any more", "Check what became of it; nothing was deleted by this run.");
+}

@@ -1,0 +1,79 @@
+using System.Text;
+using BackupIQ.Primitives;
+using BackupIQ.Storage.Remote.Rclone;
+using BackupIQ.Storage.Remote.WebDav;
+using Shouldly;
+using Xunit;
+
+namespace BackupIQ.Tests.Fuzzing;
+
+/// <summary>What servers answer, and what rclone repeats of it.</summary>
+[Trait("kind", "fuzz")]
+public sealed class RemoteStorageFuzzTests
+{
+    [Fact]
+    public void AnswersToPropfind() => Fuzz.Run(
+        [
+            Encoding.UTF8.GetBytes("""<?xml version="1.0" encoding="utf-8"?><D:multistatus xmlns:D="DAV:"><D:response><D:href>/r%C3%A4/d/1</D:href><D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype><D:getcontentlength>17</D:getcontentlength><D:getlastmodified>Thu, 26 Nov 2026 01:19:44 GMT</D:getlastmodified></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response></D:multistatus>"""),
+            Encoding.UTF8.GetBytes("""<multistatus xmlns="DAV:"><response><href>http://h/x</href><status>HTTP/1.1 404 gone</status></response><response><href><![CDATA[/y?z#]]></href><propstat><prop><quota-used-bytes>5</quota-used-bytes></prop><status>HTTP/1.1 404 no</status></propstat></response></multistatus>"""),
+            Encoding.Unicode.GetBytes("""<?xml version="1.0" encoding="utf-16"?><multistatus xmlns="DAV:"/>"""),
+        ],
+        static bytes =>
+        {
+            foreach (DavResource resource in MultiStatus.Parse(bytes) ?? [])
+            {
+                resource.Path.ShouldStartWith("/");
+                (resource.Size ?? 0).ShouldBeGreaterThanOrEqualTo(0);
+            }
+        },
+        perByte: 2048,
+        allocates: 4 << 20);
+
+    [Fact]
+    public void AnswersOfRclone() => Fuzz.Run(
+        [
+            """{"list":[{"Path":"d/ab/x1","Name":"x1","Size":3000000,"ModTime":"2026-11-26T01:21:34.369676167Z","IsDir":false},{"Path":"d","Size":-1,"IsDir":true}]}"""u8.ToArray(),
+            """{"item":{"Path":"tmp/x","Size":5,"ModTime":"2026-11-26T01:21:34Z","IsDir":false},"error":"\ud83d","total":5,"Features":{"Move":true},"providers":[{"Name":"sftp"}]}"""u8.ToArray(),
+        ],
+        static bytes =>
+        {
+            foreach (RcloneEntry entry in RcloneAnswers.Listing(bytes) ?? [])
+            {
+                entry.Path.ShouldNotBeNull();
+            }
+
+            _ = RcloneAnswers.Item(bytes);
+            _ = RcloneAnswers.Text(bytes, "error");
+            (RcloneAnswers.Number(bytes, "total") ?? 0).ShouldBeGreaterThanOrEqualTo(0);
+            _ = RcloneAnswers.HasFeature(bytes, "Move");
+            _ = RcloneAnswers.HasProvider(bytes, "sftp");
+        },
+        perByte: 2048,
+        allocates: 4 << 20);
+
+    [Fact]
+    public void WordsAndUrlsOfRclone() => Fuzz.Run(
+        [
+            "2026/11/26 ERROR : Get \"https://h/?access_token=abc&x=1\": token expired"u8.ToArray(), "Authorization: Bearer abc.def, password: \"x\""u8.ToArray(), "rclone:remote:path?listing-lag=5"u8.ToArray(),
+            "icloud://Backups/x?remote=mine"u8.ToArray(),
+        ],
+        static bytes =>
+        {
+            string text = Encoding.UTF8.GetString(bytes);
+            RcloneLog.Clean(text).ShouldAllBe(static c => !char.IsControl(c));
+            RcloneFailure.Of(text, "It failed").Message.ShouldStartWith("It failed");
+            if (RcloneRemote.Is(text))
+            {
+                try
+                {
+                    RcloneRemote.Parse(text).Path.ShouldContain(":");
+                }
+                catch (BackupIQException e)
+                {
+                    e.Code.ShouldBeOneOf(ErrorCodes.Usage, ErrorCodes.Configuration, ErrorCodes.SecretUnavailable);
+                }
+            }
+        },
+        perByte: 4096,
+        allocates: 4 << 20);
+}
