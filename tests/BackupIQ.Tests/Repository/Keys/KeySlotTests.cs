@@ -42,8 +42,19 @@ public sealed class KeySlotTests
             .ShouldBe("7b34d72b3aedbb7b91554546e40b31f86213a18bd9b3a03ca7d553f77879ad34");
     }
 
+    [Theory]
+    [InlineData(1 << 15, 3, "ce9a54c787e85bac509104b5bbdf53e0d1ad1b8702cbdbdfef145a7231ce0d23")]
+    [InlineData(1 << 16, 1, "d88dd954315ef92b27d902c52d3c1b2c90b4f0f755030167664638ca506f2a5c")]
+    public void WhatRepositoriesAreMadeWithNowAndWereBeforeDerives(int n, int p, string key) =>
+        Convert.ToHexStringLower((FixedKdf with { N = n, P = p }).Derive("correct horse"u8)).ShouldBe(key);
+
     [Fact]
-    public void TheDefaultParametersDerive() => KdfParameters.NewScrypt().Derive("x"u8).Length.ShouldBe(32);
+    public void ANewRepositoryAsksFor32MebibytesAndForThreeLanesOfThem()
+    {
+        KdfParameters parameters = KdfParameters.NewScrypt();
+        (parameters.N, parameters.R, parameters.P).ShouldBe((1 << 15, 8, 3));
+        parameters.Problem().ShouldBeNull();
+    }
 
     [Theory]
     [InlineData("scrypt", 1 << 20, 8, 1, null, true)]
