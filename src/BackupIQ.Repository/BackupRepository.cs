@@ -237,20 +237,23 @@ public sealed class BackupRepository : IAsyncDisposable
     /// <summary>Reads and opens a sealed object.</summary>
     /// <exception cref="CorruptDataException">It is not what was stored.</exception>
     /// <exception cref="StorageException">With <c>StorageObjectNotFound</c> when there is no such object.</exception>
-    internal async Task<byte[]> ReadObjectAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken) =>
-        SealedObject.Open(Keys, kind, key, await ReadBytesAsync(key, cancellationToken));
+    internal async Task<byte[]> ReadObjectAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
+    {
+        using NativeBuffer bytes = await ReadBytesAsync(key, cancellationToken);
+        return SealedObject.Open(Keys, kind, key, bytes.GetSpan());
+    }
 
     /// <summary>As <see cref="ReadObjectAsync"/>; null when a fence has that name, in a snapshot's place.</summary>
     internal async Task<byte[]?> ReadUnlessFenceAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
     {
-        byte[] bytes = await ReadBytesAsync(key, cancellationToken);
-        if (!SealedObject.TryPeekKind(bytes, out ObjectKind found) || found != ObjectKind.Fence)
+        using NativeBuffer bytes = await ReadBytesAsync(key, cancellationToken);
+        if (!SealedObject.TryPeekKind(bytes.GetSpan(), out ObjectKind found) || found != ObjectKind.Fence)
         {
-            return SealedObject.Open(Keys, kind, key, bytes);
+            return SealedObject.Open(Keys, kind, key, bytes.GetSpan());
         }
 
         // The kind in the clear is a claim: only a fence that opens as one stands in a snapshot's place.
-        SealedObject.Open(Keys, ObjectKind.Fence, key, bytes);
+        SealedObject.Open(Keys, ObjectKind.Fence, key, bytes.GetSpan());
         return null;
     }
 
@@ -262,7 +265,7 @@ public sealed class BackupRepository : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    private async Task<byte[]> ReadBytesAsync(StorageKey key, CancellationToken cancellationToken)
+    private async Task<NativeBuffer> ReadBytesAsync(StorageKey key, CancellationToken cancellationToken)
     {
         StoredObject stored = await Storage.StatAsync(key, cancellationToken)
             ?? throw new StorageException(ErrorCodes.StorageObjectNotFound, $"{key} is not there.");
@@ -271,9 +274,17 @@ public sealed class BackupRepository : IAsyncDisposable
             throw new CorruptDataException($"{key}: it has {stored.Size} bytes, more than any sealed object.");
         }
 
-        var bytes = new byte[stored.Size];
-        int length = await Storage.ReadAsync(key, 0, bytes, cancellationToken);
-        return length == bytes.Length ? bytes : throw new CorruptDataException($"{key} is cut short.");
+        NativeBuffer bytes = new();
+        try
+        {
+            int length = await Storage.ReadAsync(key, 0, bytes.Room((int)stored.Size), cancellationToken);
+            return length == bytes.Length ? bytes : throw new CorruptDataException($"{key} is cut short.");
+        }
+        catch
+        {
+            bytes.Dispose();
+            throw;
+        }
     }
 
     private static void Validate(CreateOptions options)

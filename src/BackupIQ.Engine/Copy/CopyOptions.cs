@@ -31,13 +31,16 @@ public sealed record CopyOptions
     /// <summary>Packs that are made durable at the same time. 0: two.</summary>
     public int Connections { get; init; }
 
-    /// <summary>Bytes of buffers. A sixteenth of it is for frames of the source, which are read once and in order; the rest is the writers'.</summary>
+    /// <summary>Bytes of buffers. A 32nd of it is for frames of the source, which are read once and in order; the rest is the writers'.</summary>
     public long MemoryBudget { get; init; } = 256L << 20;
 
     /// <summary>The folder of the index caches of both repositories; null: none is kept.</summary>
     public string? CacheFolder { get; init; }
 
-    internal long ReadingBudget => MemoryBudget / 16;
+    internal long ReadingBudget => MemoryBudget / 32;
+
+    // As many as write: each holds a frame as it is stored.
+    internal int ReadingConcurrency => Concurrency > 0 ? Concurrency : Math.Clamp(Environment.ProcessorCount, 1, 4);
 
     // Everything that a copy's snapshot says comes from its original; what is said here is the session's. Full: nothing is compared with
     // what the target has by times, because the source itself knows what is the same.

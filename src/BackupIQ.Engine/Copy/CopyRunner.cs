@@ -24,6 +24,9 @@ public sealed class CopyRunner(BackupRepository from, BackupRepository to, CopyO
     /// <summary>A fenced session begins again with another; more than twice means that something else is wrong.</summary>
     private const int MaxAttempts = 3;
 
+    /// <summary>Frames of metadata that are kept of either repository: a walk in step is in two places of each at a time, its tree and its scan.</summary>
+    private const int MetadataFrames = 4;
+
     private readonly List<string> _damage = [];
 
     /// <summary>
@@ -79,9 +82,9 @@ public sealed class CopyRunner(BackupRepository from, BackupRepository to, CopyO
         IndexLoad load = await IndexLoader.LoadAsync(from, options.CacheFolder, cancellationToken);
         using ChunkIndex index = load.Index;
         _damage.AddRange(load.Findings);
-        ReadingOptions reading = new() { MemoryBudget = options.ReadingBudget, Concurrency = options.Concurrency };
+        ReadingOptions reading = new() { MemoryBudget = options.ReadingBudget, Concurrency = options.ReadingConcurrency };
         using SnapshotReader files = new(from, index, reading, Tell);
-        using ChunkReader metadata = new(from, index);
+        using ChunkReader metadata = new(from, index, MetadataFrames);
         int next = 0;
         int attempts = 0;
         while (next < pending.Count)
@@ -90,7 +93,7 @@ public sealed class CopyRunner(BackupRepository from, BackupRepository to, CopyO
             await using UploadSessionSeries sessions = await UploadSessionSeries.OpenAsync(
                 to, options.ToBackup(batch[0]).ToUpload(), batch.Length, options.CacheFolder, time, cancellationToken);
             _damage.AddRange(sessions.Findings.Except(_damage).ToArray());
-            using ChunkReader target = new(to, sessions.Index);
+            using ChunkReader target = new(to, sessions.Index, MetadataFrames);
             table.Distrust();
             try
             {
@@ -159,6 +162,9 @@ public sealed class CopyRunner(BackupRepository from, BackupRepository to, CopyO
         finally
         {
             progress.End(counters);
+
+            // The next snapshot has a pipeline of its own: what this one left behind would stand beside it until the collector finds it worth its while.
+            GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         }
     }
 

@@ -73,18 +73,17 @@ internal sealed class SnapshotFolder(ReadMetadata read, ChunkId tree, ChunkId? s
         return pages;
     }
 
-    // Copies the page: what it lies in, a frame or a reader's buffer, is not held for as long as the folder is walked.
     private void LoadPage(ChunkId page)
     {
         _left = 0;
-        byte[] bytes = read(page).ToArray();
-        TlvReader reader = new(bytes);
+        ReadOnlyMemory<byte> bytes = read(page);
+        TlvReader reader = new(bytes.Span);
         if (TreePage.ReadHead(ref reader, out int count) != TreePage.Nodes)
         {
             throw TlvReader.Malformed("a list of pages stands where a page should");
         }
 
-        _nodes = bytes.AsMemory(bytes.Length - reader.Rest.Length);
+        _nodes = bytes[^reader.Rest.Length..];
         _hasScan = TryLoadScan(count);
         _left = count;
     }
@@ -98,14 +97,14 @@ internal sealed class SnapshotFolder(ReadMetadata read, ChunkId tree, ChunkId? s
 
         try
         {
-            byte[] bytes = read(_scanPages[_page]).ToArray();
-            TlvReader reader = new(bytes);
+            ReadOnlyMemory<byte> bytes = read(_scanPages[_page]);
+            TlvReader reader = new(bytes.Span);
             if (TreePage.ReadHead(ref reader, out int scans) != TreePage.Nodes || scans != count)
             {
                 return false;
             }
 
-            _scans = bytes.AsMemory(bytes.Length - reader.Rest.Length);
+            _scans = bytes[^reader.Rest.Length..];
             return true;
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))

@@ -1,5 +1,6 @@
 using BackupIQ.Engine.Verification;
 using BackupIQ.Repository.Maintenance.Collection;
+using BackupIQ.Repository.Packs;
 
 namespace BackupIQ.Engine.Maintenance;
 
@@ -14,6 +15,9 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
 
     private readonly int _workers = (int)Math.Clamp(
         Math.Min(options.Concurrency > 0 ? options.Concurrency : Environment.ProcessorCount, options.MemoryBudget / PerWorker), 1, 64);
+
+    // Each who rewrites holds frames that are opened, filled and sealed, some 24 MiB: one keeps a disk busy, a store far away is waited for.
+    private int Rewriters => options.Concurrency == 0 && collector.IsLocal ? 1 : _workers;
 
     /// <summary>Follows everything that the roots lead to and that was not followed before.</summary>
     public async Task FollowAsync(IReadOnlyCollection<ReachedChunk> roots, bool isHint, CancellationToken cancellationToken)
@@ -52,11 +56,24 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
         }
 
         progress.Begin("rewrite", packs.Count, packs.Sum(static p => p.Size));
+        foreach (IGrouping<PackKind, PlannedPack> alike in packs.GroupBy(static p => p.Pack.Kind))
+        {
+            await RewriteAlikeAsync([.. alike], cancellationToken);
+        }
+
+        await collector.FlushAsync(cancellationToken);
+    }
+
+    // Of one kind: what fills frames of the other is not there meanwhile.
+    private async Task RewriteAlikeAsync(IReadOnlyList<PlannedPack> packs, CancellationToken cancellationToken)
+    {
+        // What was left behind before would stand beside the frames that come now, until the collector finds it worth its while.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         Stack<PackRewriter> free = new();
         List<PackRewriter> all = [];
         try
         {
-            await ForEachAsync(packs, _workers, async (pack, ct) =>
+            await ForEachAsync(packs, Rewriters, async (pack, ct) =>
             {
                 PackRewriter rewriter = Borrow(free, all);
                 await rewriter.RewriteAsync(pack.Pack, pack.Fate, ct);
@@ -74,8 +91,6 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
             all.ForEach(static r => r.Flush());
             all.ForEach(static r => r.Dispose());
         }
-
-        await collector.FlushAsync(cancellationToken);
     }
 
     /// <summary>Marks packs.</summary>

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Collections.Concurrent;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
@@ -26,10 +25,12 @@ internal sealed class FramePipeline : IDisposable
     private readonly Lock _gate = new();
     private readonly Dictionary<FrameKey, OpenedFrame> _frames = [];
     private readonly LinkedList<OpenedFrame> _recent = [];
-    private readonly ConcurrentBag<Workplace> _workplaces = [];
+    private readonly ConcurrentBag<FrameWorkplace> _workplaces = [];
 
-    // Not the shared pool: that one keeps buffers for each thread and core, many times the budget where many threads read.
-    private readonly ArrayPool<byte> _buffers = ArrayPool<byte>.Create(MaxFrame, maxArraysPerBucket: 8);
+    // Buffers of frames that were given up, by their size, as long as all that there are fit into the budget: one that comes from the system
+    // anew is filled in page by page.
+    private readonly Dictionary<int, Stack<NativeBuffer>> _spare = [];
+    private long _roomBytes;
     private readonly SemaphoreSlim _workers;
     private readonly CancellationTokenSource _stop = new();
 
@@ -174,11 +175,17 @@ internal sealed class FramePipeline : IDisposable
 
             _recent.Clear();
             _frames.Clear();
+            foreach (NativeBuffer buffer in _spare.Values.SelectMany(static spare => spare))
+            {
+                buffer.Dispose();
+            }
+
+            _spare.Clear();
         }
 
-        while (_workplaces.TryTake(out Workplace? workplace))
+        while (_workplaces.TryTake(out FrameWorkplace? workplace))
         {
-            workplace.Opener.Dispose();
+            workplace.Dispose();
         }
 
         _running.Dispose();
@@ -245,7 +252,55 @@ internal sealed class FramePipeline : IDisposable
     private void Free(OpenedFrame frame)
     {
         _bytes -= frame.Cost;
-        frame.Release(_buffers);
+        if (frame.Release() is { } buffer)
+        {
+            Spare(buffer);
+        }
+    }
+
+    private NativeBuffer TakeBuffer(int size)
+    {
+        lock (_gate)
+        {
+            if (_spare.TryGetValue(size, out Stack<NativeBuffer>? spare) && spare.TryPop(out NativeBuffer? buffer))
+            {
+                return buffer;
+            }
+
+            // One of another size makes room for it.
+            if (_roomBytes + size > _budget && _spare.Values.FirstOrDefault(static other => other.Count > 0) is { } others)
+            {
+                Drop(others.Pop());
+            }
+
+            _roomBytes += size;
+        }
+
+        NativeBuffer made = new();
+        made.Room(size);
+        return made;
+    }
+
+    private void Spare(NativeBuffer buffer)
+    {
+        if (_roomBytes > _budget)
+        {
+            Drop(buffer);
+            return;
+        }
+
+        if (!_spare.TryGetValue(buffer.Length, out Stack<NativeBuffer>? spare))
+        {
+            _spare.Add(buffer.Length, spare = new Stack<NativeBuffer>());
+        }
+
+        spare.Push(buffer);
+    }
+
+    private void Drop(NativeBuffer buffer)
+    {
+        _roomBytes -= buffer.Length;
+        buffer.Dispose();
     }
 
     private async Task LoadAsync(OpenedFrame frame)
@@ -279,25 +334,29 @@ internal sealed class FramePipeline : IDisposable
         }
     }
 
-    private async Task<byte[]> OpenAsync(FrameReference reference)
+    private async Task<NativeBuffer> OpenAsync(FrameReference reference)
     {
         if (reference.PlainLength > MaxFrame || reference.StoredLength > MaxFrame + 1024)
         {
             throw new CorruptDataException($"Pack {reference.Pack} is damaged: a frame is longer than any.");
         }
 
-        byte[] plain = _buffers.Rent((int)reference.PlainLength);
-        Workplace workplace = _workplaces.TryTake(out Workplace? free) ? free : new Workplace(new FrameOpener(_repository.Keys));
+        NativeBuffer plain = TakeBuffer(OpenedFrame.RoomFor(reference));
+        FrameWorkplace workplace = _workplaces.TryTake(out FrameWorkplace? free) ? free : new FrameWorkplace(_repository.Keys);
         try
         {
-            Memory<byte> stored = workplace.Stored((int)reference.StoredLength);
+            Memory<byte> stored = workplace.Stored.Room((int)reference.StoredLength);
             int read = await _repository.ReadPackAsync(reference.Kind, reference.Pack, reference.Offset, stored, _stop.Token).ConfigureAwait(false);
-            workplace.Opener.Open(reference, stored.Span[..read], plain.AsSpan(0, (int)reference.PlainLength));
+            workplace.Opener.OpenInPlace(reference, stored.Span[..read], plain.Room((int)reference.PlainLength).Span);
             return plain;
         }
         catch
         {
-            _buffers.Return(plain);
+            lock (_gate)
+            {
+                Spare(plain);
+            }
+
             throw;
         }
         finally
@@ -328,25 +387,6 @@ internal sealed class FramePipeline : IDisposable
 
         frame.SetVerified(location.Offset, id);
         return true;
-    }
-
-    /// <summary>What one worker needs, again and again.</summary>
-    private sealed class Workplace(FrameOpener opener)
-    {
-        private byte[] _stored = [];
-
-        public FrameOpener Opener { get; } = opener;
-
-        /// <summary>Room for a frame as it is stored.</summary>
-        public Memory<byte> Stored(int length)
-        {
-            if (_stored.Length < length)
-            {
-                _stored = GC.AllocateUninitializedArray<byte>(length);
-            }
-
-            return _stored.AsMemory(0, length);
-        }
     }
 
     private readonly record struct FrameKey(PackId Pack, uint Offset)

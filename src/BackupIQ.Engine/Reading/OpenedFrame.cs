@@ -1,5 +1,5 @@
-using System.Buffers;
 using System.Numerics;
+using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Packs;
 
@@ -10,18 +10,18 @@ internal sealed class OpenedFrame(FrameReference reference)
 {
     private readonly TaskCompletionSource _loaded = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Dictionary<uint, ChunkId> _verified = [];
-    private byte[]? _plain;
+    private NativeBuffer? _plain;
 
     public FrameReference Reference { get; } = reference;
 
-    /// <summary>Bytes that it takes: the pool's buffers are powers of two.</summary>
-    public long Cost => BitOperations.RoundUpToPowerOf2(Reference.PlainLength);
+    /// <summary>Bytes that it takes.</summary>
+    public long Cost => RoomFor(Reference);
 
     /// <summary>Ends when the frame is open, or with the reason why it is not.</summary>
     public Task Loaded => _loaded.Task;
 
     /// <summary>The opened bytes.</summary>
-    public ReadOnlyMemory<byte> Plain => _plain.AsMemory(0, (int)Reference.PlainLength);
+    public ReadOnlyMemory<byte> Plain => _plain!.Memory[..(int)Reference.PlainLength];
 
     /// <summary>Where it stands among the frames that are kept; null when it is kept no more. Guarded by the pipeline.</summary>
     public LinkedListNode<OpenedFrame>? Place { get; set; }
@@ -29,7 +29,7 @@ internal sealed class OpenedFrame(FrameReference reference)
     /// <summary>How many hold it. Guarded by the pipeline.</summary>
     public int Users { get; set; }
 
-    public void Set(byte[] plain)
+    public void Set(NativeBuffer plain)
     {
         _plain = plain;
         _loaded.SetResult();
@@ -60,13 +60,14 @@ internal sealed class OpenedFrame(FrameReference reference)
         }
     }
 
-    /// <summary>Gives the bytes back to the pool.</summary>
-    public void Release(ArrayPool<byte> pool)
+    /// <summary>The size of the buffer for a frame: one of few, so that buffers are used again.</summary>
+    public static int RoomFor(in FrameReference frame) => (int)BitOperations.RoundUpToPowerOf2(Math.Max(frame.PlainLength, 64 << 10));
+
+    /// <summary>Gives the buffer up; null where there was none yet.</summary>
+    public NativeBuffer? Release()
     {
-        if (_plain is { } plain)
-        {
-            _plain = null;
-            pool.Return(plain);
-        }
+        NativeBuffer? plain = _plain;
+        _plain = null;
+        return plain;
     }
 }

@@ -2,7 +2,7 @@ using BackupIQ.Repository;
 
 namespace BackupIQ.Engine.Trees;
 
-/// <summary>Reads metadata chunks by id: the repository's reader, or a fake in tests. Bytes stay valid until the next call.</summary>
+/// <summary>Reads metadata chunks by id: the repository's reader, or a fake in tests. What it gives is the caller's own.</summary>
 public delegate ReadOnlyMemory<byte> ReadMetadata(ChunkId id);
 
 /// <summary>

@@ -50,11 +50,11 @@ internal static class SealedObject
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(plain.Length, MaxPlainLength);
         SealPurpose purpose = ObjectKinds.PurposeOf(kind);
-        byte[] packed = [];
+        using NativeBuffer packed = new();
         FrameCompression compression = plain.Length is >= CompressedFrom and <= FrameCompressor.MaxPlainLength
-            ? Compress(plain, out packed)
+            ? Compress(plain, packed)
             : new FrameCompression(Codec.None, plain.Length);
-        ReadOnlySpan<byte> payload = compression.Codec == Codec.None ? plain : packed.AsSpan(0, compression.StoredLength);
+        ReadOnlySpan<byte> payload = compression.Codec == Codec.None ? plain : packed.GetSpan()[..compression.StoredLength];
         var result = new byte[Overhead + payload.Length];
         Span<byte> header = result.AsSpan(0, HeaderSize);
         Magic.CopyTo(header);
@@ -95,7 +95,8 @@ internal static class SealedObject
     {
         SealPurpose purpose = ObjectKinds.PurposeOf(kind);
         SaltRow row = ReadHeader(keys, kind, name, bytes, context);
-        var inner = new byte[bytes.Length - HeaderSize - FrameCipher.TagSize];
+        using NativeBuffer room = new();
+        Span<byte> inner = room.Room(bytes.Length - HeaderSize - FrameCipher.TagSize).Span;
         using FrameCipher cipher = keys.CreateCipher(row, purpose);
         if (!cipher.TryOpen(0, bytes[HeaderSize..], AssociatedData(bytes[..HeaderSize], keys.Repository, name, context), inner))
         {
@@ -237,11 +238,10 @@ internal static class SealedObject
         }
     }
 
-    private static FrameCompression Compress(ReadOnlySpan<byte> plain, out byte[] packed)
+    private static FrameCompression Compress(ReadOnlySpan<byte> plain, NativeBuffer packed)
     {
         using FrameCompressor compressor = new(CompressionSetting.Auto);
-        packed = new byte[FrameCompressor.MaxCompressedSize(plain.Length)];
-        return compressor.Compress(plain, packed, ContentHint.Compressible);
+        return compressor.Compress(plain, packed.Room(FrameCompressor.MaxCompressedSize(plain.Length)).Span, ContentHint.Compressible);
     }
 
     private static CorruptDataException Damaged(StorageKey name, string problem, Exception? inner = null)

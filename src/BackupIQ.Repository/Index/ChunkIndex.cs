@@ -338,6 +338,7 @@ public sealed class ChunkIndex : IDisposable
         _active = [.. _active.Except(bySize.Take(count)), _runs.Length - 1];
         foreach (IndexRun old in merged)
         {
+            old.Rest();
             DeleteQuietly(old.Path);
         }
     }

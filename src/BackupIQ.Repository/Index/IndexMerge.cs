@@ -13,7 +13,8 @@ namespace BackupIQ.Repository.Index;
 /// </summary>
 internal static class IndexMerge
 {
-    private const int BufferSize = 1 << 20;
+    // Not an object of the large heap, where each merge would leave one behind.
+    private const int BufferSize = 64 << 10;
 
     public static void Write(string path, IReadOnlyList<IndexRun> runs)
     {

@@ -13,9 +13,13 @@ namespace BackupIQ.Repository.Index;
 /// <summary>
 /// A sorted piece of the index as a memory-mapped file of the local cache: the plain bytes of one or several segments, the names of the
 /// segments that it covers, and a BLAKE3 of all that. The file is checked whole when it is opened, so a damaged cache is found, never used.
+/// Of a file only what is looked up counts as this process's memory (<see cref="Rest"/>).
 /// </summary>
-internal sealed unsafe class IndexRun : IDisposable
+internal sealed unsafe partial class IndexRun : IDisposable
 {
+    // MADV_DONTNEED of Linux.
+    private const int DontNeed = 4;
+
     private readonly MemoryMappedFile? _map;
     private readonly MemoryMappedViewAccessor? _view;
     private byte* _memory;
@@ -34,6 +38,7 @@ internal sealed unsafe class IndexRun : IDisposable
         view.SafeMemoryMappedViewHandle.AcquirePointer(ref pointer);
         _base = pointer + view.PointerOffset;
         _filter = MakeFilter();
+        Rest();
     }
 
     private IndexRun(ReadOnlySpan<byte> plain, IReadOnlyList<string> covers)
@@ -222,6 +227,19 @@ internal sealed unsafe class IndexRun : IDisposable
     public PackId TombstoneAt(uint tombstone) =>
         PackId.Read(new ReadOnlySpan<byte>(_base + _layout.TombstonesAt + (tombstone * (long)PackId.Size), PackId.Size));
 
+    /// <summary>
+    /// After a pass over all of it: the pages of the file leave this process's memory. They stay in the system's cache, from where a look-up takes
+    /// those that it needs.
+    /// </summary>
+    public void Rest()
+    {
+        if (_view is { } view && OperatingSystem.IsLinux())
+        {
+            // It is advice: what does not heed it costs memory and nothing else.
+            _ = Advise(_base - view.PointerOffset, (nuint)view.SafeMemoryMappedViewHandle.ByteLength, DontNeed);
+        }
+    }
+
     public void Dispose()
     {
         _filter.Dispose();
@@ -312,4 +330,7 @@ internal sealed unsafe class IndexRun : IDisposable
         double share = (double)(wanted - first) / (last - first);
         return Math.Clamp(low + (long)(share * (high - low)), low, high);
     }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(byte* address, nuint length, int advice);
 }

@@ -6,26 +6,22 @@ namespace BackupIQ.Repository.Maintenance;
 
 /// <summary>
 /// Reads chunks for a check or a repair: from any pack that has them whole. What does not open is marked, so that nobody tries again, and told
-/// of its pack. Keeps the frames opened last. Not thread-safe; blocks on the storage.
+/// of its pack. Not thread-safe; blocks on the storage.
 /// </summary>
 public sealed class CheckedChunkReader : IDisposable
 {
     private const int Kept = 8;
 
-    private readonly BackupRepository _repository;
     private readonly CheckIndex _index;
-    private readonly FrameOpener _opener;
-    private readonly LinkedList<(uint Frame, byte[] Plain)> _recent = [];
-    private byte[] _stored = [];
+    private readonly RecentFrames<uint> _frames;
 
     internal CheckedChunkReader(BackupRepository repository, CheckIndex index)
     {
-        _repository = repository;
         _index = index;
-        _opener = new FrameOpener(repository.Keys);
+        _frames = new RecentFrames<uint>(repository, Kept);
     }
 
-    /// <summary>A metadata chunk's bytes, checked against its id; they stay valid as long as the caller keeps them.</summary>
+    /// <summary>A metadata chunk's bytes, checked against its id; the caller's own.</summary>
     /// <exception cref="BackupIQException"><c>ChunkMissing</c> or <c>CorruptData</c>, or the storage cannot be reached.</exception>
     public ReadOnlyMemory<byte> Read(ChunkId id, CancellationToken cancellationToken) => Read(PackKind.Metadata, id, -1, cancellationToken);
 
@@ -44,13 +40,13 @@ public sealed class CheckedChunkReader : IDisposable
             }
 
             IndexEntry at = _index.EntryAt(entry);
-            if (TryFrame(at.Frame, pack!, cancellationToken) is { } plain)
+            if (TryFrame(at.Frame, pack!, out ReadOnlySpan<byte> plain, cancellationToken))
             {
-                ReadOnlyMemory<byte> chunk = plain.AsMemory((int)at.Offset, (int)at.Length);
-                if (_opener.IsChunk(kind, id, chunk.Span))
+                ReadOnlySpan<byte> chunk = plain.Slice((int)at.Offset, (int)at.Length);
+                if (_frames.Opener.IsChunk(kind, id, chunk))
                 {
                     pack!.Use();
-                    return chunk;
+                    return chunk.ToArray();
                 }
 
                 pack!.Report("it holds a chunk whose bytes are not those of its id");
@@ -61,50 +57,21 @@ public sealed class CheckedChunkReader : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _opener.Dispose();
+    public void Dispose() => _frames.Dispose();
 
-    private byte[]? TryFrame(uint frame, CheckedPack pack, CancellationToken cancellationToken)
+    private bool TryFrame(uint frame, CheckedPack pack, out ReadOnlySpan<byte> plain, CancellationToken cancellationToken)
     {
-        for (LinkedListNode<(uint Frame, byte[] Plain)>? node = _recent.First; node is not null; node = node.Next)
-        {
-            if (node.Value.Frame == frame)
-            {
-                _recent.Remove(node);
-                _recent.AddFirst(node);
-                return node.Value.Plain;
-            }
-        }
-
+        FrameReference reference = _index.FrameAt(frame);
         try
         {
-            byte[] plain = Fetch(_index.FrameAt(frame), cancellationToken);
-            _recent.AddFirst((frame, plain));
-            if (_recent.Count > Kept)
-            {
-                _recent.RemoveLast();
-            }
-
-            return plain;
+            plain = _frames.Get(frame, reference, cancellationToken);
+            return true;
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
-            pack.Report($"the frame at byte {_index.FrameAt(frame).Offset} does not open");
-            return null;
+            pack.Report($"the frame at byte {reference.Offset} does not open");
+            plain = default;
+            return false;
         }
-    }
-
-    private byte[] Fetch(in FrameReference frame, CancellationToken cancellationToken)
-    {
-        if (_stored.Length < frame.StoredLength)
-        {
-            _stored = new byte[Math.Max(frame.StoredLength, 1 << 20)];
-        }
-
-        Memory<byte> stored = _stored.AsMemory(0, (int)frame.StoredLength);
-        int read = _repository.Storage.ReadAsync(RepositoryLayout.Pack(frame.Kind, frame.Pack), frame.Offset, stored, cancellationToken)
-            .AsTask().GetAwaiter().GetResult();
-        byte[] plain = new byte[frame.PlainLength];
-        _opener.Open(frame, stored.Span[..read], plain);
-        return plain;
     }
 }

@@ -14,8 +14,8 @@ internal sealed record PackAnatomy(PackHead? Head, PackContents? Contents, IRead
 {
     private const int HeadRead = PackHead.FixedSize + (PackHead.MaxSalts * SaltRow.Size);
 
-    // Trailer and both tables lie within the last part of a pack mostly: one read brings them.
-    private const int TailRead = 128 << 10;
+    // Trailer and both tables lie within the last part of a pack mostly: one read brings them. Not an array of the large heap.
+    private const int TailRead = 80 << 10;
 
     /// <summary>Reads the parts of a pack of <paramref name="size"/> bytes.</summary>
     /// <exception cref="StorageException">The storage does not give the bytes.</exception>

@@ -1,12 +1,10 @@
 using BackupIQ.Primitives;
-using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Index;
 
 namespace BackupIQ.Repository.Packs;
 
 /// <summary>
-/// Reads single chunks, verified: for trees and for browsing. Keeps the frames opened last, because neighbours in a directory are
-/// neighbours in a frame. Blocks on the storage; not thread-safe.
+/// Reads single chunks, verified: for trees and for browsing. Blocks on the storage; not thread-safe.
 /// </summary>
 public sealed class ChunkReader : IDisposable
 {
@@ -14,10 +12,7 @@ public sealed class ChunkReader : IDisposable
 
     private readonly BackupRepository _repository;
     private readonly ChunkIndex _index;
-    private readonly FrameOpener _opener;
-    private readonly LinkedList<(FrameHandle Handle, byte[] Plain)> _recent = [];
-    private readonly int _capacity;
-    private byte[] _stored = [];
+    private readonly RecentFrames<FrameHandle> _frames;
     private int _refreshes;
 
     /// <summary><paramref name="cachedFrames"/>: how many opened frames (of up to 4 MiB, mostly 1) are kept.</summary>
@@ -25,13 +20,11 @@ public sealed class ChunkReader : IDisposable
     {
         _repository = repository;
         _index = index;
-        _capacity = cachedFrames;
-        _opener = new FrameOpener(repository.Keys);
+        _frames = new RecentFrames<FrameHandle>(repository, cachedFrames);
     }
 
     /// <summary>
-    /// The chunk's bytes, checked against its id; where several packs have it, from any that has it whole. They stay valid as long as the
-    /// caller keeps them.
+    /// The chunk's bytes, checked against its id; where several packs have it, from any that has it whole. They are the caller's own.
     /// </summary>
     /// <exception cref="BackupIQException"><c>ChunkMissing</c> or <c>CorruptData</c>, or the storage cannot be reached.</exception>
     public ReadOnlyMemory<byte> Read(PackKind kind, ChunkId id)
@@ -61,7 +54,7 @@ public sealed class ChunkReader : IDisposable
         TryReadKnown(id, damaged, out chunk) || (Refresh() && TryReadKnown(id, damaged, out chunk));
 
     /// <inheritdoc/>
-    public void Dispose() => _opener.Dispose();
+    public void Dispose() => _frames.Dispose();
 
     private bool TryReadKnown(in ChunkId id, in FrameReference damaged, out ReadOnlyMemory<byte> chunk)
     {
@@ -96,16 +89,17 @@ public sealed class ChunkReader : IDisposable
 
     private ReadOnlyMemory<byte> Read(PackKind kind, in ChunkId id, in ChunkLocation location)
     {
-        byte[] plain = Frame(location.Frame);
+        FrameReference frame = _index.GetFrame(location.Frame);
+        ReadOnlySpan<byte> plain = _frames.Get(location.Frame, frame, CancellationToken.None);
         if (location.Offset + (long)location.Length > plain.Length)
         {
             throw new CorruptDataException($"Chunk {id} lies outside its frame.");
         }
 
-        ReadOnlyMemory<byte> chunk = plain.AsMemory((int)location.Offset, (int)location.Length);
-        return _opener.IsChunk(kind, id, chunk.Span)
-            ? chunk
-            : throw new CorruptDataException($"Pack {_index.GetFrame(location.Frame).Pack} is damaged: chunk {id} has other bytes.");
+        ReadOnlySpan<byte> chunk = plain.Slice((int)location.Offset, (int)location.Length);
+        return _frames.Opener.IsChunk(kind, id, chunk)
+            ? chunk.ToArray()
+            : throw new CorruptDataException($"Pack {frame.Pack} is damaged: chunk {id} has other bytes.");
     }
 
     private bool Refresh()
@@ -118,43 +112,5 @@ public sealed class ChunkReader : IDisposable
 
         IndexLoader.RefreshAsync(_repository, _index, CancellationToken.None).GetAwaiter().GetResult();
         return true;
-    }
-
-    private byte[] Frame(FrameHandle handle)
-    {
-        for (LinkedListNode<(FrameHandle Handle, byte[] Plain)>? node = _recent.First; node is not null; node = node.Next)
-        {
-            if (node.Value.Handle == handle)
-            {
-                _recent.Remove(node);
-                _recent.AddFirst(node);
-                return node.Value.Plain;
-            }
-        }
-
-        byte[] plain = Fetch(_index.GetFrame(handle));
-        _recent.AddFirst((handle, plain));
-        if (_recent.Count > _capacity)
-        {
-            _recent.RemoveLast();
-        }
-
-        return plain;
-    }
-
-    private byte[] Fetch(in FrameReference frame)
-    {
-        if (_stored.Length < frame.StoredLength)
-        {
-            _stored = new byte[Math.Max(frame.StoredLength, 1 << 20)];
-        }
-
-        Memory<byte> stored = _stored.AsMemory(0, (int)frame.StoredLength);
-        int read = _repository.Storage
-            .ReadAsync(RepositoryLayout.Pack(frame.Kind, frame.Pack), frame.Offset, stored, CancellationToken.None)
-            .AsTask().GetAwaiter().GetResult();
-        byte[] plain = new byte[frame.PlainLength];
-        _opener.Open(frame, stored.Span[..read], plain);
-        return plain;
     }
 }

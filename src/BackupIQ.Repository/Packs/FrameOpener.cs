@@ -33,33 +33,16 @@ public sealed unsafe class FrameOpener : IDisposable
     /// <exception cref="CorruptDataException">The bytes are not what was stored; names the pack.</exception>
     public void Open(in FrameReference frame, ReadOnlySpan<byte> stored, Span<byte> plain)
     {
-        if (stored.Length != frame.StoredLength || plain.Length != frame.PlainLength || stored.Length < FrameCipher.TagSize)
-        {
-            throw Damaged(frame, "it is cut short");
-        }
+        Require(frame, stored.Length, plain.Length);
+        Open(frame, stored, IsStoredPlain(frame) ? plain : Scratch(stored.Length - FrameCipher.TagSize), plain);
+    }
 
-        Span<byte> associated = stackalloc byte[FrameSeal.AssociatedDataSize];
-        FrameSeal.WriteAssociatedData(associated, _keys.Repository, frame.Kind, frame.PlainLength, frame.Codec);
-        int bodyLength = stored.Length - FrameCipher.TagSize;
-        Span<byte> body = frame.Codec == Codec.None && bodyLength == plain.Length ? plain : Scratch(bodyLength);
-        if (!CipherFor(frame).TryOpen(frame.Counter, stored, associated, body))
-        {
-            throw Damaged(frame, "its seal does not hold");
-        }
-
-        if (frame.Codec == Codec.None && bodyLength == plain.Length)
-        {
-            return;
-        }
-
-        try
-        {
-            _decompressor.Decompress(frame.Codec, body, plain);
-        }
-        catch (CorruptDataException e)
-        {
-            throw Damaged(frame, "it does not decompress", e);
-        }
+    /// <summary>The same for who does not need the stored bytes any more: they are overwritten, and no room for a frame is held beside them.</summary>
+    /// <exception cref="CorruptDataException">The bytes are not what was stored; names the pack.</exception>
+    public void OpenInPlace(in FrameReference frame, Span<byte> stored, Span<byte> plain)
+    {
+        Require(frame, stored.Length, plain.Length);
+        Open(frame, stored, IsStoredPlain(frame) ? plain : stored[..^FrameCipher.TagSize], plain);
     }
 
     /// <summary>Whether these bytes are the chunk of that id.</summary>
@@ -81,6 +64,40 @@ public sealed unsafe class FrameOpener : IDisposable
 
         NativeMemory.Free(_body);
         _body = null;
+    }
+
+    private static bool IsStoredPlain(in FrameReference frame) => frame.Codec == Codec.None && frame.StoredLength == frame.PlainLength + FrameCipher.TagSize;
+
+    private static void Require(in FrameReference frame, int stored, int plain)
+    {
+        if (stored != frame.StoredLength || plain != frame.PlainLength || stored < FrameCipher.TagSize)
+        {
+            throw Damaged(frame, "it is cut short");
+        }
+    }
+
+    private void Open(in FrameReference frame, ReadOnlySpan<byte> stored, Span<byte> body, Span<byte> plain)
+    {
+        Span<byte> associated = stackalloc byte[FrameSeal.AssociatedDataSize];
+        FrameSeal.WriteAssociatedData(associated, _keys.Repository, frame.Kind, frame.PlainLength, frame.Codec);
+        if (!CipherFor(frame).TryOpen(frame.Counter, stored, associated, body))
+        {
+            throw Damaged(frame, "its seal does not hold");
+        }
+
+        if (IsStoredPlain(frame))
+        {
+            return;
+        }
+
+        try
+        {
+            _decompressor.Decompress(frame.Codec, body, plain);
+        }
+        catch (CorruptDataException e)
+        {
+            throw Damaged(frame, "it does not decompress", e);
+        }
     }
 
     private static CorruptDataException Damaged(in FrameReference frame, string why, Exception? inner = null) =>

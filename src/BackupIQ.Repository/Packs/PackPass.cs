@@ -21,8 +21,8 @@ internal sealed class PackPass : IDisposable
     private readonly Blake3Hasher _hasher = new();
     private readonly byte[] _dataIdKey;
     private readonly byte[] _metadataIdKey;
-    private byte[] _buffer = [];
-    private byte[] _plain = [];
+    private readonly NativeBuffer _buffer = new();
+    private readonly NativeBuffer _plain = new();
 
     public PackPass(BackupRepository repository)
     {
@@ -47,11 +47,7 @@ internal sealed class PackPass : IDisposable
     /// <exception cref="StorageException">The storage does not give the bytes.</exception>
     public async Task<bool> RunAsync(PackKind kind, PackId id, PackPlan? plan, CancellationToken cancellationToken)
     {
-        if (_buffer.Length == 0)
-        {
-            _buffer = GC.AllocateUninitializedArray<byte>(BufferSize);
-        }
-
+        Memory<byte> buffer = _buffer.Room(BufferSize);
         StorageKey key = RepositoryLayout.Pack(kind, id);
         int[] order = OrderOf(plan);
         int next = 0;
@@ -62,8 +58,8 @@ internal sealed class PackPass : IDisposable
         do
         {
             cancellationToken.ThrowIfCancellationRequested();
-            read = await _repository.Storage.ReadAsync(key, end, _buffer.AsMemory(held, BlockSize), cancellationToken);
-            _hasher.Update(_buffer.AsSpan(held, read));
+            read = await _repository.Storage.ReadAsync(key, end, buffer.Slice(held, BlockSize), cancellationToken);
+            _hasher.Update(buffer.Span.Slice(held, read));
             OnBytes(read);
             held += read;
             end += read;
@@ -81,7 +77,12 @@ internal sealed class PackPass : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _opener.Dispose();
+    public void Dispose()
+    {
+        _opener.Dispose();
+        _buffer.Dispose();
+        _plain.Dispose();
+    }
 
     // Writers append, so frames come in order; a plan from elsewhere may not.
     private static int[] OrderOf(PackPlan? plan)
@@ -116,7 +117,7 @@ internal sealed class PackPass : IDisposable
             }
             else
             {
-                Open(kind, id, plan, order[next], _buffer.AsSpan((int)at, (int)frame.StoredLength));
+                Open(kind, id, plan, order[next], _buffer.GetSpan().Slice((int)at, (int)frame.StoredLength));
             }
         }
 
@@ -131,7 +132,7 @@ internal sealed class PackPass : IDisposable
         }
 
         int rest = (int)(end - plan.Frames[order[next]].Offset);
-        _buffer.AsSpan(held - rest, rest).CopyTo(_buffer);
+        _buffer.GetSpan().Slice(held - rest, rest).CopyTo(_buffer.GetSpan());
         return rest;
     }
 
@@ -139,12 +140,7 @@ internal sealed class PackPass : IDisposable
     {
         FrameEntry entry = plan.Frames[number];
         FrameReference frame = FrameReference.Of(id, kind, entry, plan.Salts[entry.SaltRow]);
-        if (_plain.Length < entry.PlainLength)
-        {
-            _plain = GC.AllocateUninitializedArray<byte>(FrameEntry.MaxPlainLength);
-        }
-
-        Span<byte> plain = _plain.AsSpan(0, (int)entry.PlainLength);
+        Span<byte> plain = _plain.Room((int)entry.PlainLength).Span;
         try
         {
             _opener.Open(frame, stored, plain);

@@ -15,8 +15,8 @@ internal sealed class CollectionIndex : IDisposable
 {
     private const int MergeAt = 32;
 
-    /// <summary>Segments that are together smaller need no file.</summary>
-    private const long MaxInMemory = 1 << 20;
+    /// <summary>Segments that are together smaller need no file. What is put together of them is no array of the large heap.</summary>
+    private const long MaxInMemory = 80 << 10;
 
     private readonly Lazy<string> _folder;
     private readonly Dictionary<PackId, CollectedPack> _packs = [];

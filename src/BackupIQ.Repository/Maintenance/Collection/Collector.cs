@@ -65,6 +65,9 @@ public sealed class Collector : IAsyncDisposable
     /// <summary>Bytes that this collector has put: packs, index segments and small objects.</summary>
     public long BytesPut => _session?.BytesPut ?? 0;
 
+    /// <summary>Whether reading and writing packs costs no more than a disk's time.</summary>
+    public bool IsLocal => _repository.Storage.Capabilities.IsLocal;
+
     internal CollectionIndex Index => _index;
 
     internal IEnumerable<SegmentRecord> Segments => _segments.Where(static s => !s.IsDeleted);

@@ -1,3 +1,4 @@
+using BackupIQ.Primitives;
 using BackupIQ.Repository.Crypto;
 using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Packs;
@@ -21,8 +22,8 @@ internal sealed class FrameMover(BackupRepository repository, UploadSession sess
     private readonly Lock _gate = new();
     private readonly Batch[] _batches = [new(), new(), new()];
 
-    /// <summary>Takes a frame.</summary>
-    public async Task AddAsync(MovedFrame frame, CancellationToken cancellationToken)
+    /// <summary>Takes a frame. Where a pack is full now it is written by way of <paramref name="place"/>, the caller's.</summary>
+    public async Task AddAsync(MovedFrame frame, FrameWorkplace place, CancellationToken cancellationToken)
     {
         List<MovedFrame>? full = null;
         PackKind kind = frame.From.Kind;
@@ -42,13 +43,14 @@ internal sealed class FrameMover(BackupRepository repository, UploadSession sess
 
         if (full is not null)
         {
-            await WriteAsync(kind, full, cancellationToken);
+            await WriteAsync(kind, full, place, cancellationToken);
         }
     }
 
     /// <summary>Writes what has been gathered.</summary>
     public async Task FlushAsync(CancellationToken cancellationToken)
     {
+        using FrameWorkplace place = new(repository.Keys);
         foreach (PackKind kind in (PackKind[])[PackKind.Data, PackKind.Metadata])
         {
             List<MovedFrame> frames;
@@ -60,35 +62,33 @@ internal sealed class FrameMover(BackupRepository repository, UploadSession sess
 
             if (frames.Count > 0)
             {
-                await WriteAsync(kind, frames, cancellationToken);
+                await WriteAsync(kind, frames, place, cancellationToken);
             }
         }
     }
 
     public static async Task<Memory<byte>> ReadAsync(
-        BackupRepository repository, CollectedPack pack, FrameEntry frame, byte[] buffer, CancellationToken cancellationToken)
+        BackupRepository repository, CollectedPack pack, FrameEntry frame, NativeBuffer buffer, CancellationToken cancellationToken)
     {
-        Memory<byte> stored = buffer.AsMemory(0, (int)frame.StoredLength);
+        Memory<byte> stored = buffer.Room((int)frame.StoredLength);
         int read = await repository.ReadPackAsync(pack.Kind, pack.Id, frame.Offset, stored, cancellationToken);
         return read == stored.Length ? stored : throw new CorruptDataException($"Pack {pack.Id} is cut short.");
     }
 
-    private async Task WriteAsync(PackKind kind, List<MovedFrame> frames, CancellationToken cancellationToken)
+    private async Task WriteAsync(PackKind kind, List<MovedFrame> frames, FrameWorkplace place, CancellationToken cancellationToken)
     {
         SaltRow[] salts = [.. frames.Select(static f => f.Salt).Distinct()];
-        using FrameOpener opener = new(repository.Keys);
-        byte[] stored = [];
-        byte[] plain = [];
         OpenPack pack = session.Packs.BeginAside(kind, salts);
         try
         {
             foreach (MovedFrame moved in frames)
             {
-                Memory<byte> bytes = await ReadAsync(
-                    repository, moved.From, moved.Frame, PackRewriter.Room(ref stored, moved.Frame.StoredLength), cancellationToken);
-                Verify(opener, moved, bytes.Span, PackRewriter.Room(ref plain, moved.Frame.PlainLength).AsSpan(0, (int)moved.Frame.PlainLength));
+                Memory<byte> bytes = await ReadAsync(repository, moved.From, moved.Frame, place.Stored, cancellationToken);
                 byte row = (byte)(1 + Array.IndexOf(salts, moved.Salt));
                 session.Packs.AppendAside(pack, bytes.Span, moved.Frame with { SaltRow = row }, moved.Chunks);
+
+                // Behind the append, for it is opened in its place. Of a pack that holds what does not open nothing is stored.
+                Verify(place.Opener, moved, bytes.Span, place.Plain.Room((int)moved.Frame.PlainLength).Span);
             }
 
             await session.Packs.StoreAsideAsync(pack);
@@ -99,9 +99,9 @@ internal sealed class FrameMover(BackupRepository repository, UploadSession sess
         }
     }
 
-    private static void Verify(FrameOpener opener, MovedFrame moved, ReadOnlySpan<byte> stored, Span<byte> plain)
+    private static void Verify(FrameOpener opener, MovedFrame moved, Span<byte> stored, Span<byte> plain)
     {
-        opener.Open(FrameReference.Of(moved.From.Id, moved.From.Kind, moved.Frame, moved.Salt), stored, plain);
+        opener.OpenInPlace(FrameReference.Of(moved.From.Id, moved.From.Kind, moved.Frame, moved.Salt), stored, plain);
         int at = 0;
         foreach (ChunkEntry chunk in moved.Chunks)
         {

@@ -16,7 +16,13 @@ internal sealed class IndexCompactor(Collector collector)
     /// <summary>A segment of which more is dead is written anew.</summary>
     private const double DeadShare = 0.3;
 
-    private readonly long _target = collector.Options.SegmentSize;
+    /// <summary>A repository with less index than so many full segments gets smaller ones: each passes through memory whole, several times.</summary>
+    private const int FullSegments = 16;
+
+    private const long SmallSegment = 256 << 10;
+
+    private readonly long _target = Math.Min(
+        collector.Options.SegmentSize, Math.Max(SmallSegment, collector.Segments.Sum(static s => s.PlainSize) / FullSegments));
 
     /// <summary>
     /// Puts the tombstones of packs that are about to be deleted, and compacts where it is worth it, or everything that is small

@@ -15,17 +15,15 @@ public sealed class PackRewriter : IDisposable
 {
     private readonly BackupRepository _repository;
     private readonly FrameMover _mover;
-    private readonly FrameOpener _opener;
+    private readonly FrameWorkplace _place;
     private readonly FrameWriter _data;
     private readonly FrameWriter _metadata;
-    private byte[] _stored = [];
-    private byte[] _plain = [];
 
     internal PackRewriter(BackupRepository repository, UploadSession session, FrameMover mover)
     {
         _repository = repository;
         _mover = mover;
-        _opener = new FrameOpener(repository.Keys);
+        _place = new FrameWorkplace(repository.Keys);
         _data = session.CreateWriter(PackKind.Data);
         _metadata = session.CreateWriter(PackKind.Metadata);
     }
@@ -48,7 +46,7 @@ public sealed class PackRewriter : IDisposable
             FrameEntry frame = plan.Frames[f];
             if (live >= frame.PlainLength || (fate == PackFate.Rewrite && CollectionIndex.MovesWhole(frame, live)))
             {
-                await _mover.AddAsync(new MovedFrame(pack, frame, head.Salts[frame.SaltRow], ChunksOf(plan, f)), cancellationToken);
+                await _mover.AddAsync(new MovedFrame(pack, frame, head.Salts[frame.SaltRow], ChunksOf(plan, f)), _place, cancellationToken);
             }
             else
             {
@@ -67,7 +65,7 @@ public sealed class PackRewriter : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _opener.Dispose();
+        _place.Dispose();
         _data.Dispose();
         _metadata.Dispose();
     }
@@ -133,22 +131,15 @@ public sealed class PackRewriter : IDisposable
 
     private async Task<Memory<byte>> OpenAsync(CollectedPack pack, FrameEntry frame, SaltRow salt, CancellationToken cancellationToken)
     {
-        Memory<byte> stored = await FrameMover.ReadAsync(_repository, pack, frame, Room(ref _stored, frame.StoredLength), cancellationToken);
-        Memory<byte> plain = Room(ref _plain, frame.PlainLength).AsMemory(0, (int)frame.PlainLength);
-        _opener.Open(FrameReference.Of(pack.Id, pack.Kind, frame, salt), stored.Span, plain.Span);
+        Memory<byte> stored = await FrameMover.ReadAsync(_repository, pack, frame, _place.Stored, cancellationToken);
+        Memory<byte> plain = _place.Plain.Room((int)frame.PlainLength);
+        _place.Opener.OpenInPlace(FrameReference.Of(pack.Id, pack.Kind, frame, salt), stored.Span, plain.Span);
+
+        // Beside the opened frame there will be one that is filled and one that is sealed.
+        _place.Stored.GiveUp();
         return plain;
     }
 
     private static CorruptDataException Damaged(CollectedPack pack, ChunkId chunk) =>
         new($"Pack {pack.Id} is damaged: chunk {chunk} has other bytes.");
-
-    internal static byte[] Room(ref byte[] buffer, uint length)
-    {
-        if (buffer.Length < length)
-        {
-            buffer = GC.AllocateUninitializedArray<byte>((int)Math.Max(length, 1 << 20));
-        }
-
-        return buffer;
-    }
 }
