@@ -51,6 +51,9 @@ internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options,
             batch => Parallel.ForEachAsync(
                 batch, Parallelism(cancellationToken), async (open, ct) => await WithExaminerAsync(examiner => open(examiner, ct))),
             cancellationToken);
+
+        // The graph comes next, with buffers of its own.
+        Dispose();
     }
 
     /// <summary>Follows everything that the roots lead to and that was not followed before.</summary>
@@ -74,7 +77,7 @@ internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options,
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (PackExaminer examiner in _examiners)
+        while (_examiners.TryTake(out PackExaminer? examiner))
         {
             examiner.Dispose();
         }
