@@ -3,6 +3,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Remote;
+using BackupIQ.Storage.Remote.Azure;
 using BackupIQ.Storage.Remote.Rclone;
 using BackupIQ.Storage.Remote.S3;
 using BackupIQ.Storage.Remote.WebDav;
@@ -15,7 +16,7 @@ namespace BackupIQ.Jobs.Composition;
 /// </summary>
 internal static class RemoteStorage
 {
-    private static readonly string[] Schemes = ["file", "s3", "webdavs", "webdav", "sftp", "icloud", "rclone"];
+    private static readonly string[] Schemes = ["file", "s3", "azblob", "webdavs", "webdav", "sftp", "icloud", "rclone"];
 
     // Data packs are most of what is stored and seldom read. Packs, snapshots, keys and configuration are what nothing else can replace: the index is
     // made again from packs, and what sessions say of themselves must be swept.
@@ -40,6 +41,7 @@ internal static class RemoteStorage
         return url.Scheme switch
         {
             "s3" => S3Backend.ConnectAsync(url, Layout, time, cancellationToken),
+            "azblob" => AzureBlobBackend.ConnectAsync(url, Layout, time, cancellationToken),
             "webdavs" or "webdav" => WebDavBackend.ConnectAsync(url, time, cancellationToken),
             _ => throw Unknown(url),
         };

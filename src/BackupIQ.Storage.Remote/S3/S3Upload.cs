@@ -10,7 +10,6 @@ namespace BackupIQ.Storage.Remote.S3;
 internal sealed class S3Upload(S3Backend backend, S3Connection connection, S3Limits limits)
 {
     private const string Free = "*";
-    private const int CompareSize = 4 << 20;
     private const int Md5Size = 16;
 
     /// <summary>An upload that failed is taken back within this time, or left to the bucket's rule for incomplete uploads.</summary>
@@ -27,12 +26,12 @@ internal sealed class S3Upload(S3Backend backend, S3Connection connection, S3Lim
         // Where the server itself refuses a taken name, nothing is asked before.
         if (!(isWhole && isConditional) && await backend.HeadAsync(key, cancellationToken) is not null)
         {
-            return await CompareAsync(key, content, length, cancellationToken);
+            return await TakenName.CompareAsync(backend, key, content, cancellationToken);
         }
 
         return (isWhole ? await PutWholeAsync(key, content, length, isConditional, cancellationToken) : await PutPartsAsync(key, content, length, isConditional, cancellationToken))
             ? PutOutcome.Stored
-            : await CompareAsync(key, content, length, cancellationToken);
+            : await TakenName.CompareAsync(backend, key, content, cancellationToken);
     }
 
     private static string Failed(StorageKey key) => $"The object {key} could not be put";
@@ -226,32 +225,5 @@ internal sealed class S3Upload(S3Backend backend, S3Connection connection, S3Lim
             failure.With("etag", told);
             throw failure;
         }
-    }
-
-    /// <summary>What a put of a taken name comes to: our own bytes are success, for the answer to an earlier try may have been lost.</summary>
-    private async Task<PutOutcome> CompareAsync(StorageKey key, StorageContent content, long length, CancellationToken cancellationToken)
-    {
-        StoredObject there = await backend.StatAsync(key, cancellationToken)
-            ?? throw new StorageException(ErrorCodes.Storage, $"The object {key} was deleted while it was put.", "Run again.");
-        if (there.Size != length)
-        {
-            return PutOutcome.AlreadyThere;
-        }
-
-        byte[] ours = new byte[Math.Min(CompareSize, length)];
-        byte[] theirs = new byte[ours.Length];
-        await using Stream stream = content.OpenRead();
-        for (long offset = 0; offset < length;)
-        {
-            int read = await stream.ReadAtLeastAsync(ours, (int)Math.Min(ours.Length, length - offset), cancellationToken: cancellationToken);
-            if (await backend.ReadAsync(key, offset, theirs.AsMemory(0, read), cancellationToken) != read || !ours.AsSpan(0, read).SequenceEqual(theirs.AsSpan(0, read)))
-            {
-                return PutOutcome.AlreadyThere;
-            }
-
-            offset += read;
-        }
-
-        return PutOutcome.Stored;
     }
 }

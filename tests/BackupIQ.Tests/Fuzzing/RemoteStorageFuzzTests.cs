@@ -1,7 +1,10 @@
 using System.Text;
+using System.Xml;
 using BackupIQ.Primitives;
+using BackupIQ.Storage.Remote.Azure;
 using BackupIQ.Storage.Remote.Rclone;
 using BackupIQ.Storage.Remote.WebDav;
+using BackupIQ.Tests.Storage.Azure;
 using Shouldly;
 using Xunit;
 
@@ -28,6 +31,23 @@ public sealed class RemoteStorageFuzzTests
         },
         perByte: 2048,
         allocates: 4 << 20);
+
+    [Fact]
+    public void ListingsOfAzure() => Fuzz.Run(
+        [Encoding.UTF8.GetBytes(AzureListingTests.Page), Encoding.UTF8.GetBytes("<EnumerationResults><Blobs><Blob><Name>a</Name></Blob></Blobs><NextMarker>x</NextMarker></EnumerationResults>")],
+        static bytes =>
+        {
+            using MemoryStream stream = new(bytes);
+            try
+            {
+                AzureListing.Read(stream, "p/");
+            }
+            catch (XmlException)
+            {
+                // Refused.
+            }
+        },
+        perByte: 2048);
 
     [Fact]
     public void AnswersOfRclone() => Fuzz.Run(

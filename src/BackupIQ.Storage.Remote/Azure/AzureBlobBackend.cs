@@ -1,0 +1,401 @@
+using System.Globalization;
+using System.Net;
+using System.Runtime.CompilerServices;
+using System.Security.Cryptography;
+using System.Text;
+using System.Xml;
+using BackupIQ.Primitives;
+using BackupIQ.Storage.Remote.Http;
+
+namespace BackupIQ.Storage.Remote.Azure;
+
+/// <summary>
+/// A container of Azure Blob Storage, by its REST interface. Every put is conditional (If-None-Match: *), which the service decides itself; a
+/// large object is sent in blocks that nobody sees before one conditional commit, so that it is there whole or not at all.
+/// </summary>
+/// <remarks>
+/// Microsoft's reference of the Blob service: Put Blob, Put Block, Put Block List, Get Blob, Get Blob Properties, List Blobs, Delete Blob. Reads
+/// after writes are strongly consistent, listings too. What an upload that was cut short has sent is dropped by the service after a week.
+/// </remarks>
+public sealed class AzureBlobBackend : IStorageBackend
+{
+    // Old enough for every private cloud and emulator, new enough for all that is used here.
+    private const string Version = "2021-12-02";
+    private const int LargestList = 5000;
+
+    // 50,000 blocks of 4,000 MiB. Some servers make other numbers of greater ones.
+    private const long LargestBlob = 50_000L * 4_000 * (1 << 20);
+
+    private readonly AzureBlobOptions _options;
+    private readonly RemoteLayout _layout;
+    private readonly HttpMessageInvoker _http;
+    private readonly TimeProvider _time;
+    private bool _isLockProven;
+
+    private AzureBlobBackend(AzureBlobOptions options, RemoteLayout layout, HttpMessageInvoker http, TimeProvider time)
+    {
+        _options = options;
+        _layout = layout;
+        _http = http;
+        _time = time;
+    }
+
+    /// <inheritdoc/>
+    public StorageCapabilities Capabilities => new() { ConditionalPut = true, HasStoreClock = true, LocksFor = _options.Immutable };
+
+    /// <inheritdoc/>
+    public string Location => _options.Location;
+
+    /// <inheritdoc/>
+    public string? SpoolFolder => null;
+
+    /// <summary>Connects to the container that the URL names, and proves by a listing that it is there and may be read.</summary>
+    /// <exception cref="BackupIQException">The URL is wrong, or the container cannot be used; which of the two, and why, is said.</exception>
+    public static Task<IStorageBackend> ConnectAsync(StorageUrl url, RemoteLayout layout, TimeProvider time, CancellationToken cancellationToken) =>
+        ConnectAsync(url, layout, Environment.GetEnvironmentVariable, time, cancellationToken);
+
+    /// <summary>The same, with an environment of the caller's own.</summary>
+    internal static async Task<IStorageBackend> ConnectAsync(
+        StorageUrl url, RemoteLayout layout, Func<string, string?> environment, TimeProvider time, CancellationToken cancellationToken)
+    {
+        AzureBlobOptions options = AzureBlobOptions.Read(url, environment, time);
+        AzureBlobBackend storage = new(options, layout, new HttpMessageInvoker(HttpTransport.Create(options.Endpoint, url)), time);
+        try
+        {
+            await storage.ListPageAsync("", 1, null, cancellationToken);
+            return storage;
+        }
+        catch
+        {
+            await storage.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken)
+    {
+        try
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            long length = content.GetLength();
+            bool isStored = length <= _options.BlockSize
+                ? await PutWholeAsync(key, content, length, cancellationToken)
+                : await PutInBlocksAsync(key, content, length, cancellationToken);
+            if (isStored)
+            {
+                await ProveLockAsync(key, cancellationToken);
+                return PutOutcome.Stored;
+            }
+
+            return await TakenName.CompareAsync(this, key, content, cancellationToken);
+        }
+        finally
+        {
+            content.Discard();
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<int> ReadAsync(StorageKey key, long offset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        string what = $"Object {key} could not be read";
+        string range = destination.Length == 0 || offset > LargestBlob ? "bytes=0-0" : string.Create(CultureInfo.InvariantCulture, $"bytes={offset}-{offset + destination.Length - 1}");
+        int count = 0;
+        try
+        {
+            using HttpResponseMessage answer = await SendAsync(
+                HttpMethod.Get, key, "", request => request.Headers.Add("x-ms-range", range), what, cancellationToken,
+                HttpStatusCode.OK, HttpStatusCode.PartialContent, HttpStatusCode.RequestedRangeNotSatisfiable);
+            // Beyond the end Azure says that no such range can be had; Azurite gives another one, and the size.
+            if (answer.StatusCode == HttpStatusCode.RequestedRangeNotSatisfiable || range == "bytes=0-0" || answer.Content.Headers.ContentRange?.Length <= offset)
+            {
+                return 0;
+            }
+
+            await using Stream body = await answer.Content.ReadAsStreamAsync(cancellationToken);
+            if (answer.StatusCode == HttpStatusCode.OK)
+            {
+                // A server that does not know ranges gives all of it.
+                await SkipAsync(body, offset, cancellationToken);
+            }
+            else if (answer.Content.Headers.ContentRange?.From != offset)
+            {
+                throw new StorageException(ErrorCodes.Storage, $"{what}: the storage gave another part of it than was asked for");
+            }
+
+            while (count < destination.Length && await body.ReadAsync(destination[count..], cancellationToken) is > 0 and int read)
+            {
+                count += read;
+            }
+
+            long? told = answer.StatusCode == HttpStatusCode.PartialContent ? answer.Content.Headers.ContentLength : null;
+            return told is null || count >= Math.Min(told.Value, destination.Length) ? count
+                : throw new StorageException(ErrorCodes.StorageConnection, $"{what}: the connection ended too early") { BytesRead = count };
+        }
+        catch (Exception e) when (e is not StorageException && !cancellationToken.IsCancellationRequested && HttpFailure.Of(e, what) is { } failure)
+        {
+            throw failure.Broken(count);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<StoredObject?> StatAsync(StorageKey key, CancellationToken cancellationToken)
+    {
+        string what = $"Object {key} could not be looked at";
+        using HttpResponseMessage answer = await SendAsync(HttpMethod.Head, key, "", null, what, cancellationToken, HttpStatusCode.OK, HttpStatusCode.NotFound);
+        if (answer.StatusCode == HttpStatusCode.NotFound)
+        {
+            return AzureFailure.CodeOf(answer) is "ContainerNotFound" ? throw Failure(answer, what) : null;
+        }
+
+        return answer.Content.Headers is { ContentLength: { } size, LastModified: { } modified }
+            ? new StoredObject(key, size, modified)
+            : throw new StorageException(ErrorCodes.Storage, $"{what}: the storage does not tell its size and time");
+    }
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerable<StoredObject> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        StoragePrefix.Check(prefix);
+        string? marker = null;
+        do
+        {
+            AzureListing page = await ListPageAsync(prefix, LargestList, marker, cancellationToken);
+            foreach (StoredObject stored in page.Objects)
+            {
+                yield return stored;
+            }
+
+            if (page.NextMarker is { } next && next == marker)
+            {
+                throw new StorageException(ErrorCodes.Storage, "The storage's listing goes round in a circle");
+            }
+
+            marker = page.NextMarker;
+        }
+        while (marker is not null);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken)
+    {
+        string what = $"Object {key} could not be deleted";
+        using HttpResponseMessage answer = await SendAsync(HttpMethod.Delete, key, "", null, what, cancellationToken, HttpStatusCode.Accepted, HttpStatusCode.NotFound);
+        if (answer.StatusCode == HttpStatusCode.NotFound && AzureFailure.CodeOf(answer) is "ContainerNotFound")
+        {
+            throw Failure(answer, what);
+        }
+    }
+
+    /// <summary>Nothing: a container has no end, and what it holds nobody adds up but its bill.</summary>
+    public ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => ValueTask.FromResult(new StorageSpace(null, null, null));
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync()
+    {
+        _http.Dispose();
+        (_options.Credential as IDisposable)?.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    // False when the name is taken.
+    private async Task<bool> PutWholeAsync(StorageKey key, StorageContent content, long length, CancellationToken cancellationToken)
+    {
+        byte[] md5 = ContentHash.Md5(content, 0, length);
+        using HttpResponseMessage answer = await SendAsync(
+            HttpMethod.Put,
+            key,
+            "",
+            request =>
+            {
+                request.Headers.Add("x-ms-blob-type", "BlockBlob");
+                Publish(request, key);
+                request.Content = BodyOf(content, 0, length, md5);
+            },
+            $"Object {key} could not be stored",
+            cancellationToken,
+            HttpStatusCode.Created,
+            HttpStatusCode.Conflict,
+            HttpStatusCode.PreconditionFailed);
+        return IsStored(answer, key);
+    }
+
+    // Blocks go side by side under names that are this upload's own; then one request makes them the object, if there is none yet.
+    private async Task<bool> PutInBlocksAsync(StorageKey key, StorageContent content, long length, CancellationToken cancellationToken)
+    {
+        if (await StatAsync(key, cancellationToken) is not null)
+        {
+            return false;
+        }
+
+        string upload = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
+        string[] blocks = [.. Enumerable.Range(0, (int)((length + _options.BlockSize - 1) / _options.BlockSize))
+            .Select(number => Convert.ToBase64String(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{upload}{number:d5}"))))];
+        ParallelOptions parallel = new() { MaxDegreeOfParallelism = _options.Connections, CancellationToken = cancellationToken };
+        await Parallel.ForEachAsync(Enumerable.Range(0, blocks.Length), parallel, async (number, stop) =>
+        {
+            long offset = (long)number * _options.BlockSize;
+            long size = Math.Min(_options.BlockSize, length - offset);
+            byte[] md5 = ContentHash.Md5(content, offset, size);
+            using HttpResponseMessage answer = await SendAsync(
+                HttpMethod.Put,
+                key,
+                $"comp=block&blockid={Uri.EscapeDataString(blocks[number])}",
+                request => request.Content = BodyOf(content, offset, size, md5),
+                $"A part of object {key} could not be stored",
+                stop,
+                HttpStatusCode.Created);
+        });
+
+        StringBuilder list = new("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
+        foreach (string block in blocks)
+        {
+            list.Append("<Uncommitted>").Append(block).Append("</Uncommitted>");
+        }
+
+        byte[] body = Encoding.UTF8.GetBytes(list.Append("</BlockList>").ToString());
+        using HttpResponseMessage committed = await SendAsync(
+            HttpMethod.Put,
+            key,
+            "comp=blocklist",
+            request =>
+            {
+                request.Headers.Add("x-ms-blob-content-type", "application/octet-stream");
+                Publish(request, key);
+                request.Content = new ByteArrayContent(body);
+                request.Content.Headers.ContentMD5 = ContentHash.Md5(body);
+            },
+            $"Object {key} could not be stored",
+            cancellationToken,
+            HttpStatusCode.Created,
+            HttpStatusCode.Conflict,
+            HttpStatusCode.PreconditionFailed,
+            HttpStatusCode.BadRequest);
+
+        // Who commits drops what others have sent for the same name.
+        return AzureFailure.CodeOf(committed) is "InvalidBlockList" && await StatAsync(key, cancellationToken) is not null ? false : IsStored(committed, key);
+    }
+
+    private bool IsStored(HttpResponseMessage answer, StorageKey key) =>
+        answer.StatusCode == HttpStatusCode.Created ? true
+        : AzureFailure.IsTaken(answer) ? false
+        : throw Failure(answer, $"Object {key} could not be stored");
+
+    private void Publish(HttpRequestMessage request, StorageKey key)
+    {
+        request.Headers.IfNoneMatch.Add(System.Net.Http.Headers.EntityTagHeaderValue.Any);
+        if (_options.DataTier is { } tier && _layout.IsCold(key))
+        {
+            request.Headers.Add("x-ms-access-tier", char.ToUpperInvariant(tier[0]) + tier[1..]);
+        }
+
+        if (_options.Immutable is { } time && _layout.IsLocked(key))
+        {
+            request.Headers.Add("x-ms-immutability-policy-until-date", (_time.GetUtcNow() + time).ToString("r", CultureInfo.InvariantCulture));
+            request.Headers.Add("x-ms-immutability-policy-mode", _options.Immutability == AzureImmutability.Locked ? "locked" : "unlocked");
+        }
+    }
+
+    // A container without version-level immutability takes the request and leaves the lock away, without a word.
+    private async Task ProveLockAsync(StorageKey key, CancellationToken cancellationToken)
+    {
+        if (_options.Immutable is null || _isLockProven || !_layout.IsLocked(key))
+        {
+            return;
+        }
+
+        using HttpResponseMessage answer = await SendAsync(HttpMethod.Head, key, "", null, $"Object {key} could not be looked at", cancellationToken, HttpStatusCode.OK);
+        if (!answer.Headers.Contains("x-ms-immutability-policy-until-date"))
+        {
+            throw new StorageException(
+                ErrorCodes.Storage,
+                $"Object {key} was stored, but the container keeps no lock on it",
+                "Enable version-level immutability on the container, or leave immutable= out of the URL.");
+        }
+
+        _isLockProven = true;
+    }
+
+    private async Task<AzureListing> ListPageAsync(string prefix, int most, string? marker, CancellationToken cancellationToken)
+    {
+        const string What = "The storage could not be listed";
+        string query = string.Create(CultureInfo.InvariantCulture, $"restype=container&comp=list&maxresults={most}&prefix={Uri.EscapeDataString(_options.Prefix + prefix)}");
+        query += marker is null ? "" : "&marker=" + Uri.EscapeDataString(marker);
+        using HttpResponseMessage answer = await SendAsync(HttpMethod.Get, null, query, null, What, cancellationToken, HttpStatusCode.OK);
+        try
+        {
+            byte[] page = await BoundedBody.ReadAsync(answer.Content, AzureListing.LongestPage, cancellationToken);
+            using MemoryStream stream = new(page, writable: false);
+            return AzureListing.Read(stream, _options.Prefix);
+        }
+        catch (XmlException e)
+        {
+            throw new StorageException(ErrorCodes.StorageConnection, $"{What}: the answer is no listing of Azure's Blob service", "Check the endpoint.", e);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested && HttpFailure.Of(e, What) is not null)
+        {
+            throw HttpFailure.Of(e, What)!;
+        }
+    }
+
+    // The caller disposes the answer; statuses that it does not expect are thrown.
+    private async Task<HttpResponseMessage> SendAsync(
+        HttpMethod method, StorageKey? key, string query, Action<HttpRequestMessage>? shape, string what, CancellationToken cancellationToken, params HttpStatusCode[] expected)
+    {
+        string path = key is { } named ? "/" + string.Join('/', (_options.Prefix + named.Value).Split('/').Select(Uri.EscapeDataString)) : "";
+        using HttpRequestMessage request = new(method, $"{_options.Endpoint.ToString().TrimEnd('/')}/{Uri.EscapeDataString(_options.Container)}{path}{(query.Length == 0 ? "" : "?" + query)}");
+        request.Headers.Add("x-ms-version", Version);
+        request.Headers.Add("x-ms-date", _time.GetUtcNow().ToString("r", CultureInfo.InvariantCulture));
+        shape?.Invoke(request);
+        HttpResponseMessage answer;
+        try
+        {
+            await _options.Credential.SignAsync(request, _http, cancellationToken);
+            answer = await _http.SendAsync(request, cancellationToken);
+        }
+        catch (Exception e) when (e is not StorageException && !cancellationToken.IsCancellationRequested && HttpFailure.Of(e, what) is not null)
+        {
+            throw HttpFailure.Of(e, what)!;
+        }
+
+        if (expected.Contains(answer.StatusCode))
+        {
+            return answer;
+        }
+
+        using (answer)
+        {
+            throw Failure(answer, what);
+        }
+    }
+
+    private StorageException Failure(HttpResponseMessage answer, string what)
+    {
+        StorageException failure = AzureFailure.Of(answer, what, _options.Container, _time.GetUtcNow());
+        if (answer.Headers.TryGetValues("x-ms-request-id", out IEnumerable<string>? ids) && ids.FirstOrDefault() is { Length: <= 64 } id)
+        {
+            failure.With("request", id);
+        }
+
+        return failure;
+    }
+
+    private static StreamContent BodyOf(StorageContent content, long offset, long length, byte[] md5)
+    {
+        StreamContent body = new(content.OpenRead(offset, length));
+        body.Headers.ContentLength = length;
+        body.Headers.ContentMD5 = md5;
+        return body;
+    }
+
+    private static async Task SkipAsync(Stream body, long count, CancellationToken cancellationToken)
+    {
+        byte[] waste = new byte[64 * 1024];
+        while (count > 0 && await body.ReadAsync(waste.AsMemory(0, (int)Math.Min(waste.Length, count)), cancellationToken) is > 0 and int read)
+        {
+            count -= read;
+        }
+    }
+}
