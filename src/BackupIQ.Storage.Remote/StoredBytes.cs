@@ -35,6 +35,13 @@ internal static class StoredBytes
         return PutOutcome.Stored;
     }
 
+    /// <summary>The same for a key that was taken a moment ago: our own bytes are success, for the answer to an earlier try may have been lost.</summary>
+    /// <exception cref="StorageException">The object was deleted meanwhile, or cannot be read.</exception>
+    public static async Task<PutOutcome> CompareAsync(IStorageBackend storage, StorageKey key, StorageContent content, CancellationToken cancellationToken) =>
+        await storage.StatAsync(key, cancellationToken).ConfigureAwait(false) is { } there
+            ? await CompareAsync(storage, there, content, cancellationToken).ConfigureAwait(false)
+            : throw Vanished(key);
+
     /// <summary>The key was taken a moment ago and is not any more.</summary>
     public static StorageException Vanished(StorageKey key) => new(ErrorCodes.StorageConnection, $"The object {key} was deleted while it was put", "Run again.");
 

@@ -88,7 +88,7 @@ public sealed class AzureBlobBackend : IStorageBackend
                 return PutOutcome.Stored;
             }
 
-            return await TakenName.CompareAsync(this, key, content, cancellationToken);
+            return await StoredBytes.CompareAsync(this, key, content, cancellationToken);
         }
         finally
         {

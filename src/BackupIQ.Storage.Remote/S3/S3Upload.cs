@@ -26,12 +26,12 @@ internal sealed class S3Upload(S3Backend backend, S3Connection connection, S3Lim
         // Where the server itself refuses a taken name, nothing is asked before.
         if (!(isWhole && isConditional) && await backend.HeadAsync(key, cancellationToken) is not null)
         {
-            return await TakenName.CompareAsync(backend, key, content, cancellationToken);
+            return await StoredBytes.CompareAsync(backend, key, content, cancellationToken);
         }
 
         return (isWhole ? await PutWholeAsync(key, content, length, isConditional, cancellationToken) : await PutPartsAsync(key, content, length, isConditional, cancellationToken))
             ? PutOutcome.Stored
-            : await TakenName.CompareAsync(backend, key, content, cancellationToken);
+            : await StoredBytes.CompareAsync(backend, key, content, cancellationToken);
     }
 
     private static string Failed(StorageKey key) => $"The object {key} could not be put";
