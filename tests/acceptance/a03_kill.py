@@ -50,6 +50,8 @@ def kills_with_changes(a):
     mutator = Mutator(changing, a.options.seed)
     mutator.start()
     clean = whole_snapshots = hit = 0
+    # Most of a run finds its content stored already, so it is soon done; how soon changes with what else the machine does.
+    longest = whole.seconds / 2
     complaints = []
     try:
         for n in range(kills):
@@ -58,9 +60,10 @@ def kills_with_changes(a):
                     file.write(a.random.randbytes(int(60 * MIB * scale)))
             before = {s["id"] for s in repository.snapshots()}
             process = repository.start("backup", tree, "--checkpoint-interval", "1s")
-            # Most of a run finds its content stored already, so it is soon done.
-            time.sleep(a.random.uniform(0.02, whole.seconds / 2))
-            hit += process.poll() is None
+            time.sleep(a.random.uniform(0.02, longest))
+            is_hit = process.poll() is None
+            hit += is_hit
+            longest = min(longest * 1.15, whole.seconds) if is_hit else max(longest * 0.6, 0.3)
             kill_group(process)
             check = repository.call("check")
             clean += check.code == 0
