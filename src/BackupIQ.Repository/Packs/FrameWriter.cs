@@ -145,9 +145,17 @@ public sealed unsafe class FrameWriter : IDisposable
     public void Dispose()
     {
         _compressor.Dispose();
+        GiveUpRoom();
         NativeMemory.Free(_plain);
+        _plain = null;
+    }
+
+    /// <summary>Gives back the room for a sealed frame until the next one is sealed: for who does something else meanwhile.</summary>
+    internal void GiveUpRoom()
+    {
         NativeMemory.Free(_stored);
-        _plain = _stored = null;
+        _stored = null;
+        _storedCapacity = 0;
     }
 
     private void Add(in ChunkId id, int length, ContentHint hint)

@@ -46,6 +46,8 @@ public sealed class PackRewriter : IDisposable
             FrameEntry frame = plan.Frames[f];
             if (live >= frame.PlainLength || (fate == PackFate.Rewrite && CollectionIndex.MovesWhole(frame, live)))
             {
+                // It may write a pack now, with room of its own.
+                _data.GiveUpRoom();
                 await _mover.AddAsync(new MovedFrame(pack, frame, head.Salts[frame.SaltRow], ChunksOf(plan, f)), _place, cancellationToken);
             }
             else
