@@ -69,8 +69,8 @@ public abstract class RepositoryOnStorageTests : IAsyncLifetime
             return copy;
         })];
         User.Run("forget", "--keep-last", "2", "--grace", "0", "--yes").ShouldEndWith(0);
-        User.Run("prune", "--max-unused", "0", "--yes", "--json").ShouldEndWith(0).Summary().GetProperty("bytes_to_free").GetInt64().ShouldBeGreaterThan(2 << 20);
-        User.Run("prune", "--max-unused", "0", "--yes", "--json").ShouldEndWith(0).Summary().GetProperty("bytes_to_free").GetInt64().ShouldBe(0, "what could go is gone");
+        User.Run("prune", "--max-unused", "0", "--yes", "--json").ShouldEndWith(0).Summary().GetProperty("bytes_deleted").GetInt64().ShouldBeGreaterThan(2 << 20);
+        User.Run("prune", "--max-unused", "0", "--yes", "--json").ShouldEndWith(0).Summary().GetProperty("bytes_deleted").GetInt64().ShouldBe(0, "what could go is gone");
         User.Run("check", "--read-data").ShouldEndWith(0);
         ShouldRestore("latest", source, contents[3]);
         ShouldRestore("latest~1", source, contents[2]);
