@@ -95,6 +95,7 @@ public sealed record StorageHealthInfo(
         StorageOperation.Stat => "stat",
         StorageOperation.List => "list",
         StorageOperation.Delete => "delete",
+        StorageOperation.Connect => "connect",
         _ => "space",
     };
 }

@@ -20,4 +20,7 @@ public enum StorageOperation
 
     /// <summary><see cref="IStorageBackend.GetSpaceAsync"/></summary>
     Space,
+
+    /// <summary>To say that it is there, before anything else.</summary>
+    Connect,
 }

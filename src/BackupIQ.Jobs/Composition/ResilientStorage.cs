@@ -19,16 +19,26 @@ internal static class ResilientStorage
     public static async Task<IStorageBackend> ConnectAsync(string url, RepositoryOptions use, TimeProvider time, CancellationToken cancellationToken)
     {
         ResilienceOptions options = OptionsOf(use);
-        IStorageBackend storage = await RemoteStorage.ConnectAsync(url, time, cancellationToken).ConfigureAwait(false);
         StorageUrl place = StorageUrl.Parse(url);
         string provider = $"{place.Scheme} {place.Text("endpoint") ?? place.Place}";
         if (use.Providers is { } providers)
         {
-            return StorageStack.Wrap(storage, provider, options, providers.Registry, time);
+            return await StackAsync(providers.Registry).ConfigureAwait(false);
         }
 
         StorageRegistry own = new(time);
-        return new RegistryOwner(StorageStack.Wrap(storage, provider, options, own, time), own);
+        try
+        {
+            return new RegistryOwner(await StackAsync(own).ConfigureAwait(false), own);
+        }
+        catch
+        {
+            own.Dispose();
+            throw;
+        }
+
+        Task<IStorageBackend> StackAsync(StorageRegistry registry) =>
+            StorageStack.ConnectAsync(token => RemoteStorage.ConnectAsync(url, time, token), provider, options, registry, time, cancellationToken);
     }
 
     private static ResilienceOptions OptionsOf(RepositoryOptions use)

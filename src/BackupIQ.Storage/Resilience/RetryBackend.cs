@@ -2,8 +2,6 @@ using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text;
 using BackupIQ.Primitives;
-using Polly;
-using Polly.Retry;
 
 namespace BackupIQ.Storage.Resilience;
 
@@ -17,45 +15,16 @@ namespace BackupIQ.Storage.Resilience;
 /// </remarks>
 internal sealed class RetryBackend : DelegatingBackend
 {
-    private static readonly ResiliencePropertyKey<Call> CallKey = new("backupiq.call");
-
-    private readonly StorageHealth _health;
-    private readonly ResilienceOptions _options;
-    private readonly string _provider;
     private readonly TimeProvider _time;
     private readonly ReadPieces _pieces;
-    private readonly ResiliencePipeline _pipeline;
+    private readonly RetryPolicy _policy;
 
     public RetryBackend(IStorageBackend inner, StorageProvider provider, ResilienceOptions options, TimeProvider time)
         : base(inner)
     {
-        _health = provider.Health;
-        _options = options;
-        _provider = provider.Name;
         _time = time;
         _pieces = new ReadPieces(options.LongestSilence);
-        ResiliencePipelineBuilder builder = new() { TimeProvider = time };
-
-        // Who is refused by the breaker made no attempt: it waits for the storage to come back, then has all its attempts.
-        builder.AddRetry(new RetryStrategyOptions
-        {
-            MaxRetryAttempts = int.MaxValue,
-            ShouldHandle = MayWaitForBreaker,
-            DelayGenerator = DelayOf,
-            OnRetry = Tell,
-        });
-        if (options.Retry.Attempts > 1)
-        {
-            builder.AddRetry(new RetryStrategyOptions
-            {
-                MaxRetryAttempts = options.Retry.Attempts - 1,
-                ShouldHandle = MayRetry,
-                DelayGenerator = DelayOf,
-                OnRetry = Tell,
-            });
-        }
-
-        _pipeline = builder.Build();
+        _policy = new RetryPolicy(provider, options, time);
     }
 
     public override async ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken)
@@ -63,7 +32,7 @@ internal sealed class RetryBackend : DelegatingBackend
         try
         {
             StorageContent lent = content.Lend();
-            return await RunAsync(StorageOperation.Put, key.Value, token => Inner.PutAsync(key, lent, token), cancellationToken).ConfigureAwait(false);
+            return await _policy.RunAsync(StorageOperation.Put, key.Value, token => Inner.PutAsync(key, lent, token), cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -89,10 +58,10 @@ internal sealed class RetryBackend : DelegatingBackend
     }
 
     public override ValueTask<StoredObject?> StatAsync(StorageKey key, CancellationToken cancellationToken) =>
-        RunAsync(StorageOperation.Stat, key.Value, token => Inner.StatAsync(key, token), cancellationToken);
+        _policy.RunAsync(StorageOperation.Stat, key.Value, token => Inner.StatAsync(key, token), cancellationToken);
 
     public override async ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken) =>
-        await RunAsync(
+        await _policy.RunAsync(
             StorageOperation.Delete,
             key.Value,
             async token =>
@@ -103,7 +72,7 @@ internal sealed class RetryBackend : DelegatingBackend
             cancellationToken).ConfigureAwait(false);
 
     public override ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) =>
-        RunAsync(StorageOperation.Space, "", Inner.GetSpaceAsync, cancellationToken);
+        _policy.RunAsync(StorageOperation.Space, "", Inner.GetSpaceAsync, cancellationToken);
 
     public override async IAsyncEnumerable<StoredObject> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
@@ -132,7 +101,7 @@ internal sealed class RetryBackend : DelegatingBackend
                     pending = move.AsTask();
                 }
 
-                StoredObject? next = await RunAsync(StorageOperation.List, prefix, NextAsync, cancellationToken).ConfigureAwait(false);
+                StoredObject? next = await _policy.RunAsync(StorageOperation.List, prefix, NextAsync, cancellationToken).ConfigureAwait(false);
                 if (next is not { } item)
                 {
                     yield break;
@@ -196,7 +165,7 @@ internal sealed class RetryBackend : DelegatingBackend
     private ValueTask<int> ReadPieceAsync(StorageKey key, long offset, Memory<byte> piece, CancellationToken cancellationToken)
     {
         int done = 0;
-        return RunAsync(StorageOperation.Read, key.Value, TryAsync, cancellationToken);
+        return _policy.RunAsync(StorageOperation.Read, key.Value, TryAsync, cancellationToken);
 
         async ValueTask<int> TryAsync(CancellationToken token)
         {
@@ -230,84 +199,5 @@ internal sealed class RetryBackend : DelegatingBackend
             while (done < piece.Length);
             return done;
         }
-    }
-
-    private async ValueTask<T> RunAsync<T>(StorageOperation operation, string subject, Func<CancellationToken, ValueTask<T>> work, CancellationToken cancellationToken)
-    {
-        Call call = new(operation, subject);
-        ResilienceContext context = ResilienceContextPool.Shared.Get(continueOnCapturedContext: false, cancellationToken);
-        context.Properties.Set(CallKey, call);
-        try
-        {
-            T result = await _pipeline.ExecuteAsync(static (context, work) => work(context.CancellationToken), context, work).ConfigureAwait(false);
-            if (call.Attempts > 0)
-            {
-                _health.Recovered();
-            }
-
-            return result;
-        }
-        catch (StorageException e) when (e.IsTransient)
-        {
-            _health.GaveUp(operation);
-            if (call.Attempts > 0)
-            {
-                e.With("attempts", (call.Attempts + 1).ToString(System.Globalization.CultureInfo.InvariantCulture));
-            }
-
-            throw;
-        }
-        finally
-        {
-            ResilienceContextPool.Shared.Return(context);
-        }
-    }
-
-    private ValueTask<bool> MayRetry(RetryPredicateArguments<object> failed) => ValueTask.FromResult(
-        failed.Outcome.Exception is StorageException { IsTransient: true } e && !IsRefusal(e) && (e.RetryAfter ?? TimeSpan.Zero) <= _options.Retry.LongestWait);
-
-    private ValueTask<bool> MayWaitForBreaker(RetryPredicateArguments<object> failed)
-    {
-        if (failed.Outcome.Exception is not StorageException e || !IsRefusal(e))
-        {
-            return ValueTask.FromResult(false);
-        }
-
-        // Patience is counted from the first refusal: a breaker that opens again and again must not hold a call for ever.
-        Call call = CallOf(failed.Context);
-        call.RefusedSince ??= _time.GetTimestamp();
-        TimeSpan waited = _time.GetElapsedTime(call.RefusedSince.Value);
-        return ValueTask.FromResult(waited + e.RetryAfter.GetValueOrDefault() <= _options.Retry.LongestWait);
-    }
-
-    private ValueTask<TimeSpan?> DelayOf(RetryDelayGeneratorArguments<object> failed) => ValueTask.FromResult<TimeSpan?>(
-        _options.Retry.DelayAfter(failed.AttemptNumber + 1, _options.Random(), (failed.Outcome.Exception as StorageException)?.RetryAfter));
-
-    private ValueTask Tell(OnRetryArguments<object> retry)
-    {
-        Call call = CallOf(retry.Context);
-        call.Attempts++;
-        _health.Retried(call.Operation);
-        _options.OnRetry?.Invoke(new StorageRetry(
-            _provider, call.Operation, call.Subject, call.Attempts, retry.RetryDelay, (StorageException)retry.Outcome.Exception!));
-        return ValueTask.CompletedTask;
-    }
-
-    private static Call CallOf(ResilienceContext context) => context.Properties.GetValue(CallKey, null!);
-
-    private static bool IsRefusal(StorageException e) => e.Code == ErrorCodes.CircuitBreakerOpen;
-
-    /// <summary>A call while it lasts.</summary>
-    private sealed class Call(StorageOperation operation, string subject)
-    {
-        public StorageOperation Operation { get; } = operation;
-
-        public string Subject { get; } = subject;
-
-        /// <summary>Attempts that failed and are made again.</summary>
-        public int Attempts { get; set; }
-
-        /// <summary>When the breaker first refused it.</summary>
-        public long? RefusedSince { get; set; }
     }
 }

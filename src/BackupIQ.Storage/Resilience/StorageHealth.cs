@@ -166,6 +166,7 @@ internal sealed class StorageHealth(string provider, StorageMeters meters)
         StorageOperation.Stat => "stat",
         StorageOperation.List => "list",
         StorageOperation.Delete => "delete",
+        StorageOperation.Connect => "connect",
         _ => "space",
     });
 }

@@ -3,6 +3,28 @@ namespace BackupIQ.Storage.Resilience;
 /// <summary>Builds what stands between the repository and a remote storage.</summary>
 public static class StorageStack
 {
+    /// <summary>Connects to a storage, again where it fails in a way that may pass, and wraps it as <see cref="Wrap"/> does.</summary>
+    /// <param name="connect">Makes one attempt.</param>
+    /// <param name="provider">As for <see cref="Wrap"/>.</param>
+    /// <param name="options">As for <see cref="Wrap"/>.</param>
+    /// <param name="registry">As for <see cref="Wrap"/>.</param>
+    /// <param name="time">Measures and waits.</param>
+    /// <param name="cancellationToken">Stops connecting.</param>
+    /// <exception cref="Primitives.BackupIQException">What the last attempt said.</exception>
+    public static async Task<IStorageBackend> ConnectAsync(
+        Func<CancellationToken, Task<IStorageBackend>> connect,
+        string provider,
+        ResilienceOptions options,
+        StorageRegistry registry,
+        TimeProvider time,
+        CancellationToken cancellationToken)
+    {
+        RetryPolicy retry = new(registry.Provider(provider, options), options, time);
+        IStorageBackend storage = await retry.RunAsync(
+            StorageOperation.Connect, provider, token => new ValueTask<IStorageBackend>(connect(token)), cancellationToken).ConfigureAwait(false);
+        return Wrap(storage, provider, options, registry, time);
+    }
+
     /// <summary>
     /// Wraps a storage in everything that makes it bearable, from the outside in:
     /// <list type="number">

@@ -249,6 +249,31 @@ public sealed class RetryTests : IDisposable
     }
 
     [Fact]
+    public async Task ConnectingIsTriedAgainToo()
+    {
+        int attempts = 0;
+        ResilienceOptions options = Options(RetryProfile.Standard);
+        Task<IStorageBackend> ConnectAsync(ErrorCode code, int failures) => _time.RunAsync(StorageStack.ConnectAsync(
+            _ => ++attempts <= failures ? throw new StorageException(code, "It does not answer.") : Task.FromResult<IStorageBackend>(_line),
+            "line",
+            options,
+            _registry,
+            _time,
+            Token));
+
+        IStorageBackend storage = await ConnectAsync(ErrorCodes.StorageConnection, 2);
+        attempts.ShouldBe(3);
+        _retries.Select(static r => r.Operation).ShouldBe([StorageOperation.Connect, StorageOperation.Connect]);
+        await StatAsync(storage);
+        attempts = 0;
+        await Should.ThrowAsync<StorageException>(() => ConnectAsync(ErrorCodes.StorageConnection, 10));
+        attempts.ShouldBe(3);
+        attempts = 0;
+        (await Should.ThrowAsync<StorageException>(() => ConnectAsync(ErrorCodes.StorageAuthentication, 10))).Code.ShouldBe(ErrorCodes.StorageAuthentication);
+        attempts.ShouldBe(1);
+    }
+
+    [Fact]
     public async Task ACancelledCallStopsWaiting()
     {
         using CancellationTokenSource stop = new();
