@@ -24,6 +24,7 @@ internal sealed class InitCommand : Verb
     [
         "backupiq init --repo /mnt/disk/backup --recovery-kit ~/kit.txt",
         "backupiq init --repo /mnt/disk/backup --key-file ~/backup.key",
+        "backupiq init --repo 's3://bucket/prefix?region=eu-central-1' --recovery-kit ~/kit.txt",
     ];
 
     /// <inheritdoc/>

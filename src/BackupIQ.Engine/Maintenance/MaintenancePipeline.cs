@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using BackupIQ.Engine.Verification;
+using BackupIQ.Primitives;
 using BackupIQ.Repository.Maintenance.Collection;
 using BackupIQ.Repository.Packs;
 
@@ -105,15 +107,31 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
     }
 
     /// <summary>Deletes condemned packs.</summary>
+    /// <exception cref="BackupIQException"><c>RetentionRefused</c>: the storage has locked some; all others are deleted.</exception>
     public async Task DeleteAsync(IReadOnlyList<CollectedPack> packs, CancellationToken cancellationToken)
     {
         progress.Begin("delete", packs.Count, packs.Sum(static p => p.Size));
+        ConcurrentBag<BackupIQException> locked = [];
         await ForEachAsync(packs, SmallRequests, async (pack, ct) =>
         {
             long size = pack.Size;
-            await collector.DeleteAsync(pack, ct);
+            try
+            {
+                await collector.DeleteAsync(pack, ct);
+            }
+            catch (BackupIQException e) when (e.Code == ErrorCodes.RetentionRefused)
+            {
+                locked.Add(e);
+                return;
+            }
+
             progress.PackDone(size);
         }, cancellationToken);
+        if (locked.TryPeek(out BackupIQException? one))
+        {
+            throw new BackupIQException(
+                ErrorCodes.RetentionRefused, $"{locked.Count} of {packs.Count} packs that nothing needs are locked by the storage and stay", one.Guidance, one);
+        }
     }
 
     private async Task ForEachAsync<T>(

@@ -33,6 +33,9 @@ public sealed class ForgetRunner(BackupRepository repository, AnnotationAuthor a
     // A quarter: until then somebody may ask who removed what.
     private static readonly TimeSpan PlansKept = TimeSpan.FromDays(90);
 
+    // Storages that speak HTTP tell their time in whole seconds.
+    private static readonly TimeSpan StoreClockGrain = TimeSpan.FromSeconds(1);
+
     private readonly AnnotationStore _annotations = new(repository, author, time);
 
     /// <summary>Forgets what the plan says. The snapshots can be brought back until the grace time is over.</summary>
@@ -80,9 +83,9 @@ public sealed class ForgetRunner(BackupRepository repository, AnnotationAuthor a
         }
 
         DateTimeOffset stored = await PutPlanAsync("remove", due, null, cancellationToken);
-        if (repository.HasStoreTimes && stored < now)
+        if (repository.HasStoreTimes && stored + StoreClockGrain < now)
         {
-            due = [.. Due(said, stored).Except(gone)];
+            due = [.. Due(said, stored + StoreClockGrain).Except(gone)];
         }
 
         return await InBatchesAsync(due, RemoveAsync, cancellationToken);

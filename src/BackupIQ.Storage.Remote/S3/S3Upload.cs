@@ -194,6 +194,12 @@ internal sealed class S3Upload(S3Backend backend, S3Connection connection, S3Lim
             RequireEtag(key, answer.ETag, expected, answer.ServerSideEncryptionMethod);
         }
 
+        if (LockOf(key) is { } until)
+        {
+            // Asked for when the upload began; some servers (Ceph) forget it then.
+            await backend.ExtendLockAsync(key, new DateTimeOffset(until, TimeSpan.Zero), cancellationToken);
+        }
+
         return true;
     }
 
@@ -212,8 +218,10 @@ internal sealed class S3Upload(S3Backend backend, S3Connection connection, S3Lim
         }
     }
 
-    private DateTime? LockOf(StorageKey key) =>
-        Settings.LockMode is not null && Settings.Layout.IsLocked(key) ? (connection.Time.GetUtcNow() + Settings.LockFor).UtcDateTime : null;
+    // Whole seconds: what comes back has no more.
+    private DateTime? LockOf(StorageKey key) => Settings.LockMode is not null && Settings.Layout.IsLocked(key)
+        ? DateTime.UnixEpoch.AddSeconds((connection.Time.GetUtcNow() + Settings.LockFor).ToUnixTimeSeconds())
+        : null;
 
     private void RequireEtag(StorageKey key, string? etag, string expected, ServerSideEncryptionMethod? method)
     {
