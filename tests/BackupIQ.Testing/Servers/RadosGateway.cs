@@ -25,14 +25,21 @@ public sealed class RadosGateway : IAsyncDisposable
     /// <summary>A key of the server's own key service, for SSE-KMS.</summary>
     public const string KmsKey = "testkey-1";
 
+    /// <summary>Names of profiles that the SDK finds in this process; <see cref="MakeUserAsync"/> makes their accounts.</summary>
+    public static readonly IReadOnlyList<string> Profiles = ["writer", "maintainer", "reader"];
+
     private static readonly string[] Programs = ["radosgw", "radosgw-admin", "ceph", "ceph-mon", "ceph-osd", "ceph-authtool", "monmaptool"];
     private static readonly TimeSpan StartWithin = TimeSpan.FromMinutes(2);
 
     private readonly Lock _gate = new();
     private readonly List<Process> _daemons = [];
+    // Short, for the sockets in it: their paths are at most 107 bytes.
+    private readonly string _folder = Path.Join("/tmp", $"biq-rgw-{Guid.NewGuid():n}"[..20]);
     private Task? _started;
-    private string _folder = "";
     private int _buckets;
+
+    /// <summary>Starts nothing yet. The <see cref="Profiles"/> are where the SDK in this process looks for them, which it does once.</summary>
+    public RadosGateway() => Environment.SetEnvironmentVariable("AWS_SHARED_CREDENTIALS_FILE", CredentialsFile);
 
     /// <summary>Plain HTTP.</summary>
     public Uri Endpoint { get; private set; } = null!;
@@ -42,6 +49,8 @@ public sealed class RadosGateway : IAsyncDisposable
 
     /// <summary>The authority's certificate.</summary>
     public string AuthorityFile => Path.Join(_folder, "ca.pem");
+
+    private string CredentialsFile => Path.Join(_folder, "credentials");
 
     /// <summary>A client of its own, for what the product does not do: making buckets, looking behind it. The caller disposes it.</summary>
     public AmazonS3Client NewClient() => new(
@@ -70,6 +79,13 @@ public sealed class RadosGateway : IAsyncDisposable
         {
             return _started ??= StartAllAsync();
         }
+    }
+
+    /// <summary>Makes the account of one of the <see cref="Profiles"/>, which may do nothing but what a bucket's policy allows it (as <c>arn:aws:iam:::user/NAME</c>).</summary>
+    public async Task MakeUserAsync(string name)
+    {
+        await StartAsync();
+        await RunAsync("radosgw-admin", "-n", "client.rgw", "user", "create", $"--uid={name}", $"--display-name={name}", $"--access-key={name}access", $"--secret-key={name}secret");
     }
 
     /// <summary>A new bucket's name.</summary>
@@ -107,7 +123,7 @@ public sealed class RadosGateway : IAsyncDisposable
             _daemons[i].Dispose();
         }
 
-        if (_folder.Length > 0)
+        if (Directory.Exists(_folder))
         {
             Directory.Delete(_folder, recursive: true);
         }
@@ -117,13 +133,13 @@ public sealed class RadosGateway : IAsyncDisposable
 
     private async Task StartAllAsync()
     {
-        // Short, for the sockets in it: their paths are at most 107 bytes.
-        _folder = Directory.CreateDirectory(Path.Join("/tmp", $"biq-rgw-{Guid.NewGuid():n}"[..20])).FullName;
         foreach (string name in (string[])["mon", "osd0", "run", "log", "rgw"])
         {
             Directory.CreateDirectory(Path.Join(_folder, name));
         }
 
+        await File.WriteAllTextAsync(
+            CredentialsFile, string.Concat(Profiles.Select(static name => $"[{name}]\naws_access_key_id = {name}access\naws_secret_access_key = {name}secret\n\n")));
         int[] ports = FreePorts(3);
         Endpoint = new Uri($"http://127.0.0.1:{ports[0]}");
         TlsEndpoint = new Uri($"https://127.0.0.1:{ports[1]}");

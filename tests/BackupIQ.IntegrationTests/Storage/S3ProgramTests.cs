@@ -1,0 +1,195 @@
+using System.Diagnostics;
+using System.Text.Json;
+using Amazon.S3;
+using Amazon.S3.Model;
+using BackupIQ.IntegrationTests.Processes;
+using BackupIQ.Testing.Files;
+using BackupIQ.Testing.Servers;
+using Shouldly;
+using Xunit;
+
+namespace BackupIQ.IntegrationTests.Storage;
+
+/// <summary>The whole program on a repository on S3 (Ceph).</summary>
+public sealed class S3ProgramTests(RadosGateway gateway) : IAsyncLifetime
+{
+    private readonly ProgramUser _user = new();
+    private string _bucket = "";
+
+    public async ValueTask InitializeAsync()
+    {
+        _bucket = await gateway.MakeBucketAsync();
+        _user.Environment["AWS_ACCESS_KEY_ID"] = RadosGateway.AccessKey;
+        _user.Environment["AWS_SECRET_ACCESS_KEY"] = RadosGateway.SecretKey;
+        _user.Repository = gateway.Url(_bucket, "laptop/backup");
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        _user.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    [Fact]
+    public void ARepositoryLivesItsWholeLifeThere()
+    {
+        _user.WithNewRepository();
+        _user.Run("init").ShouldEndWith(7);
+        string source = _user.MakeTree(large: 20 << 20);
+        _user.Backup(source).GetProperty("files_new").GetInt32().ShouldBe(4);
+        JsonElement again = _user.Backup(source, "--ignore-ctime");
+        again.GetProperty("files_unmodified").GetInt32().ShouldBe(4);
+        again.GetProperty("data_blobs").GetInt32().ShouldBe(0);
+        RestoresEqual(source, "first");
+        _user.Run("check", "--read-data").ShouldEndWith(0);
+
+        // The large file goes with the snapshots that have it.
+        File.Delete(Path.Combine(source, "large.bin"));
+        _user.Backup(source, "--type", "full");
+        _user.Run("forget", "--keep-last", "1", "--grace", "0", "--allow-mass", "--yes").ShouldEndWith(0);
+        _user.Run("prune", "--yes").ShouldEndWith(0);
+        _user.Run("snapshots", "--json").ShouldEndWith(0).Json().GetArrayLength().ShouldBe(1);
+        _user.Run("check", "--read-data").ShouldEndWith(0);
+        RestoresEqual(source, "second");
+        _user.Run("stats", "--json").ShouldEndWith(0).Json().GetProperty("stored_size").GetInt64().ShouldBeLessThan(1 << 20);
+        _user.Run("doctor").Text.ShouldContain(_user.Repository);
+    }
+
+    [Fact]
+    public void SnapshotsOfALocalRepositoryAreCopiedThereAndBack()
+    {
+        string remote = _user.Repository;
+        string[] key = _user.Secret;
+        _user.WithNewRepository();
+        _user.Repository = _user.At("local");
+        _user.Run("init").ShouldEndWith(0);
+        string source = _user.MakeTree();
+        _user.Backup(source);
+
+        string[] fromLocal = ["--from-repo", _user.Repository, "--from-key-file", key[1]];
+        _user.Repository = remote;
+        _user.Run(["copy", .. fromLocal, "--json"]).ShouldEndWith(0).Summary().GetProperty("snapshots_copied").GetInt32().ShouldBe(1);
+        _user.Run(["copy", .. fromLocal, "--json"]).ShouldEndWith(0).Summary().GetProperty("snapshots_copied").GetInt32().ShouldBe(0);
+        RestoresEqual(source, "restored");
+
+        _user.Repository = _user.At("third");
+        _user.Run("init").ShouldEndWith(0);
+        _user.Run("copy", "--from-repo", remote, "--from-key-file", key[1]).ShouldEndWith(0);
+        RestoresEqual(source, "back");
+    }
+
+    [Fact]
+    public async Task ABackupThatIsKilledHarmsNothingAndTheNextClearsWhatItLeftHere()
+    {
+        _user.WithNewRepository();
+        string source = _user.MakeTree(large: 60 << 20);
+        ProgramUser.RunningProgram running = _user.Start("backup", source, "--limit-upload", "8M", "--no-progress");
+        using AmazonS3Client client = gateway.NewClient();
+        Stopwatch watch = Stopwatch.StartNew();
+        string spool = Path.Combine(_user.Home, ".cache", "backupiq", "spool");
+        while (!HasFiles(spool) || (await client.ListObjectsV2Async(new ListObjectsV2Request { BucketName = _bucket, Prefix = "laptop/backup/d/" })).S3Objects is not { Count: > 0 })
+        {
+            running.HasEnded.ShouldBeFalse();
+            watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(60));
+            await Task.Delay(20);
+        }
+
+        running.Interrupt(9);
+        running.Wait().Code.ShouldNotBe(0);
+        HasFiles(spool).ShouldBeTrue();
+        _user.Run("check", "--read-data").ShouldEndWith(0);
+
+        _user.Backup(source);
+        RestoresEqual(source, "restored");
+        HasFiles(spool).ShouldBeFalse();
+        _user.Run("check", "--read-data").ShouldEndWith(0);
+    }
+
+    [Fact]
+    public void WhatIsWrongIsSaidOnOneLineWithoutTheSecret()
+    {
+        _user.WithNewRepository();
+        string repository = _user.Repository;
+        List<ProgramRun> runs = [];
+        ProgramRun Fail(int code, string told)
+        {
+            ProgramRun run = _user.Run("snapshots", "-v").ShouldEndWith(code);
+            run.Error.Trim().Split('\n').Length.ShouldBe(1, run.Error);
+            run.Error.ShouldContain(told);
+            runs.Add(run);
+            return run;
+        }
+
+        _user.Environment["AWS_SECRET_ACCESS_KEY"] = RadosGateway.SecretKey + "x";
+        Fail(13, "does not know the credentials");
+        _user.Environment["AWS_ACCESS_KEY_ID"] = "nobody";
+        Fail(13, "does not know the credentials");
+        _user.Environment.Remove("AWS_ACCESS_KEY_ID");
+        _user.Environment["AWS_EC2_METADATA_DISABLED"] = "true";
+        Fail(13, "AWS_ACCESS_KEY_ID");
+        _user.Environment["AWS_ACCESS_KEY_ID"] = RadosGateway.AccessKey;
+        _user.Environment["AWS_SECRET_ACCESS_KEY"] = RadosGateway.SecretKey;
+
+        _user.Repository = gateway.Url("no-such-bucket", "p");
+        Fail(10, "there is no bucket 'no-such-bucket'");
+        _user.Repository = gateway.Url(_bucket, "elsewhere");
+        Fail(10, "There is no repository");
+        _user.Repository = $"s3://{_bucket}/p?endpoint=http://127.0.0.1:1";
+        Fail(15, "nothing listens");
+        _user.Repository = $"s3://{_bucket}/p?endpoint=http://no-such-host.invalid&insecure=true";
+        Fail(15, "name is not known");
+        _user.Repository = gateway.TlsUrl(_bucket, "laptop/backup");
+        Fail(15, "ca=FILE");
+        _user.Repository = gateway.Url(_bucket, "laptop/backup", "sse=AES256");
+        Fail(15, "sse=AES256");
+        _user.Repository = $"s3://{RadosGateway.AccessKey}:{RadosGateway.SecretKey}@{_bucket}/p";
+        Fail(2, "carries a password");
+        _user.Repository = gateway.Url(_bucket, "laptop/backup", "lock=governance", "lock-days=1");
+        Fail(2, "object lock");
+
+        _user.Repository = repository;
+        runs.Add(_user.Run("snapshots", "-vv").ShouldEndWith(0));
+        _user.Repository = gateway.TlsUrl(_bucket, "laptop/backup", "ca=" + gateway.AuthorityFile);
+        runs.Add(_user.Run("check", "--json").ShouldEndWith(0));
+        _user.Environment["AWS_SECRET_ACCESS_KEY"] = RadosGateway.SecretKey + "x";
+        runs.Add(_user.Run("snapshots", "-vv"));
+        runs.ShouldAllBe(static run => !run.Text.Contains(RadosGateway.SecretKey) && !run.Error.Contains(RadosGateway.SecretKey));
+    }
+
+    [Fact]
+    public void AClockThatIsOffByAnHourIsSaid()
+    {
+        Assert.SkipUnless(File.Exists("/usr/bin/faketime"), "faketime is missing");
+        _user.WithNewRepository();
+        foreach (string offset in new[] { "+1h", "-1h" })
+        {
+            _user.Prefix = ["faketime", "-f", offset];
+            ProgramRun run = _user.Run("snapshots").ShouldEndWith(15);
+            run.Error.ShouldContain("clock");
+        }
+    }
+
+    [Fact]
+    public async Task WhatTheStorageHasLockedIsNotForgottenForGood()
+    {
+        _user.Repository = gateway.Url(await gateway.MakeBucketAsync(hasLock: true), "p", "lock=governance", "lock-days=1");
+        _user.WithNewRepository();
+        string source = _user.MakeTree();
+        _user.Backup(source);
+        File.WriteAllText(Path.Combine(source, "new"), "new\n");
+        _user.Backup(source, "--type", "full");
+        ProgramRun run = _user.Run("forget", "--keep-last", "1", "--grace", "0", "--allow-mass", "--prune", "--yes").ShouldEndWith(17);
+        run.Error.ShouldContain("locked by the storage");
+        _user.Run("prune", "--yes").Code.ShouldBeOneOf(0, 17);
+        _user.Run("check", "--read-data").ShouldEndWith(0);
+        RestoresEqual(source, "restored");
+    }
+
+    private static bool HasFiles(string folder) => Directory.Exists(folder) && Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Any();
+
+    private void RestoresEqual(string source, string target)
+    {
+        _user.Run("restore", "latest", "--target", _user.At(target), "--verify").ShouldEndWith(0);
+        ScratchFolder.Run("diff", "-r", source, _user.At(target) + source).ShouldBeEmpty();
+    }
+}
