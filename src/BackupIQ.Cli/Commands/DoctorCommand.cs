@@ -14,7 +14,7 @@ internal sealed class DoctorCommand : Verb
     [
         ("pg_dump", "logical PostgreSQL backups"),
         ("mariadb-dump", "logical MySQL and MariaDB backups"),
-        ("rclone", "storage of other providers"),
+        ("rclone", "sftp://, icloud:// and rclone: storage"),
         ("redis-cli", "Redis backups"),
     ];
 
@@ -28,6 +28,7 @@ internal sealed class DoctorCommand : Verb
         List<Finding> findings = [];
         Libraries(findings);
         OptionalPrograms(run, findings);
+        await ICloudAsync(run, findings, cancellationToken).ConfigureAwait(false);
         Configuration(run, findings);
         DefaultRepository(run, findings);
         Permissions(run, findings);
@@ -66,6 +67,16 @@ internal sealed class DoctorCommand : Verb
         {
             string? found = folders.Select(folder => System.IO.Path.Join(folder, program)).FirstOrDefault(File.Exists);
             findings.Add(new Finding(FindingLevel.Good, program, found ?? $"not installed; only needed for {purpose}"));
+        }
+    }
+
+    private static async Task ICloudAsync(Invocation run, List<Finding> findings, CancellationToken cancellationToken)
+    {
+        bool isUsed = run.Settings.Text("repo")?.StartsWith("icloud://", StringComparison.OrdinalIgnoreCase) == true;
+        if (await BackupIqPrograms.KnowsICloudAsync(cancellationToken).ConfigureAwait(false) is { } knows)
+        {
+            findings.Add(knows ? new Finding(Level.Good, "iCloud Drive", "rclone knows it")
+                : new Finding(isUsed ? Level.Warning : Level.Good, "iCloud Drive", "this rclone does not know it; icloud:// needs rclone 1.69 or later", isUsed ? "Install it from https://rclone.org/downloads; Debian's does not have it." : null));
         }
     }
 

@@ -182,6 +182,49 @@ public sealed partial class RemoteRepositoryTests : IDisposable
     }
 
     [Fact]
+    public async Task ByTheRulesOfTheDocumentationAnAccountAddsAndTakesNothingAway()
+    {
+        ServerProcess.Require(ApacheServer.IsInstalled, ApacheServer.Missing);
+        ApacheServer server = ApacheServer.Start(keepsAll: true);
+        _servers.Add(server);
+        _user.Repository = server.Url("repository");
+        _user.Run("init").ShouldEndWith(0);
+        _user.Backup(_user.MakeTree());
+        _user.Run("check", "--read-data").ShouldEndWith(0);
+
+        string folder = Path.Combine(server.Root, "repository");
+        string pack = Directory.EnumerateFiles(Path.Combine(folder, "d"), "*", SearchOption.AllDirectories).First();
+        byte[] before = await File.ReadAllBytesAsync(pack);
+        Uri at = new($"http://127.0.0.1:{server.Port}{pack[server.Root.Length..]}");
+        Uri spool = new($"http://127.0.0.1:{server.Port}/repository/tmp/x");
+        using HttpClient thief = new();
+        thief.DefaultRequestHeaders.Authorization = new("Basic", Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes($"{ApacheServer.User}:{ApacheServer.Password}")));
+        ((int)await SendAsync("PUT", spool, null)).ShouldBe(201);
+        ((int)await SendAsync("DELETE", at, null)).ShouldBe(403);
+        ((int)await SendAsync("DELETE", new Uri(at, "/repository/d/"), null)).ShouldBe(403);
+        ((int)await SendAsync("DELETE", new Uri(at, "/repository/"), null)).ShouldBe(403);
+        ((int)await SendAsync("PUT", at, null)).ShouldBe(403);
+        ((int)await SendAsync("MOVE", at, spool)).ShouldBe(403);
+        ((int)await SendAsync("MOVE", new Uri(at, "/repository/d/"), new Uri(at, "/elsewhere/"))).ShouldBe(403);
+        ((int)await SendAsync("MOVE", spool, at)).ShouldBe(412);
+        (await File.ReadAllBytesAsync(pack)).ShouldBe(before);
+
+        async Task<System.Net.HttpStatusCode> SendAsync(string method, Uri uri, Uri? destination)
+        {
+            using HttpRequestMessage request = new(new HttpMethod(method), uri);
+            request.Content = method == "PUT" ? new StringContent("x") : null;
+            if (destination is not null)
+            {
+                request.Headers.Add("Destination", destination.AbsoluteUri);
+                request.Headers.Add("Overwrite", "T");
+            }
+
+            using HttpResponseMessage response = await thief.SendAsync(request);
+            return response.StatusCode;
+        }
+    }
+
+    [Fact]
     public void AnAuthorityThatNobodyKnowsIsRefusedUntilItIsNamed()
     {
         ServerProcess.Require(ApacheServer.IsInstalled, ApacheServer.Missing);

@@ -44,13 +44,15 @@ public sealed class ApacheServer : IDisposable
     private string Lock => _scratch.At("run", "locks");
 
     /// <summary>Starts it.</summary>
-    public static ApacheServer Start(bool withTls = false)
+    /// <param name="withTls">With TLS, by <see cref="Certificate"/>.</param>
+    /// <param name="keepsAll">With the rules of docs/storage/webdav.md, by which an account may add and not take away.</param>
+    public static ApacheServer Start(bool withTls = false, bool keepsAll = false)
     {
         int port = ServerProcess.FreePort();
         ApacheServer server = new() { Port = port };
         try
         {
-            server.Configure(withTls);
+            server.Configure(withTls, keepsAll);
             server._process = ServerProcess.Start(ServerProcess.Find("apache2")!, ["-X", "-f", server._scratch.At("httpd.conf")], port);
             return server;
         }
@@ -71,7 +73,7 @@ public sealed class ApacheServer : IDisposable
         _scratch.Dispose();
     }
 
-    private void Configure(bool withTls)
+    private void Configure(bool withTls, bool keepsAll)
     {
         Directory.CreateDirectory(Root);
         Directory.CreateDirectory(Path.GetDirectoryName(Lock)!);
@@ -85,7 +87,13 @@ public sealed class ApacheServer : IDisposable
             tls = $"LoadModule ssl_module {Modules}/mod_ssl.so\nSSLEngine on\nSSLSessionCache none\nSSLCertificateFile {Certificate}\nSSLCertificateKeyFile {key}\n";
         }
 
-        string[] modules = ["mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_basic", "dav", "dav_fs", "dav_lock"];
+        string rules = !keepsAll ? "" : """
+              RequestHeader set Overwrite F
+              <If "%{REQUEST_METHOD} in {'DELETE','MOVE','PUT','COPY','PROPPATCH'} && %{REQUEST_URI} !~ m#^/[^/]+/tmp/#">
+                Require user maintainer
+              </If>
+            """;
+        string[] modules = ["mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_basic", "dav", "dav_fs", "dav_lock", "headers"];
         string identity = ScratchFolder.IsRoot ? "User www-data\nGroup www-data\n" : "";
         File.WriteAllText(
             _scratch.At("httpd.conf"),
@@ -106,6 +114,7 @@ public sealed class ApacheServer : IDisposable
               AuthName dav
               AuthUserFile {_scratch.At("users")}
               Require valid-user
+            {rules}
             </Directory>
 
             """);
