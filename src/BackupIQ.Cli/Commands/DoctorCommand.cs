@@ -75,8 +75,8 @@ internal sealed class DoctorCommand : Verb
         bool isUsed = run.Settings.Text("repo")?.StartsWith("icloud://", StringComparison.OrdinalIgnoreCase) == true;
         if (await BackupIqPrograms.KnowsICloudAsync(cancellationToken).ConfigureAwait(false) is { } knows)
         {
-            findings.Add(knows ? new Finding(Level.Good, "iCloud Drive", "rclone knows it")
-                : new Finding(isUsed ? Level.Warning : Level.Good, "iCloud Drive", "this rclone does not know it; icloud:// needs rclone 1.69 or later", isUsed ? "Install it from https://rclone.org/downloads; Debian's does not have it." : null));
+            findings.Add(knows ? new Finding(FindingLevel.Good, "iCloud Drive", "rclone knows it")
+                : new Finding(isUsed ? FindingLevel.Warning : FindingLevel.Good, "iCloud Drive", "this rclone does not know it; icloud:// needs rclone 1.69 or later", isUsed ? "Install it from https://rclone.org/downloads; Debian's does not have it." : null));
         }
     }
 

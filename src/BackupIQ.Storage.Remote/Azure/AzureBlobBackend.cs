@@ -28,11 +28,11 @@ public sealed class AzureBlobBackend : IStorageBackend
 
     private readonly AzureBlobOptions _options;
     private readonly RemoteLayout _layout;
-    private readonly HttpMessageInvoker _http;
+    private readonly HttpClient _http;
     private readonly TimeProvider _time;
     private bool _isLockProven;
 
-    private AzureBlobBackend(AzureBlobOptions options, RemoteLayout layout, HttpMessageInvoker http, TimeProvider time)
+    private AzureBlobBackend(AzureBlobOptions options, RemoteLayout layout, HttpClient http, TimeProvider time)
     {
         _options = options;
         _layout = layout;
@@ -59,7 +59,7 @@ public sealed class AzureBlobBackend : IStorageBackend
         StorageUrl url, RemoteLayout layout, Func<string, string?> environment, TimeProvider time, CancellationToken cancellationToken)
     {
         AzureBlobOptions options = AzureBlobOptions.Read(url, environment, time);
-        AzureBlobBackend storage = new(options, layout, new HttpMessageInvoker(HttpTransport.Create(options.Endpoint, url)), time);
+        AzureBlobBackend storage = new(options, layout, new HttpClient(HttpTransport.Create(options.Endpoint, url)) { Timeout = Timeout.InfiniteTimeSpan }, time);
         try
         {
             await storage.ListPageAsync("", 1, null, cancellationToken);
@@ -101,43 +101,13 @@ public sealed class AzureBlobBackend : IStorageBackend
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         string what = $"Object {key} could not be read";
-        string range = destination.Length == 0 || offset > LargestBlob ? "bytes=0-0" : string.Create(CultureInfo.InvariantCulture, $"bytes={offset}-{offset + destination.Length - 1}");
-        int count = 0;
-        try
-        {
-            using HttpResponseMessage answer = await SendAsync(
-                HttpMethod.Get, key, "", request => request.Headers.Add("x-ms-range", range), what, cancellationToken,
-                HttpStatusCode.OK, HttpStatusCode.PartialContent, HttpStatusCode.RequestedRangeNotSatisfiable);
-            // Beyond the end Azure says that no such range can be had; Azurite gives another one, and the size.
-            if (answer.StatusCode == HttpStatusCode.RequestedRangeNotSatisfiable || range == "bytes=0-0" || answer.Content.Headers.ContentRange?.Length <= offset)
-            {
-                return 0;
-            }
-
-            await using Stream body = await answer.Content.ReadAsStreamAsync(cancellationToken);
-            if (answer.StatusCode == HttpStatusCode.OK)
-            {
-                // A server that does not know ranges gives all of it.
-                await SkipAsync(body, offset, cancellationToken);
-            }
-            else if (answer.Content.Headers.ContentRange?.From != offset)
-            {
-                throw new StorageException(ErrorCodes.Storage, $"{what}: the storage gave another part of it than was asked for");
-            }
-
-            while (count < destination.Length && await body.ReadAsync(destination[count..], cancellationToken) is > 0 and int read)
-            {
-                count += read;
-            }
-
-            long? told = answer.StatusCode == HttpStatusCode.PartialContent ? answer.Content.Headers.ContentLength : null;
-            return told is null || count >= Math.Min(told.Value, destination.Length) ? count
-                : throw new StorageException(ErrorCodes.StorageConnection, $"{what}: the connection ended too early") { BytesRead = count };
-        }
-        catch (Exception e) when (e is not StorageException && !cancellationToken.IsCancellationRequested && HttpFailure.Of(e, what) is { } failure)
-        {
-            throw failure.Broken(count);
-        }
+        bool isNothing = destination.Length == 0 || offset > LargestBlob;
+        string range = isNothing ? "bytes=0-0" : string.Create(CultureInfo.InvariantCulture, $"bytes={offset}-{offset + destination.Length - 1}");
+        using HttpResponseMessage answer = await SendAsync(
+            HttpMethod.Get, key, "", request => request.Headers.Add("x-ms-range", range), what, cancellationToken,
+            HttpStatusCode.PartialContent, HttpStatusCode.RequestedRangeNotSatisfiable);
+        return isNothing || answer.StatusCode == HttpStatusCode.RequestedRangeNotSatisfiable ? 0
+            : await HttpCall.ReadRangeAsync(answer, offset, destination, what, cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -324,19 +294,15 @@ public sealed class AzureBlobBackend : IStorageBackend
         string query = string.Create(CultureInfo.InvariantCulture, $"restype=container&comp=list&maxresults={most}&prefix={Uri.EscapeDataString(_options.Prefix + prefix)}");
         query += marker is null ? "" : "&marker=" + Uri.EscapeDataString(marker);
         using HttpResponseMessage answer = await SendAsync(HttpMethod.Get, null, query, null, What, cancellationToken, HttpStatusCode.OK);
+        ReadOnlyMemory<byte> page = await HttpCall.ReadWholeAsync(answer, AzureListing.LongestPage, What, cancellationToken);
         try
         {
-            byte[] page = await BoundedBody.ReadAsync(answer.Content, AzureListing.LongestPage, cancellationToken);
-            using MemoryStream stream = new(page, writable: false);
+            using MemoryStream stream = new(page.ToArray(), writable: false);
             return AzureListing.Read(stream, _options.Prefix);
         }
         catch (XmlException e)
         {
             throw new StorageException(ErrorCodes.StorageConnection, $"{What}: the answer is no listing of Azure's Blob service", "Check the endpoint.", e);
-        }
-        catch (Exception e) when (!cancellationToken.IsCancellationRequested && HttpFailure.Of(e, What) is not null)
-        {
-            throw HttpFailure.Of(e, What)!;
         }
     }
 
@@ -349,17 +315,8 @@ public sealed class AzureBlobBackend : IStorageBackend
         request.Headers.Add("x-ms-version", Version);
         request.Headers.Add("x-ms-date", _time.GetUtcNow().ToString("r", CultureInfo.InvariantCulture));
         shape?.Invoke(request);
-        HttpResponseMessage answer;
-        try
-        {
-            await _options.Credential.SignAsync(request, _http, cancellationToken);
-            answer = await _http.SendAsync(request, cancellationToken);
-        }
-        catch (Exception e) when (e is not StorageException && !cancellationToken.IsCancellationRequested && HttpFailure.Of(e, what) is not null)
-        {
-            throw HttpFailure.Of(e, what)!;
-        }
-
+        await _options.Credential.SignAsync(request, _http, cancellationToken);
+        HttpResponseMessage answer = await HttpCall.SendAsync(_http, request, what, cancellationToken);
         if (expected.Contains(answer.StatusCode))
         {
             return answer;
@@ -388,14 +345,5 @@ public sealed class AzureBlobBackend : IStorageBackend
         body.Headers.ContentLength = length;
         body.Headers.ContentMD5 = md5;
         return body;
-    }
-
-    private static async Task SkipAsync(Stream body, long count, CancellationToken cancellationToken)
-    {
-        byte[] waste = new byte[64 * 1024];
-        while (count > 0 && await body.ReadAsync(waste.AsMemory(0, (int)Math.Min(waste.Length, count)), cancellationToken) is > 0 and int read)
-        {
-            count -= read;
-        }
     }
 }

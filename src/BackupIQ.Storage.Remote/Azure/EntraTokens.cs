@@ -78,37 +78,29 @@ internal sealed class EntraTokens
 
     /// <summary>Asks for a token.</summary>
     /// <exception cref="StorageException"><c>StorageAuthentication</c>: there is none for us; or who gives them cannot be reached.</exception>
-    public async Task<AzureToken> FetchAsync(HttpMessageInvoker http, DateTimeOffset now, CancellationToken cancellationToken)
+    public async Task<AzureToken> FetchAsync(HttpClient http, DateTimeOffset now, CancellationToken cancellationToken)
     {
         string what = $"No token was to be had for {_who}";
-        try
+        using HttpRequestMessage request = _request();
+        using HttpResponseMessage answer = await HttpCall.SendAsync(http, request, what, cancellationToken);
+        ReadOnlyMemory<byte> body = await HttpCall.ReadWholeAsync(answer, LongestAnswer, what, cancellationToken);
+        if (answer.StatusCode == HttpStatusCode.OK && Read(body, now) is { } token)
         {
-            using HttpRequestMessage request = _request();
-            using HttpResponseMessage answer = await http.SendAsync(request, cancellationToken);
-            byte[] body = await BoundedBody.ReadAsync(answer.Content, LongestAnswer, cancellationToken);
-            if (answer.StatusCode == HttpStatusCode.OK && Read(body, now) is { } token)
-            {
-                return token;
-            }
+            return token;
+        }
 
-            bool isTransient = answer.StatusCode is HttpStatusCode.TooManyRequests || (int)answer.StatusCode >= 500;
-            StorageException refused = new(
-                isTransient ? ErrorCodes.StorageConnection : ErrorCodes.StorageAuthentication,
-                $"{what}: the answer was {(int)answer.StatusCode}",
-                "Check that the identity exists and has the role 'Storage Blob Data Contributor' on the container.")
-            {
-                RetryAfter = HttpFailure.RetryAfter(answer.Headers.TryGetValues("Retry-After", out IEnumerable<string>? values) ? values.First() : null, now),
-            };
-            throw refused;
-        }
-        catch (Exception e) when (e is not StorageException && !cancellationToken.IsCancellationRequested && HttpFailure.Of(e, what) is not null)
+        bool isTransient = answer.StatusCode is HttpStatusCode.TooManyRequests || (int)answer.StatusCode >= 500;
+        throw new StorageException(
+            isTransient ? ErrorCodes.StorageConnection : ErrorCodes.StorageAuthentication,
+            $"{what}: the answer was {(int)answer.StatusCode}",
+            "Check that the identity exists and has the role 'Storage Blob Data Contributor' on the container.")
         {
-            throw HttpFailure.Of(e, what)!;
-        }
+            RetryAfter = HttpFailure.RetryAfter(answer.Headers.TryGetValues("Retry-After", out IEnumerable<string>? values) ? values.First() : null, now),
+        };
     }
 
     // expires_in stands as a number or as text, depending on who answers.
-    private static AzureToken? Read(byte[] body, DateTimeOffset now)
+    private static AzureToken? Read(ReadOnlyMemory<byte> body, DateTimeOffset now)
     {
         try
         {

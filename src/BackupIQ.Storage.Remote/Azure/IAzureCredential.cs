@@ -8,7 +8,7 @@ internal interface IAzureCredential
     /// <param name="http">For who has to fetch a token first.</param>
     /// <param name="cancellationToken">Stops.</param>
     /// <exception cref="StorageException">No token is to be had.</exception>
-    ValueTask SignAsync(HttpRequestMessage request, HttpMessageInvoker http, CancellationToken cancellationToken);
+    ValueTask SignAsync(HttpRequestMessage request, HttpClient http, CancellationToken cancellationToken);
 }
 
 /// <summary>A shared access signature: it is part of every address.</summary>
@@ -17,7 +17,7 @@ internal sealed class SasCredential(string token) : IAzureCredential
     private readonly string _token = token.TrimStart('?');
 
     /// <inheritdoc/>
-    public ValueTask SignAsync(HttpRequestMessage request, HttpMessageInvoker http, CancellationToken cancellationToken)
+    public ValueTask SignAsync(HttpRequestMessage request, HttpClient http, CancellationToken cancellationToken)
     {
         UriBuilder address = new(request.RequestUri!);
         address.Query = address.Query.Length > 1 ? $"{address.Query[1..]}&{_token}" : _token;

@@ -29,7 +29,7 @@ internal sealed class SharedKeyCredential : IAzureCredential
     }
 
     /// <inheritdoc/>
-    public ValueTask SignAsync(HttpRequestMessage request, HttpMessageInvoker http, CancellationToken cancellationToken)
+    public ValueTask SignAsync(HttpRequestMessage request, HttpClient http, CancellationToken cancellationToken)
     {
         byte[] signature = HMACSHA256.HashData(_key, Encoding.UTF8.GetBytes(StringToSign(request)));
         request.Headers.Authorization = new AuthenticationHeaderValue("SharedKey", $"{_account}:{Convert.ToBase64String(signature)}");

@@ -15,7 +15,7 @@ internal sealed class TokenCredential(EntraTokens source, TimeProvider time) : I
     private AzureToken? _token;
 
     /// <inheritdoc/>
-    public async ValueTask SignAsync(HttpRequestMessage request, HttpMessageInvoker http, CancellationToken cancellationToken)
+    public async ValueTask SignAsync(HttpRequestMessage request, HttpClient http, CancellationToken cancellationToken)
     {
         AzureToken token = _token is { } known && known.Expires - time.GetUtcNow() > Margin ? known : await RenewAsync(http, cancellationToken);
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token.Value);
@@ -24,7 +24,7 @@ internal sealed class TokenCredential(EntraTokens source, TimeProvider time) : I
     /// <inheritdoc/>
     public void Dispose() => _gate.Dispose();
 
-    private async Task<AzureToken> RenewAsync(HttpMessageInvoker http, CancellationToken cancellationToken)
+    private async Task<AzureToken> RenewAsync(HttpClient http, CancellationToken cancellationToken)
     {
         await _gate.WaitAsync(cancellationToken);
         try

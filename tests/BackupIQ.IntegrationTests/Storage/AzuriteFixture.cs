@@ -64,7 +64,7 @@ public sealed class AzuriteFixture : IAsyncDisposable
 
     private static async Task<HttpResponseMessage> SendAsync(HttpMethod method, string address)
     {
-        using HttpMessageInvoker http = new(new SocketsHttpHandler());
+        using HttpClient http = new(new SocketsHttpHandler());
         using HttpRequestMessage request = new(method, address);
         request.Headers.Add("x-ms-version", "2021-12-02");
         request.Headers.Add("x-ms-date", TimeProvider.System.GetUtcNow().ToString("r", System.Globalization.CultureInfo.InvariantCulture));

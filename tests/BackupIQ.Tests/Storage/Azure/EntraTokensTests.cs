@@ -23,7 +23,7 @@ public sealed class EntraTokensTests
     {
         List<HttpRequestMessage> asked = [];
         ManualTime time = new(Now);
-        using HttpMessageInvoker http = Answering(asked, HttpStatusCode.OK, """{"access_token":"eyJ0","expires_in":"3600","resource":"https://storage.azure.com/","token_type":"Bearer"}""");
+        using HttpClient http = Answering(asked, HttpStatusCode.OK, """{"access_token":"eyJ0","expires_in":"3600","resource":"https://storage.azure.com/","token_type":"Bearer"}""");
         using TokenCredential credential = new(EntraTokens.FromManagedIdentity(_environment.GetValueOrDefault, "an id"), time);
         await SignAsync(credential, http);
         await SignAsync(credential, http);
@@ -45,7 +45,7 @@ public sealed class EntraTokensTests
         _environment["IDENTITY_ENDPOINT"] = "http://localhost:4141/msi/token";
         _environment["IDENTITY_HEADER"] = "a-header";
         List<HttpRequestMessage> asked = [];
-        using HttpMessageInvoker http = Answering(asked, HttpStatusCode.OK, """{"access_token":"eyJ0","expires_in":86399}""");
+        using HttpClient http = Answering(asked, HttpStatusCode.OK, """{"access_token":"eyJ0","expires_in":86399}""");
         (await EntraTokens.FromManagedIdentity(_environment.GetValueOrDefault, null).FetchAsync(http, Now, Token)).ShouldBe(new AzureToken("eyJ0", Now.AddSeconds(86_399)));
         asked[0].RequestUri!.Host.ShouldBe("localhost");
         asked[0].Headers.GetValues("X-IDENTITY-HEADER").ShouldBe(["a-header"]);
@@ -59,7 +59,7 @@ public sealed class EntraTokensTests
         Should.Throw<BackupIQException>(() => EntraTokens.FromEnvironment(_environment.GetValueOrDefault)).Message.ShouldContain("AZURE_CLIENT_SECRET");
         _environment["AZURE_CLIENT_SECRET"] = "s&ecret";
         List<HttpRequestMessage> asked = [];
-        using HttpMessageInvoker http = Answering(asked, HttpStatusCode.OK, """{"access_token":"eyJ0","expires_in":3599}""");
+        using HttpClient http = Answering(asked, HttpStatusCode.OK, """{"access_token":"eyJ0","expires_in":3599}""");
         await EntraTokens.FromEnvironment(_environment.GetValueOrDefault).FetchAsync(http, Now, Token);
         asked[0].RequestUri!.AbsoluteUri.ShouldBe("https://login.microsoftonline.com/tenant/oauth2/v2.0/token");
         asked[0].Options.TryGetValue(new HttpRequestOptionsKey<string>("body"), out string? body).ShouldBeTrue();
@@ -90,7 +90,7 @@ public sealed class EntraTokensTests
     [InlineData(HttpStatusCode.TooManyRequests, "", true)]
     public async Task WithoutATokenTheFailureSaysWhoseIsMissing(HttpStatusCode status, string body, bool isTransient)
     {
-        using HttpMessageInvoker http = Answering([], status, body);
+        using HttpClient http = Answering([], status, body);
         StorageException failure = await Should.ThrowAsync<StorageException>(
             async () => await EntraTokens.FromManagedIdentity(_environment.GetValueOrDefault, null).FetchAsync(http, Now, Token));
         failure.Message.ShouldContain("the managed identity of this machine");
@@ -98,14 +98,14 @@ public sealed class EntraTokensTests
         failure.Code.ShouldBe(isTransient ? ErrorCodes.StorageConnection : ErrorCodes.StorageAuthentication);
     }
 
-    private static async Task SignAsync(TokenCredential credential, HttpMessageInvoker http)
+    private static async Task SignAsync(TokenCredential credential, HttpClient http)
     {
         using HttpRequestMessage request = new(HttpMethod.Get, "https://account.blob.core.windows.net/c");
         await credential.SignAsync(request, http, Token);
         request.Headers.Authorization!.ToString().ShouldBe("Bearer eyJ0");
     }
 
-    private static HttpMessageInvoker Answering(List<HttpRequestMessage> asked, HttpStatusCode status, string body) => new(new Answers(asked, status, body));
+    private static HttpClient Answering(List<HttpRequestMessage> asked, HttpStatusCode status, string body) => new(new Answers(asked, status, body));
 
     private sealed class Answers(List<HttpRequestMessage> asked, HttpStatusCode status, string body) : HttpMessageHandler
     {

@@ -34,7 +34,7 @@ public sealed class SharedKeyCredentialTests
         credential.StringToSign(request).ShouldBe(
             "PUT\n\n\n3\nUonfc331cyb83SJZevsfrA==\n\n\n\n\n*\n\n\nx-ms-blob-type:BlockBlob\nx-ms-date:Thu, 26 Nov 2026 01:00:00 GMT\nx-ms-version:2021-12-02\n" +
             "/devstoreaccount1/devstoreaccount1/c/p%20q/d/1\na:1\nb:2\ntimeout:30");
-        using HttpMessageInvoker http = new(new SocketsHttpHandler());
+        using HttpClient http = new(new SocketsHttpHandler());
         await credential.SignAsync(request, http, TestContext.Current.CancellationToken);
 
         // Python's hmac of the string above.
