@@ -71,7 +71,7 @@ public sealed class ChunkIndex : IDisposable
                 PackEntry pack = runs[i].PackAt(packNumber);
                 if (pack.Kind == kind)
                 {
-                    places.Insert(_marked.Contains(pack.Id) ? places.Count : unmarked++, new ChunkLocation(new FrameHandle((ushort)i, entry.Frame), entry.Offset, entry.Length));
+                    places.Insert(_marked.Contains(pack.Id) ? places.Count : unmarked++, new ChunkLocation(new FrameHandle(i, entry.Frame), entry.Offset, entry.Length));
                 }
             }
         }
@@ -118,7 +118,7 @@ public sealed class ChunkIndex : IDisposable
         {
             for (uint f = 0; f < _runs[i].Layout.Frames; f++)
             {
-                yield return GetFrame(new FrameHandle((ushort)i, f));
+                yield return GetFrame(new FrameHandle(i, f));
             }
         }
     }
@@ -132,7 +132,7 @@ public sealed class ChunkIndex : IDisposable
         {
             for (uint f = 0; f < _runs[i].Layout.Frames; f++)
             {
-                FrameReference frame = GetFrame(new FrameHandle((ushort)i, f));
+                FrameReference frame = GetFrame(new FrameHandle(i, f));
                 if (!describedBy.TryAdd(frame.Pack, i) && describedBy[frame.Pack] != i)
                 {
                     // Several segments may describe one pack, alike.
@@ -289,7 +289,7 @@ public sealed class ChunkIndex : IDisposable
                 PackEntry pack = run.PackAt(packNumber);
                 if (pack.Kind == kind && !(onlyUnmarked && marked.Count > 0 && marked.Contains(pack.Id)))
                 {
-                    location = new ChunkLocation(new FrameHandle((ushort)i, entry.Frame), entry.Offset, entry.Length);
+                    location = new ChunkLocation(new FrameHandle(i, entry.Frame), entry.Offset, entry.Length);
                     return true;
                 }
             }

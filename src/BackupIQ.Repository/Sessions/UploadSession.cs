@@ -17,6 +17,13 @@ namespace BackupIQ.Repository.Sessions;
 /// </summary>
 public sealed class UploadSession : IAsyncDisposable
 {
+    // What a killed run has stored is found by the next one where an index segment names it. Segments become rarer as a run grows: it never loses more
+    // than this share of what it has done, and a run of terabytes or weeks has some hundred segments, each of which is a file that is mapped.
+    private const int IndexShare = 64;
+    private const long RemoteIndexEvery = 256L << 20;
+    private static readonly TimeSpan IndexAtFirst = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan IndexAtLast = TimeSpan.FromMinutes(5);
+
     private readonly BackupRepository _repository;
     private readonly UploadOptions _options;
     private readonly TimeProvider _time;
@@ -35,6 +42,9 @@ public sealed class UploadSession : IAsyncDisposable
     private volatile bool _isUncertain;
     private bool _isCommitting;
     private long _unindexedBytes;
+    private long _storedBytes;
+    private long _indexedAt;
+    private readonly long _openedAt;
     private int _segmentSequence;
     private int _partialSequence;
     private long _dataBlobs;
@@ -47,6 +57,7 @@ public sealed class UploadSession : IAsyncDisposable
         _repository = repository;
         _options = options;
         _time = time;
+        _openedAt = _indexedAt = time.GetTimestamp();
         _compression = CompressionSetting.Parse(options.Compression);
         _ownsSpool = repository.Storage.SpoolFolder is null && !options.DryRun;
         _spool = repository.Storage.SpoolFolder ?? (options.DryRun ? "" : Directory.CreateTempSubdirectory("backupiq-spool-").FullName);
@@ -381,8 +392,8 @@ public sealed class UploadSession : IAsyncDisposable
             _segment.AddPack(id, (ulong)pack.Length, pack.Head.Salts, pack.Contents);
             _unindexed.Add(pack.Contents);
             _unindexedBytes += pack.Length;
-            long every = _options.IndexEvery ?? (_repository.Storage.Capabilities.IsLocal ? 0 : 256L << 20);
-            if (_unindexedBytes >= every)
+            _storedBytes += pack.Length;
+            if (IsIndexDue())
             {
                 await PutSegmentAsync();
             }
@@ -391,6 +402,18 @@ public sealed class UploadSession : IAsyncDisposable
         {
             _indexGate.Release();
         }
+    }
+
+    private bool IsIndexDue()
+    {
+        if (_options.IndexEvery is { } every)
+        {
+            return _unindexedBytes >= every;
+        }
+
+        long share = _storedBytes / IndexShare;
+        TimeSpan within = TimeSpan.FromTicks(Math.Clamp(_time.GetElapsedTime(_openedAt).Ticks / IndexShare, IndexAtFirst.Ticks, IndexAtLast.Ticks));
+        return _unindexedBytes >= (_repository.Storage.Capabilities.IsLocal ? share : Math.Max(share, RemoteIndexEvery)) || _time.GetElapsedTime(_indexedAt) >= within;
     }
 
     private async Task PutSegmentAsync()
@@ -419,6 +442,7 @@ public sealed class UploadSession : IAsyncDisposable
 
         _unindexed.Clear();
         _unindexedBytes = 0;
+        _indexedAt = _time.GetTimestamp();
         _segment = new IndexSegmentBuilder();
     }
 

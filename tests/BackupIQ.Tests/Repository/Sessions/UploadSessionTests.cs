@@ -69,6 +69,37 @@ public sealed class UploadSessionTests
     }
 
     [Fact]
+    public async Task SegmentsBecomeRarerAsASessionGrowsAndNameEverything()
+    {
+        // As many packs as a run of terabytes would have segments, were there one for each; each segment is a file that is mapped.
+        const int Packs = 1500;
+        await using BackupRepository repository = await CreateAsync(_memory);
+        List<ChunkId> chunks = [];
+        int afterTen = 0;
+        UploadOptions options = new() { Hostname = "here", Compression = "off", PackSize = 4096, Connections = 1 };
+        await using (UploadSession session = await UploadSession.OpenAsync(repository, options, null, TimeProvider.System, default))
+        {
+            using FrameWriter writer = session.CreateWriter(PackKind.Data);
+            for (int i = 0; i < Packs; i++)
+            {
+                byte[] bytes = new byte[5000];
+                new Random(i).NextBytes(bytes);
+                chunks.Add(writer.Write(bytes, ContentHint.Incompressible));
+                writer.Flush();
+                afterTen = i == 10 ? (await NamesAsync("i/")).Count : afterTen;
+            }
+
+            await session.FlushAsync(default);
+        }
+
+        (await NamesAsync("d/")).Count.ShouldBeGreaterThan(Packs / 2);
+        afterTen.ShouldBeGreaterThan(3, "at first each pack is named at once");
+        (await NamesAsync("i/")).Count.ShouldBeInRange(64, 400);
+        await using UploadSession next = await OpenAsync(repository, dryRun: true);
+        chunks.ShouldAllBe(chunk => next.Has(PackKind.Data, chunk));
+    }
+
+    [Fact]
     public async Task WhatStandsInAMarkedPackIsStoredAgain()
     {
         await using BackupRepository repository = await CreateAsync(_memory);
