@@ -89,7 +89,8 @@ public sealed class ApacheServer : IDisposable
 
         string rules = !keepsAll ? "" : """
               RequestHeader set Overwrite F
-              <If "%{REQUEST_METHOD} in {'DELETE','MOVE','PUT','COPY','PROPPATCH'} && %{REQUEST_URI} !~ m#^/[^/]+/tmp/#">
+              AuthzSendForbiddenOnFailure On
+              <If "%{REQUEST_METHOD} in {'DELETE','MOVE','PUT','COPY','PROPPATCH'} && %{IS_SUBREQ} == 'false' && %{REQUEST_URI} !~ m#^/[^/]+/tmp/#">
                 Require user maintainer
               </If>
             """;
