@@ -92,7 +92,7 @@ public sealed partial class RemoteRepositoryTests : IDisposable
     [Theory]
     [InlineData("webdav")]
     [InlineData("sftp")]
-    public void AnInterruptedRunStoresItsIndexThoughCtrlCGoesToTheWholeGroup(string kind)
+    public void AnInterruptedRunEndsInOrderThoughCtrlCGoesToTheWholeGroup(string kind)
     {
         StartServer(kind);
         string source = _user.MakeTree(large: 3 * Large);
@@ -109,9 +109,11 @@ public sealed partial class RemoteRepositoryTests : IDisposable
             _ = Kill(-id, 2);
         }
 
-        running.Wait().ShouldEndWith(130).Error.ShouldContain("Interrupted");
-        Directory.EnumerateFiles(Path.Combine(_folder, "i")).ShouldNotBeEmpty();
+        string said = running.Wait().ShouldEndWith(130).Error;
+        said.ShouldContain("Interrupted");
+        said.ShouldNotContain("rclone has ended");
         Children().ShouldBeEmpty();
+        _user.Run("check", "--read-data").ShouldEndWith(0);
     }
 
     [Theory]
