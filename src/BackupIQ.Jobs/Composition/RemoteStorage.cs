@@ -47,6 +47,21 @@ internal static class RemoteStorage
         };
     }
 
+    /// <summary>What storages share that fail together, as people are told of it: kind and endpoint, or rclone's remote.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: it is no storage's URL.</exception>
+    public static string ProviderOf(string text)
+    {
+        if (RcloneBackend.IsFor(text) && !StorageUrl.HasScheme(text))
+        {
+            // rclone:remote:path; what follows a comma may be anything.
+            string[] words = text.Split(':', ',');
+            return $"{words[0]} {words[1]}";
+        }
+
+        StorageUrl place = StorageUrl.Parse(text);
+        return $"{place.Scheme} {place.Text("endpoint") ?? place.Place}";
+    }
+
     private static BackupIQException Unknown(StorageUrl url)
     {
         string near = Suggestion.Nearest(url.Scheme, Schemes) is { } meant ? $"; did you mean '{meant}'?" : "";

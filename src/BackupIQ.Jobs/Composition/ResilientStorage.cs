@@ -19,8 +19,7 @@ internal static class ResilientStorage
     public static async Task<IStorageBackend> ConnectAsync(string url, RepositoryOptions use, TimeProvider time, CancellationToken cancellationToken)
     {
         ResilienceOptions options = OptionsOf(use);
-        StorageUrl place = StorageUrl.Parse(url);
-        string provider = $"{place.Scheme} {place.Text("endpoint") ?? place.Place}";
+        string provider = RemoteStorage.ProviderOf(url);
         if (use.Providers is { } providers)
         {
             return await StackAsync(providers.Registry).ConfigureAwait(false);
