@@ -86,18 +86,7 @@ public sealed record StorageHealthInfo(
         report.Connections,
         report.ClockSkew,
         report.Latencies.ToDictionary(
-            static one => WordOf(one.Key), static one => new StorageLatencyInfo(one.Value.Count, one.Value.P50, one.Value.P95, one.Value.P99), StringComparer.Ordinal));
-
-    internal static string WordOf(StorageOperation operation) => operation switch
-    {
-        StorageOperation.Put => "put",
-        StorageOperation.Read => "read",
-        StorageOperation.Stat => "stat",
-        StorageOperation.List => "list",
-        StorageOperation.Delete => "delete",
-        StorageOperation.Connect => "connect",
-        _ => "space",
-    };
+            static one => one.Key.Word(), static one => new StorageLatencyInfo(one.Value.Count, one.Value.P50, one.Value.P95, one.Value.P99), StringComparer.Ordinal));
 }
 
 /// <summary>How long the last requests of a kind took.</summary>

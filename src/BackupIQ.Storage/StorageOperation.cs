@@ -24,3 +24,19 @@ public enum StorageOperation
     /// <summary>To say that it is there, before anything else.</summary>
     Connect,
 }
+
+/// <summary>How an operation is called where people and machines read of it.</summary>
+public static class StorageOperationWords
+{
+    /// <summary>A word: <c>put</c>, <c>read</c>, <c>stat</c>, <c>list</c>, <c>delete</c>, <c>connect</c> or <c>space</c>.</summary>
+    public static string Word(this StorageOperation operation) => operation switch
+    {
+        StorageOperation.Put => "put",
+        StorageOperation.Read => "read",
+        StorageOperation.Stat => "stat",
+        StorageOperation.List => "list",
+        StorageOperation.Delete => "delete",
+        StorageOperation.Connect => "connect",
+        _ => "space",
+    };
+}

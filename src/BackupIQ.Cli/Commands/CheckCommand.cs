@@ -1,6 +1,5 @@
 using System.Text.Json;
 using BackupIQ.Cli.Output;
-using BackupIQ.Cli.Parsing;
 using BackupIQ.Jobs;
 using BackupIQ.Primitives;
 
@@ -123,10 +122,7 @@ internal sealed class CheckCommand : Verb
         }
     }
 
-    private TimeSpan? Duration(Invocation run, string flag) =>
-        run.Arguments.Value(flag) is not { } text ? null
-        : Quantity.TryParseDuration(text, out TimeSpan duration) ? duration
-        : throw Misuse($"{flag}: '{DisplayText.Of(text)}' is not a duration; write it as 90s, 10m, 12h or 30d");
+    private TimeSpan? Duration(Invocation run, string flag) => Duration(run, flag, "90s, 10m, 12h or 30d");
 
     private static void ShowVerification(Invocation run, CheckVerification verification, CheckRequest request)
     {

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using BackupIQ.Cli.Output;
-using BackupIQ.Cli.Parsing;
 using BackupIQ.Jobs;
 
 namespace BackupIQ.Cli.Commands;
@@ -194,9 +193,7 @@ internal sealed class RetentionSimulateCommand : SnapshotVerb
     }
 
     private TimeSpan Duration(Invocation run, string flag, TimeSpan otherwise) =>
-        run.Arguments.Value(flag) is not { } text ? otherwise
-        : Quantity.TryParseDuration(text, out TimeSpan duration) ? duration
-        : throw Misuse($"{flag}: '{DisplayText.Of(text)}' is not a duration; write it as 12h, 1d or 1y");
+        Duration(run, flag, "12h, 1d or 1y") ?? otherwise;
 
     // A line a month, a letter a day: why the day's snapshot is kept in the end.
     private static void Show(Invocation run, RetentionRulesInfo rules, RetentionPreview preview) => run.Print(output =>

@@ -1,5 +1,4 @@
 using BackupIQ.Cli.Output;
-using BackupIQ.Cli.Parsing;
 using BackupIQ.Jobs;
 
 namespace BackupIQ.Cli.Commands;
@@ -35,7 +34,7 @@ internal sealed class StatusCommand : Verb
     /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
-        TimeSpan? maxAge = MaxAge(run);
+        TimeSpan? maxAge = Duration(run, "--max-age", "90m, 26h or 7d", isSomething: true);
         string? failOn = run.Arguments.Value("--fail-on");
         if (failOn is not (null or "overdue" or "warning"))
         {
@@ -67,11 +66,6 @@ internal sealed class StatusCommand : Verb
         };
         return isBroken ? ExitCodes.PromiseBroken : ExitCodes.Done;
     }
-
-    private TimeSpan? MaxAge(Invocation run) =>
-        run.Arguments.Value("--max-age") is not { } text ? null
-        : Quantity.TryParseDuration(text, out TimeSpan duration) && duration > TimeSpan.Zero ? duration
-        : throw Misuse($"--max-age: '{DisplayText.Of(text)}' is not a duration; write it as 90m, 26h or 7d");
 
     private static IEnumerable<Finding> Backups(Series[] series, DateTimeOffset now, TimeZoneInfo zone)
     {

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using BackupIQ.Cli.Output;
+using BackupIQ.Cli.Parsing;
 using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands;
@@ -56,6 +57,17 @@ internal abstract class Verb(string name, string description) : Command(name, de
             throw Misuse($"'{Path(this)}' takes no further argument: '{DisplayText.Of(positional[_most])}'");
         }
     }
+
+    /// <summary>The time behind a flag, or null where it is not given.</summary>
+    /// <param name="run">The command line.</param>
+    /// <param name="flag">The flag.</param>
+    /// <param name="examples">How it may be written, for who has not: <c>12h, 1d or 1y</c>.</param>
+    /// <param name="isSomething">No time at all is none.</param>
+    /// <exception cref="BackupIQException"><see cref="ErrorCodes.Usage"/></exception>
+    protected TimeSpan? Duration(Invocation run, string flag, string examples, bool isSomething = false) =>
+        run.Arguments.Value(flag) is not { } text ? null
+        : Quantity.TryParseDuration(text, out TimeSpan duration) && !(isSomething && duration <= TimeSpan.Zero) ? duration
+        : throw Misuse($"{flag}: '{DisplayText.Of(text)}' is not a duration; write it as {examples}");
 
     /// <summary>A failure that says how the verb is used.</summary>
     protected BackupIQException Misuse(string message, string? guidance = null) =>

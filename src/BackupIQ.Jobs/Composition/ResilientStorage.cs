@@ -58,7 +58,7 @@ internal static class ResilientStorage
             OnRetry = retry => tell?.Invoke(new StorageNotice(
                 string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{retry.Provider}: attempt {retry.Attempt} to {StorageHealthInfo.WordOf(retry.Operation)} '{retry.Subject}' failed, again in {retry.Delay.TotalSeconds:0.#} s: {retry.Cause.Message}"),
+                    $"{retry.Provider}: attempt {retry.Attempt} to {retry.Operation.Word()} '{retry.Subject}' failed, again in {retry.Delay.TotalSeconds:0.#} s: {retry.Cause.Message}"),
                 IsWarning: false)),
             OnBreaker = change => Tell(change, tell),
             OnClockSkew = skew => tell?.Invoke(new StorageNotice(

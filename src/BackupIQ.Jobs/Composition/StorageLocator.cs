@@ -22,7 +22,7 @@ internal static class StorageLocator
     {
         RepositoryOptions use = options ?? new RepositoryOptions();
         IStorageBackend storage = LocalPath(url) is { } path
-            ? Throttled(OpenLocal(path, create, time), use, time)
+            ? StorageStack.Throttled(OpenLocal(path, create, time), use.UploadLimit, use.DownloadLimit, time)
             : WithSpool(await ResilientStorage.ConnectAsync(url, use, time, cancellationToken).ConfigureAwait(false), use.CacheFolder);
         AppendOnlyBackend outermost = new(storage, RepositoryLayout.MaintainerPrefixes);
         if (options is { AppendOnly: true } && !create)
@@ -93,10 +93,6 @@ internal static class StorageLocator
             return storage;
         }
     }
-
-    // What lies on this machine needs none of the rest of the stack.
-    private static IStorageBackend Throttled(IStorageBackend storage, RepositoryOptions use, TimeProvider time) =>
-        use.UploadLimit.IsUnlimited && use.DownloadLimit.IsUnlimited ? storage : new ThrottleBackend(storage, use.UploadLimit, use.DownloadLimit, time);
 
     private static bool HasEntries(string path) => Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any();
 }

@@ -297,8 +297,7 @@ public sealed class AzureBlobBackend : IStorageBackend
         ReadOnlyMemory<byte> page = await HttpCall.ReadWholeAsync(answer, AzureListing.LongestPage, What, cancellationToken);
         try
         {
-            using MemoryStream stream = new(page.ToArray(), writable: false);
-            return AzureListing.Read(stream, _options.Prefix);
+            return AzureListing.Read(page, _options.Prefix);
         }
         catch (XmlException e)
         {

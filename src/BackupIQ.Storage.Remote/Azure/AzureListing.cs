@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Xml;
+using BackupIQ.Storage.Remote.Http;
 
 namespace BackupIQ.Storage.Remote.Azure;
 
@@ -8,15 +9,6 @@ internal sealed class AzureListing
 {
     /// <summary>The most that a page of 5,000 names takes, and twice that.</summary>
     public const int LongestPage = 32 << 20;
-
-    private static readonly XmlReaderSettings Settings = new()
-    {
-        DtdProcessing = DtdProcessing.Prohibit,
-        XmlResolver = null,
-        IgnoreComments = true,
-        IgnoreWhitespace = true,
-        MaxCharactersInDocument = LongestPage,
-    };
 
     private AzureListing(IReadOnlyList<StoredObject> objects, string? marker)
     {
@@ -34,14 +26,14 @@ internal sealed class AzureListing
     /// <param name="page">Its bytes.</param>
     /// <param name="prefix">What stands before each key in the container.</param>
     /// <exception cref="XmlException">It is none.</exception>
-    public static AzureListing Read(Stream page, string prefix)
+    public static AzureListing Read(ReadOnlyMemory<byte> page, string prefix)
     {
         List<StoredObject> objects = [];
         string? marker = null;
         bool isListing = false;
-        using XmlReader xml = XmlReader.Create(page, Settings);
         try
         {
+            using XmlReader xml = ServerXml.Open(page);
             while (xml.Read())
             {
                 if (xml.NodeType != XmlNodeType.Element)
@@ -67,9 +59,8 @@ internal sealed class AzureListing
                 }
             }
         }
-        catch (Exception e) when (e is ArgumentException or InvalidOperationException)
+        catch (Exception e) when (e is not XmlException && ServerXml.IsRefusal(e))
         {
-            // The reader's own, over declarations that make no sense.
             throw new XmlException("A listing that is no XML.", e);
         }
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Xml;
+using BackupIQ.Storage.Remote.Http;
 
 namespace BackupIQ.Storage.Remote.WebDav;
 
@@ -23,16 +24,13 @@ internal static class MultiStatus
     /// <summary>Reads an answer; null when it is none.</summary>
     public static IReadOnlyList<DavResource>? Parse(ReadOnlyMemory<byte> body)
     {
-        XmlReaderSettings settings = new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, IgnoreComments = true, IgnoreProcessingInstructions = true };
-        using MemoryStream bytes = new(body.ToArray(), writable: false);
         try
         {
-            using XmlReader reader = XmlReader.Create(bytes, settings);
+            using XmlReader reader = ServerXml.Open(body);
             return Read(reader);
         }
-        catch (Exception e) when (e is XmlException or ArgumentException or InvalidOperationException)
+        catch (Exception e) when (ServerXml.IsRefusal(e))
         {
-            // Some declarations that are none make the reader's own change of encoding stumble.
             return null;
         }
     }

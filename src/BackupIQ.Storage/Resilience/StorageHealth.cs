@@ -159,14 +159,5 @@ internal sealed class StorageHealth(string provider, StorageMeters meters)
         meters.Requests.Add(1, _tag, KindOf(operation), new("outcome", outcome));
     }
 
-    private static KeyValuePair<string, object?> KindOf(StorageOperation operation) => new("operation", operation switch
-    {
-        StorageOperation.Put => "put",
-        StorageOperation.Read => "read",
-        StorageOperation.Stat => "stat",
-        StorageOperation.List => "list",
-        StorageOperation.Delete => "delete",
-        StorageOperation.Connect => "connect",
-        _ => "space",
-    });
+    private static KeyValuePair<string, object?> KindOf(StorageOperation operation) => new("operation", operation.Word());
 }

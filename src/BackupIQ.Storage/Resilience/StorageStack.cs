@@ -1,3 +1,5 @@
+using BackupIQ.Primitives;
+
 namespace BackupIQ.Storage.Resilience;
 
 /// <summary>Builds what stands between the repository and a remote storage.</summary>
@@ -10,7 +12,7 @@ public static class StorageStack
     /// <param name="registry">As for <see cref="Wrap"/>.</param>
     /// <param name="time">Measures and waits.</param>
     /// <param name="cancellationToken">Stops connecting.</param>
-    /// <exception cref="Primitives.BackupIQException">What the last attempt said.</exception>
+    /// <exception cref="BackupIQException">What the last attempt said.</exception>
     public static async Task<IStorageBackend> ConnectAsync(
         Func<CancellationToken, Task<IStorageBackend>> connect,
         string provider,
@@ -52,7 +54,7 @@ public static class StorageStack
     {
         if (storage.Capabilities.IsLocal)
         {
-            return Throttled(storage, options, time);
+            return Throttled(storage, options.Upload, options.Download, time);
         }
 
         StorageProvider shared = registry.Provider(provider, options);
@@ -61,11 +63,16 @@ public static class StorageStack
         stack = new HedgedReadBackend(stack, shared, options.HedgedShare, time);
         stack = new BreakerBackend(stack, shared.Breaker);
         stack = new BulkheadBackend(stack, shared, time);
-        stack = Throttled(stack, options, time);
+        stack = Throttled(stack, options.Upload, options.Download, time);
         stack = new RetryBackend(stack, shared, options, time);
         return new ClockSkewBackend(stack, shared.Health, options, time);
     }
 
-    private static IStorageBackend Throttled(IStorageBackend storage, ResilienceOptions options, TimeProvider time) =>
-        options.Upload.IsUnlimited && options.Download.IsUnlimited ? storage : new ThrottleBackend(storage, options.Upload, options.Download, time);
+    /// <summary>Holds bytes back to two rates; without a limit it is the storage itself. All that a storage on this machine needs.</summary>
+    /// <param name="storage">Owned by what is returned.</param>
+    /// <param name="upload">Bytes a second that are put.</param>
+    /// <param name="download">Bytes a second that are read.</param>
+    /// <param name="time">Measures and waits.</param>
+    public static IStorageBackend Throttled(IStorageBackend storage, RateSchedule upload, RateSchedule download, TimeProvider time) =>
+        upload.IsUnlimited && download.IsUnlimited ? storage : new ThrottleBackend(storage, upload, download, time);
 }

@@ -5,7 +5,6 @@ using System.Net.Sockets;
 using Amazon.Runtime;
 using Amazon.S3;
 using Amazon.S3.Model;
-using Xunit;
 
 namespace BackupIQ.Testing.Servers;
 
@@ -67,14 +66,8 @@ public sealed class RadosGateway : IAsyncDisposable
     /// <summary>Starts the server, once; skips the test where it cannot be had.</summary>
     public Task StartAsync()
     {
-        string[] missing = [.. Programs.Where(static program => FindProgram(program) is null)];
-        if (missing.Length > 0)
-        {
-            string sentence = $"Ceph's {string.Join(", ", missing)} not found: apt install radosgw ceph-mon ceph-osd ceph-common";
-            Assert.SkipWhen(Environment.GetEnvironmentVariable("BACKUPIQ_REQUIRE_SERVERS") is null, sentence);
-            throw new InvalidOperationException(sentence);
-        }
-
+        string[] missing = [.. Programs.Where(static program => ServerProcess.Find(program) is null)];
+        ServerProcess.Require(missing.Length == 0, $"Ceph's {string.Join(", ", missing)} not found: apt install radosgw ceph-mon ceph-osd ceph-common");
         lock (_gate)
         {
             return _started ??= StartAllAsync();
@@ -207,9 +200,6 @@ public sealed class RadosGateway : IAsyncDisposable
         start.Environment["CEPH_CONF"] = Path.Join(_folder, "ceph.conf");
         return start;
     }
-
-    private static string? FindProgram(string name) =>
-        (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(folder => Path.Join(folder, name)).FirstOrDefault(File.Exists);
 
     private static int[] FreePorts(int count)
     {

@@ -38,9 +38,5 @@ public sealed class AzureListingTests
     [InlineData("<!DOCTYPE x [<!ENTITY a SYSTEM \"file:///etc/passwd\">]><EnumerationResults>&a;</EnumerationResults>")]
     public void WhatIsNoListingIsRefused(string text) => Should.Throw<XmlException>(() => Read(text));
 
-    private static AzureListing Read(string text)
-    {
-        using MemoryStream stream = new(Encoding.UTF8.GetBytes(text));
-        return AzureListing.Read(stream, "p/");
-    }
+    private static AzureListing Read(string text) => AzureListing.Read(Encoding.UTF8.GetBytes(text), "p/");
 }
