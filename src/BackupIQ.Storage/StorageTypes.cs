@@ -33,6 +33,12 @@ public sealed record StorageCapabilities
 
     /// <summary>How long objects that matter are locked when they are put: until then the storage refuses to delete them. Null: no lock was asked for.</summary>
     public TimeSpan? LocksFor { get; init; }
+
+    /// <summary>The checksum that goes with each put and by which the storage refuses bytes that arrived changed: <c>Content-MD5</c>; null: none.</summary>
+    public string? Checksum { get; init; }
+
+    /// <summary>How the storage encrypts what is put, where that was asked for and it said that it does: <c>AES256</c>. Null: it was not asked for.</summary>
+    public string? ServerEncryption { get; init; }
 }
 
 /// <summary>An object as listings and stats tell of it.</summary>

@@ -41,7 +41,7 @@ public sealed class AzureBlobBackend : IStorageBackend
     }
 
     /// <inheritdoc/>
-    public StorageCapabilities Capabilities => new() { ConditionalPut = true, HasStoreClock = true, LocksFor = _options.Immutable };
+    public StorageCapabilities Capabilities => new() { ConditionalPut = true, HasStoreClock = true, LocksFor = _options.Immutable, Checksum = "Content-MD5" };
 
     /// <inheritdoc/>
     public string Location => _options.Location;

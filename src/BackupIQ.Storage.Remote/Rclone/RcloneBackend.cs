@@ -13,7 +13,7 @@ namespace BackupIQ.Storage.Remote.Rclone;
 /// it writes to the place itself. rclone has no way to say "only where nothing is": it is looked before, and nothing more is promised. Nor does it say
 /// when the other side has a file on its disk.
 /// </remarks>
-public sealed class RcloneBackend : IStorageBackend
+public sealed class RcloneBackend : IStorageBackend, IFolderStorage
 {
     /// <summary>What providers of the net need, at most, until a listing shows what was stored: some seconds were seen, and rclone knows nothing of it.</summary>
     private static readonly TimeSpan DefaultListingLag = TimeSpan.FromSeconds(30);
@@ -147,6 +147,18 @@ public sealed class RcloneBackend : IStorageBackend
         RemoteSpool.CheckKey(key);
         cancellationToken.ThrowIfCancellationRequested();
         if (await _client.CallAsync("operations/deletefile", new JsonObject { ["remote"] = key.Value }, $"The object {key} could not be deleted", cancellationToken).ConfigureAwait(false) is null)
+        {
+            await RequireRootAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask RemoveFolderAsync(string prefix, CancellationToken cancellationToken)
+    {
+        StoragePrefix.Check(prefix);
+        ArgumentException.ThrowIfNullOrEmpty(prefix);
+        string folder = prefix.TrimEnd('/');
+        if (await _client.CallAsync("operations/purge", new JsonObject { ["remote"] = folder }, $"The folder {folder} could not be removed", cancellationToken).ConfigureAwait(false) is null)
         {
             await RequireRootAsync(cancellationToken).ConfigureAwait(false);
         }

@@ -44,6 +44,8 @@ internal sealed class S3Probe(S3Connection connection)
                 HasStoreClock = true,
                 KeepsVersions = await versions,
                 LocksFor = Settings.LockMode is null ? null : Settings.LockFor,
+                Checksum = "Content-MD5",
+                ServerEncryption = Settings.Encryption.IsAsked ? Settings.Encryption.Name : null,
             };
         }
         catch

@@ -18,7 +18,7 @@ namespace BackupIQ.Storage.Remote.WebDav;
 /// not declared, and a server that ignores the header altogether is found out before the first put and looked at before each. How durable a file
 /// is when the server has acknowledged it is the server's matter; none says.
 /// </remarks>
-public sealed class WebDavBackend : IStorageBackend
+public sealed class WebDavBackend : IStorageBackend, IFolderStorage
 {
     /// <summary>A server with a few dozen workers drops idle connections of whoever holds more.</summary>
     private const int Connections = 16;
@@ -183,6 +183,18 @@ public sealed class WebDavBackend : IStorageBackend
         RemoteSpool.CheckKey(key);
         cancellationToken.ThrowIfCancellationRequested();
         if (!await _client.DeleteAsync(key.Value, $"The object {key} could not be deleted", cancellationToken).ConfigureAwait(false))
+        {
+            await RequireRootAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask RemoveFolderAsync(string prefix, CancellationToken cancellationToken)
+    {
+        StoragePrefix.Check(prefix);
+        ArgumentException.ThrowIfNullOrEmpty(prefix);
+        string folder = prefix.TrimEnd('/');
+        if (!await _client.DeleteAsync(folder, $"The folder {folder} could not be removed", cancellationToken, withAllBelow: true).ConfigureAwait(false))
         {
             await RequireRootAsync(cancellationToken).ConfigureAwait(false);
         }

@@ -144,12 +144,12 @@ internal sealed class WebDavClient : IDisposable
     }
 
     /// <summary>Deletes a file. False when there was none.</summary>
-    public async Task<bool> DeleteAsync(string name, string what, CancellationToken cancellationToken)
+    public async Task<bool> DeleteAsync(string name, string what, CancellationToken cancellationToken, bool withAllBelow = false)
     {
         using HttpRequestMessage request = Request(HttpMethod.Delete, name);
 
-        // A folder may only be deleted with what is in it: servers that keep to the standard refuse that with this header.
-        request.Headers.Add("Depth", "0");
+        // A folder may only be deleted with what is in it: servers that keep to the standard refuse that with a depth of 0.
+        request.Headers.Add("Depth", withAllBelow ? "infinity" : "0");
         using HttpResponseMessage response = await SendAsync(request, what, cancellationToken).ConfigureAwait(false);
         return response.StatusCode switch
         {

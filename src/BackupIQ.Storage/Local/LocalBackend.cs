@@ -16,7 +16,7 @@ namespace BackupIQ.Storage.Local;
 /// When the folder itself cannot be made durable after the rename, the put fails though the object can be seen, like a put whose answer
 /// was lost; the same put again settles it. Objects are compared byte by byte when a key is taken.
 /// </remarks>
-public sealed class LocalBackend : IStorageBackend
+public sealed class LocalBackend : IStorageBackend, IFolderStorage
 {
     private const string SpoolName = "tmp";
     private const int OwnerOnlyFile = 0x180;
@@ -185,6 +185,27 @@ public sealed class LocalBackend : IStorageBackend
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw LocalFailure.For(ErrnoOf(e), "The storage's space could not be told", _root);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask RemoveFolderAsync(string prefix, CancellationToken cancellationToken)
+    {
+        StoragePrefix.Check(prefix);
+        ArgumentException.ThrowIfNullOrEmpty(prefix);
+        string folder = prefix.TrimEnd('/');
+        string path = Path.Join(_root, folder);
+        try
+        {
+            await Task.Run(() => Directory.Delete(path, recursive: true), cancellationToken);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            RequireRoot();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw LocalFailure.For(ErrnoOf(e), $"The folder {folder} could not be removed", path);
         }
     }
 
