@@ -85,8 +85,7 @@ public sealed record StorageHealthInfo(
         report.BytesRead,
         report.Connections,
         report.ClockSkew,
-        report.Latencies.ToDictionary(
-            static one => one.Key.Word(), static one => new StorageLatencyInfo(one.Value.Count, one.Value.P50, one.Value.P95, one.Value.P99), StringComparer.Ordinal));
+        StorageLatencyInfo.From(report.Latencies));
 }
 
 /// <summary>How long the last requests of a kind took.</summary>
@@ -94,7 +93,11 @@ public sealed record StorageHealthInfo(
 /// <param name="P50">Half took no longer.</param>
 /// <param name="P95">19 of 20 took no longer.</param>
 /// <param name="P99">99 of 100 took no longer.</param>
-public sealed record StorageLatencyInfo(long Count, TimeSpan P50, TimeSpan P95, TimeSpan P99);
+public sealed record StorageLatencyInfo(long Count, TimeSpan P50, TimeSpan P95, TimeSpan P99)
+{
+    internal static IReadOnlyDictionary<string, StorageLatencyInfo> From(IReadOnlyDictionary<StorageOperation, LatencyReport> latencies) => latencies.ToDictionary(
+        static one => one.Key.Word(), static one => new StorageLatencyInfo(one.Value.Count, one.Value.P50, one.Value.P95, one.Value.P99), StringComparer.Ordinal);
+}
 
 /// <summary>Something about a remote storage that a person may want to know while work goes on.</summary>
 /// <param name="Message">A sentence.</param>

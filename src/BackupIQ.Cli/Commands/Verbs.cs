@@ -34,6 +34,7 @@ internal static class Verbs
         (["parity"], static () => ParityCommand.Create()),
         (["key"], static () => KeyCommand.Create()),
         (["keystore"], static () => KeystoreCommand.Create()),
+        (["storage"], static () => StorageCommand.Create()),
         (["config"], static () => ConfigCommand.Create()),
         (["doctor"], static () => new DoctorCommand()),
         (["bench"], static () => new BenchCommand()),

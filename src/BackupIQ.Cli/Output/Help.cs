@@ -26,7 +26,7 @@ internal static class Help
         Restore:   restore, dump, mount, serve
         Move:      copy, export, import
         Verify:    check
-        Manage:    prune, key, config, doctor, bench, completion, version
+        Manage:    prune, key, storage, config, doctor, bench, completion, version
 
         --repo URL       the repository (or BACKUPIQ_REPO, or the configuration file)
         --password-file F, --key-file F          what opens it; else you are asked

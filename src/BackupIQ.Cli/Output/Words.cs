@@ -43,6 +43,15 @@ internal static class Words
         _ => $"{(int)time.TotalDays} d {time.Hours} h",
     };
 
+    /// <summary>How long a request took: <c>22 µs</c>, <c>0.4 ms</c>, <c>35 ms</c>, <c>1.2 s</c>.</summary>
+    public static string Latency(TimeSpan time) => time.TotalMilliseconds switch
+    {
+        < 0.1 => time.TotalMicroseconds.ToString("0 'µs'", CultureInfo.InvariantCulture),
+        < 10 => time.TotalMilliseconds.ToString("0.0 'ms'", CultureInfo.InvariantCulture),
+        < 1000 => time.TotalMilliseconds.ToString("0 'ms'", CultureInfo.InvariantCulture),
+        _ => Duration(time),
+    };
+
     /// <summary><c>1 file</c>, <c>12,345 files</c>.</summary>
     public static string Count(long count, string one, string? many = null) =>
         string.Create(CultureInfo.InvariantCulture, $"{count:N0} {(count == 1 ? one : many ?? one + "s")}");

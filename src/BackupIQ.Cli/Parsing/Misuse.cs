@@ -13,7 +13,6 @@ internal static class Misuse
     private static readonly string[] Later =
     [
         "status", "drill", "advise", "organize", "verify", "pg", "mysql", "sqlite", "state", "analyze", "search", "graph", "plan", "run", "server", "agent",
-        "storage",
     ];
 
     /// <summary>The failure to tell.</summary>

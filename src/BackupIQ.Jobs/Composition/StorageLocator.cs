@@ -33,6 +33,11 @@ internal static class StorageLocator
         return outermost;
     }
 
+    /// <summary>Opens the storage as it is, with nothing between it and the caller.</summary>
+    /// <exception cref="BackupIQException">As <see cref="OpenAsync"/>; an export is no storage to write to.</exception>
+    public static async Task<IStorageBackend> OpenPlainAsync(string url, TimeProvider time, CancellationToken cancellationToken) =>
+        LocalPath(url) is { } path ? OpenLocal(path, create: false, time) : await RemoteStorage.ConnectAsync(url, time, cancellationToken).ConfigureAwait(false);
+
     /// <summary>The absolute path on this machine's own file system, or null when the URL names another storage.</summary>
     public static string? LocalPath(string url)
     {

@@ -291,6 +291,23 @@ public sealed partial class RemoteRepositoryTests : IDisposable
         run.Error.ShouldNotContain("geheim");
     }
 
+    [Theory]
+    [InlineData("webdav")]
+    [InlineData("sftp")]
+    public void TheServerHoldsWhatARepositoryReliesOnAndNothingIsLeftThere(string kind)
+    {
+        StartServer(kind);
+        _user.Run("init").ShouldEndWith(0);
+        string[] before = [.. Directory.EnumerateFileSystemEntries(_folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal)];
+        ProgramRun run = _user.RunPlain("storage", "test", _user.Repository).ShouldEndWith(0);
+        run.Text.ShouldContain("not offered: the repository uses its protocol without it");
+        run.Text.ShouldContain("All that a repository relies on held.");
+        NothingSecretIn(run);
+        Directory.EnumerateFileSystemEntries(_folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).ShouldBe(before);
+        _user.RunPlain("storage", "info", _user.Repository, "--json").ShouldEndWith(0).Json()
+            .GetProperty("objects").EnumerateArray().Select(static kind => kind.GetProperty("kind").GetString()).ShouldContain("configuration");
+    }
+
     [LibraryImport("libc", EntryPoint = "kill")]
     private static partial int Kill(int process, int signal);
 

@@ -141,6 +141,23 @@ public abstract class RepositoryOnStorageTests : IAsyncLifetime
     }
 
     [Fact]
+    public void TheStorageHoldsWhatARepositoryReliesOnAndIsAsItWasAfterwards()
+    {
+        User.WithNewRepository();
+        User.Backup(User.MakeTree());
+        string before = Objects();
+        JsonElement report = User.RunPlain("storage", "test", User.Repository, "--large", "20M", "--json").ShouldEndWith(0).Json();
+        report.GetProperty("guarantees").EnumerateArray().ShouldAllBe(static one => one.GetProperty("state").GetString() != "not_tried");
+        report.GetProperty("latencies").GetProperty("delete").GetProperty("count").GetInt32().ShouldBeGreaterThan(2);
+        report.GetProperty("left_behind").GetArrayLength().ShouldBe(0);
+        report.GetProperty("provider").GetProperty("requests").GetInt32().ShouldBeGreaterThan(50);
+        Objects().ShouldBe(before);
+        User.Run("check", "--read-data").ShouldEndWith(0);
+
+        string Objects() => User.RunPlain("storage", "info", User.Repository, "--json").ShouldEndWith(0).Json().GetProperty("objects").GetRawText();
+    }
+
+    [Fact]
     public void AWrongKeyIsToldFromAPlaceWithoutARepository()
     {
         string other = User.At("other.key");

@@ -158,6 +158,26 @@ public sealed class S3ProgramTests(RadosGateway gateway) : IAsyncLifetime
     }
 
     [Fact]
+    public void TheServerHoldsWhatARepositoryReliesOnAndNothingIsLeftThere()
+    {
+        ProgramRun run = _user.RunPlain("storage", "test", _user.Repository).ShouldEndWith(0);
+        run.Text.ShouldContain("All that a repository relies on held.");
+        run.Text.ShouldContain("Content-MD5");
+        JsonElement report = _user.RunPlain("storage", "test", gateway.TlsUrl(_bucket, "laptop/backup", "ca=" + gateway.AuthorityFile, "sse=aws:kms", "sse-kms-id=" + RadosGateway.KmsKey), "--large", "0", "--json")
+            .ShouldEndWith(0).Json();
+        report.GetProperty("capabilities").GetProperty("server_encryption").GetString().ShouldBe("aws:kms");
+        report.GetProperty("capabilities").GetProperty("conditional_put").GetBoolean().ShouldBeTrue();
+        JsonElement info = _user.RunPlain("storage", "info", _user.Repository, "--json").ShouldEndWith(0).Json();
+        info.GetProperty("objects").GetArrayLength().ShouldBe(0);
+        info.GetProperty("provider").GetProperty("breaker").GetString().ShouldBe("closed");
+        info.GetProperty("provider").GetProperty("latencies").GetProperty("list").GetProperty("count").GetInt32().ShouldBe(1);
+
+        _user.Environment["AWS_SECRET_ACCESS_KEY"] = RadosGateway.SecretKey + "x";
+        _user.RunPlain("storage", "test", _user.Repository).ShouldEndWith(13);
+        _user.RunPlain("storage", "info", $"s3://{_bucket}/p?endpoint=http://127.0.0.1:1", "--retry-profile", "quick").ShouldEndWith(15);
+    }
+
+    [Fact]
     public void AClockThatIsOffByAnHourIsSaid()
     {
         Assert.SkipUnless(File.Exists("/usr/bin/faketime"), "faketime is missing");

@@ -1,0 +1,150 @@
+using BackupIQ.Jobs.Composition;
+using BackupIQ.Primitives;
+using BackupIQ.Storage;
+using BackupIQ.Storage.Conformance;
+
+namespace BackupIQ.Jobs;
+
+/// <summary>A storage by itself, whatever is on it: no key is needed.</summary>
+/// <example>
+/// <code>
+/// StorageTestReport report = await BackupIqStorage.TestAsync("s3://bucket/backup?region=eu-central-1", cancellationToken: cancellationToken);
+/// foreach (StorageGuaranteeInfo guarantee in report.Guarantees)
+/// {
+///     Console.WriteLine($"{guarantee.Name}: {guarantee.State}, {guarantee.Seen}");
+/// }
+/// </code>
+/// </example>
+public static class BackupIqStorage
+{
+    /// <summary>The large object that <see cref="TestAsync"/> puts and reads unless it is told otherwise, in bytes.</summary>
+    public const long LargeObject = 72L << 20;
+
+    /// <summary>
+    /// Tries on the storage itself what a repository relies on, in a folder of its own with a random name; nothing of it is left afterwards, also
+    /// where this is cancelled.
+    /// </summary>
+    /// <param name="url">Where it is; a folder on this machine must be there.</param>
+    /// <param name="options">How it is used: limits, retries, cache.</param>
+    /// <param name="largeObject">Bytes of the large object; 0: none.</param>
+    /// <param name="begins">Hears what is tried next.</param>
+    /// <param name="time">This machine's clock.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <exception cref="BackupIQException">
+    /// It cannot be connected to; <c>AppendOnly</c>: who may only add cannot remove again what is tried. What fails after that is in the report.
+    /// </exception>
+    public static async Task<StorageTestReport> TestAsync(
+        string url, RepositoryOptions? options = null, long largeObject = LargeObject, Action<string>? begins = null, TimeProvider? time = null, CancellationToken cancellationToken = default)
+    {
+        RepositoryOptions use = options ?? new RepositoryOptions();
+        TimeProvider clock = time ?? TimeProvider.System;
+        if (use.AppendOnly == true)
+        {
+            throw new BackupIQException(ErrorCodes.AppendOnly, "Who may only add cannot remove again what is put to try the storage");
+        }
+
+        string? path = StorageLocator.LocalPath(url);
+        if (File.Exists(path))
+        {
+            throw new BackupIQException(ErrorCodes.Usage, "What is to be tried is a file, and no storage that objects can be put on", "Name a folder, or the URL of a storage.").With("path", path);
+        }
+
+        using StorageProviders providers = new(clock);
+        bool wasEmpty = IsEmptyFolder(url);
+        string? spool = null;
+        try
+        {
+            await using IStorageBackend storage = await StorageLocator.OpenAsync(url, create: false, use with { Providers = providers }, clock, cancellationToken).ConfigureAwait(false);
+            await using IStorageBackend second = await StorageLocator.OpenPlainAsync(url, clock, cancellationToken).ConfigureAwait(false);
+            spool = storage.SpoolFolder;
+            StorageInfo space = StorageInfo.From(await storage.GetSpaceAsync(cancellationToken).ConfigureAwait(false), clock.GetUtcNow());
+            ConformanceOptions how = new() { Names = RepositoryNames.Samples, LargeObject = largeObject };
+            ConformanceReport report = await new ConformanceRun(storage, second, how, clock).RunAsync(begins, cancellationToken).ConfigureAwait(false);
+            bool isBroken = report.Guarantees.Any(static guarantee => guarantee.State == GuaranteeState.Broken);
+            return new StorageTestReport
+            {
+                Location = storage.Location,
+                Folder = report.Folder,
+                Guarantees = [.. report.Guarantees.Select(StorageGuaranteeInfo.From)],
+                Capabilities = StorageCapabilityInfo.From(storage.Capabilities),
+                Space = space,
+                Latencies = StorageLatencyInfo.From(report.Latencies),
+                UploadRate = report.UploadRate,
+                DownloadRate = report.DownloadRate,
+                ClockSkew = report.ClockSkew,
+                Health = providers.Report().FirstOrDefault(),
+                LeftBehind = report.LeftBehind,
+                ExitCode = report.StoppedBy?.ExitCode ?? (isBroken ? ErrorCodes.DamageFound.ExitCode : 0),
+            };
+        }
+        finally
+        {
+            RemoveSpool(wasEmpty ? spool : null);
+        }
+    }
+
+    /// <summary>Looks at a storage: what it can do, its space, what a repository holds there, and how its provider does. Changes nothing.</summary>
+    /// <param name="url">Where it is.</param>
+    /// <param name="options">How it is used.</param>
+    /// <param name="time">This machine's clock.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <exception cref="BackupIQException">It cannot be connected to or read.</exception>
+    public static async Task<StorageReport> InspectAsync(
+        string url, RepositoryOptions? options = null, TimeProvider? time = null, CancellationToken cancellationToken = default)
+    {
+        TimeProvider clock = time ?? TimeProvider.System;
+        using StorageProviders providers = new(clock);
+        RepositoryOptions use = (options ?? new RepositoryOptions()) with { Providers = providers };
+        bool wasEmpty = IsEmptyFolder(url);
+        string? spool = null;
+        try
+        {
+            await using IStorageBackend storage = await StorageLocator.OpenAsync(url, create: false, use, clock, cancellationToken).ConfigureAwait(false);
+            spool = storage.SpoolFolder;
+            StorageInfo space = StorageInfo.From(await storage.GetSpaceAsync(cancellationToken).ConfigureAwait(false), clock.GetUtcNow());
+            return new StorageReport
+            {
+                Location = storage.Location,
+                Capabilities = StorageCapabilityInfo.From(storage.Capabilities),
+                Space = space,
+                Kinds = await CountAsync(storage, cancellationToken).ConfigureAwait(false),
+                Health = providers.Report().FirstOrDefault(),
+            };
+        }
+        finally
+        {
+            RemoveSpool(wasEmpty ? spool : null);
+        }
+    }
+
+    private static async Task<IReadOnlyList<StoredKind>> CountAsync(IStorageBackend storage, CancellationToken cancellationToken)
+    {
+        Dictionary<string, StoredKind> kinds = new(StringComparer.Ordinal);
+        await foreach (StoredObject item in storage.ListAsync("", cancellationToken).ConfigureAwait(false))
+        {
+            string kind = RepositoryNames.KindOf(item.Key);
+            StoredKind sum = kinds.GetValueOrDefault(kind) ?? new StoredKind(kind, 0, 0, DateTimeOffset.MinValue);
+            kinds[kind] = new StoredKind(kind, sum.Objects + 1, sum.Bytes + item.Size, item.StoredAt > sum.Newest ? item.StoredAt : sum.Newest);
+        }
+
+        return [.. kinds.Values.OrderByDescending(static kind => kind.Bytes).ThenBy(static kind => kind.Kind, StringComparer.Ordinal)];
+    }
+
+    private static bool IsEmptyFolder(string url) => StorageLocator.LocalPath(url) is { } path && Directory.Exists(path) && !StorageLocator.ExistsAt(path);
+
+    // What opening made in a folder that was empty.
+    private static void RemoveSpool(string? folder)
+    {
+        try
+        {
+            if (folder is not null)
+            {
+                Directory.Delete(folder);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Somebody began to use it meanwhile.
+        }
+    }
+}
