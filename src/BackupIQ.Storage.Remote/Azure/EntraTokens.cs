@@ -1,6 +1,4 @@
-using System.Globalization;
 using System.Net;
-using System.Text.Json;
 using BackupIQ.Primitives;
 using BackupIQ.Storage.Remote.Http;
 
@@ -13,7 +11,6 @@ namespace BackupIQ.Storage.Remote.Azure;
 internal sealed class EntraTokens
 {
     private const string Resource = "https://storage.azure.com/";
-    private const int LongestAnswer = 64 * 1024;
 
     private readonly Func<HttpRequestMessage> _request;
     private readonly string _who;
@@ -78,13 +75,13 @@ internal sealed class EntraTokens
 
     /// <summary>Asks for a token.</summary>
     /// <exception cref="StorageException"><c>StorageAuthentication</c>: there is none for us; or who gives them cannot be reached.</exception>
-    public async Task<AzureToken> FetchAsync(HttpClient http, DateTimeOffset now, CancellationToken cancellationToken)
+    public async Task<AccessToken> FetchAsync(HttpClient http, DateTimeOffset now, CancellationToken cancellationToken)
     {
         string what = $"No token was to be had for {_who}";
         using HttpRequestMessage request = _request();
         using HttpResponseMessage answer = await HttpCall.SendAsync(http, request, what, cancellationToken);
-        ReadOnlyMemory<byte> body = await HttpCall.ReadWholeAsync(answer, LongestAnswer, what, cancellationToken);
-        if (answer.StatusCode == HttpStatusCode.OK && Read(body, now) is { } token)
+        ReadOnlyMemory<byte> body = await HttpCall.ReadWholeAsync(answer, AccessToken.LongestAnswer, what, cancellationToken);
+        if (answer.StatusCode == HttpStatusCode.OK && AccessToken.Read(body, now) is { } token)
         {
             return token;
         }
@@ -97,33 +94,6 @@ internal sealed class EntraTokens
         {
             RetryAfter = HttpFailure.RetryAfter(answer.Headers.TryGetValues("Retry-After", out IEnumerable<string>? values) ? values.First() : null, now),
         };
-    }
-
-    // expires_in stands as a number or as text, depending on who answers.
-    private static AzureToken? Read(ReadOnlyMemory<byte> body, DateTimeOffset now)
-    {
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(body);
-            JsonElement root = document.RootElement;
-            if (root.ValueKind != JsonValueKind.Object || !root.TryGetProperty("access_token", out JsonElement token) || token.GetString() is not { Length: > 0 } value)
-            {
-                return null;
-            }
-
-            double seconds = 300;
-            if (root.TryGetProperty("expires_in", out JsonElement expires))
-            {
-                seconds = expires.ValueKind == JsonValueKind.Number ? expires.GetDouble()
-                    : double.TryParse(expires.GetString(), NumberStyles.Float, CultureInfo.InvariantCulture, out double parsed) ? parsed : seconds;
-            }
-
-            return value.AsSpan().ContainsAnyExceptInRange('!', '~') ? null : new AzureToken(value, now.AddSeconds(Math.Clamp(seconds, 0, 86_400)));
-        }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
-        {
-            return null;
-        }
     }
 
     private static HttpRequestMessage Get(string address, string header, string value)

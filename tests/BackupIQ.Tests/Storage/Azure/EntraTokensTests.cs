@@ -3,6 +3,7 @@ using System.Text;
 using BackupIQ.Primitives;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Remote.Azure;
+using BackupIQ.Storage.Remote.Http;
 using BackupIQ.Testing;
 using Shouldly;
 using Xunit;
@@ -46,7 +47,7 @@ public sealed class EntraTokensTests
         _environment["IDENTITY_HEADER"] = "a-header";
         List<HttpRequestMessage> asked = [];
         using HttpClient http = Answering(asked, HttpStatusCode.OK, """{"access_token":"eyJ0","expires_in":86399}""");
-        (await EntraTokens.FromManagedIdentity(_environment.GetValueOrDefault, null).FetchAsync(http, Now, Token)).ShouldBe(new AzureToken("eyJ0", Now.AddSeconds(86_399)));
+        (await EntraTokens.FromManagedIdentity(_environment.GetValueOrDefault, null).FetchAsync(http, Now, Token)).ShouldBe(new AccessToken("eyJ0", Now.AddSeconds(86_399)));
         asked[0].RequestUri!.Host.ShouldBe("localhost");
         asked[0].Headers.GetValues("X-IDENTITY-HEADER").ShouldBe(["a-header"]);
     }
