@@ -4,6 +4,7 @@ using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Remote;
 using BackupIQ.Storage.Remote.Azure;
+using BackupIQ.Storage.Remote.Gcs;
 using BackupIQ.Storage.Remote.Rclone;
 using BackupIQ.Storage.Remote.S3;
 using BackupIQ.Storage.Remote.WebDav;
@@ -16,7 +17,7 @@ namespace BackupIQ.Jobs.Composition;
 /// </summary>
 internal static class RemoteStorage
 {
-    private static readonly string[] Schemes = ["file", "s3", "azblob", "webdavs", "webdav", "sftp", "icloud", "rclone"];
+    private static readonly string[] Schemes = ["file", "s3", "azblob", "gs", "webdavs", "webdav", "sftp", "icloud", "rclone"];
 
     // Data packs are most of what is stored and seldom read. Packs, snapshots, keys and configuration are what nothing else can replace: the index is
     // made again from packs, and what sessions say of themselves must be swept.
@@ -42,6 +43,7 @@ internal static class RemoteStorage
         {
             "s3" => S3Backend.ConnectAsync(url, Layout, time, cancellationToken),
             "azblob" => AzureBlobBackend.ConnectAsync(url, Layout, time, cancellationToken),
+            "gs" => GcsBackend.ConnectAsync(url, Layout, time, cancellationToken),
             "webdavs" or "webdav" => WebDavBackend.ConnectAsync(url, time, cancellationToken),
             _ => throw Unknown(url),
         };

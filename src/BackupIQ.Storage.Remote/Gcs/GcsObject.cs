@@ -1,0 +1,55 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace BackupIQ.Storage.Remote.Gcs;
+
+/// <summary>An object as Cloud Storage tells of it, in JSON that comes from outside.</summary>
+/// <param name="Name">In the bucket.</param>
+/// <param name="Size">Bytes.</param>
+/// <param name="Created">When it was stored.</param>
+internal sealed record GcsObject(string Name, long Size, DateTimeOffset Created)
+{
+    /// <summary>The fields that are asked for.</summary>
+    public const string Fields = "name,size,timeCreated";
+
+    public string? Md5 { get; private init; }
+
+    public string? StorageClass { get; private init; }
+
+    public string? KmsKey { get; private init; }
+
+    public string? LockMode { get; private init; }
+
+    /// <summary>Null: it is no object's description.</summary>
+    public static GcsObject? Read(JsonElement json) =>
+        json.ValueKind == JsonValueKind.Object
+        && Text(json, "name") is { } name
+        && long.TryParse(Text(json, "size"), NumberStyles.None, CultureInfo.InvariantCulture, out long size)
+        && DateTimeOffset.TryParse(Text(json, "timeCreated"), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset created)
+            ? new GcsObject(name, size, created)
+            {
+                Md5 = Text(json, "md5Hash"),
+                StorageClass = Text(json, "storageClass"),
+                KmsKey = Text(json, "kmsKeyName"),
+                LockMode = json.TryGetProperty("retention", out JsonElement retention) && retention.ValueKind == JsonValueKind.Object ? Text(retention, "mode") : null,
+            }
+            : null;
+
+    /// <summary>As the repository knows it; null where the name is none that a key can have.</summary>
+    public StoredObject? Under(string prefix) =>
+        Name.StartsWith(prefix, StringComparison.Ordinal) && StorageKey.TryCreate(Name[prefix.Length..], out StorageKey key) ? new StoredObject(key, Size, Created) : null;
+
+    /// <summary>A property that is text, or null.</summary>
+    public static string? Text(JsonElement parent, string name)
+    {
+        try
+        {
+            return parent.TryGetProperty(name, out JsonElement value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+        }
+        catch (InvalidOperationException)
+        {
+            // Half of a pair of surrogates, by an escape.
+            return null;
+        }
+    }
+}
