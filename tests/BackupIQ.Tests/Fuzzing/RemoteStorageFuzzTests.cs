@@ -1,10 +1,15 @@
 using System.Text;
+using System.Text.Json;
 using System.Xml;
 using BackupIQ.Primitives;
 using BackupIQ.Storage.Remote.Azure;
+using BackupIQ.Storage.Remote.Gcs;
+using BackupIQ.Storage.Remote.Google;
+using BackupIQ.Storage.Remote.Http;
 using BackupIQ.Storage.Remote.Rclone;
 using BackupIQ.Storage.Remote.WebDav;
 using BackupIQ.Tests.Storage.Azure;
+using BackupIQ.Tests.Storage.Google;
 using Shouldly;
 using Xunit;
 
@@ -47,6 +52,44 @@ public sealed class RemoteStorageFuzzTests
             }
         },
         perByte: 2048);
+
+    [Fact]
+    public void AnswersOfGoogle() => Fuzz.Run(
+        [
+            Encoding.UTF8.GetBytes(GoogleAnswersTests.Page), """{"access_token":"ya29.x","expires_in":3599,"token_type":"Bearer"}"""u8.ToArray(),
+            """{"error":{"code":403,"message":"You may not.","errors":[{"reason":"forbidden","message":"\ud83d"}]}}"""u8.ToArray(),
+        ],
+        static bytes =>
+        {
+            GoogleError error = GoogleError.Read(bytes);
+            error.Reason.ShouldAllBe(static c => char.IsAsciiLetterOrDigit(c) || c == '_');
+            error.Message.ShouldAllBe(static c => !char.IsControl(c));
+            AccessToken.Read(bytes, DateTimeOffset.UnixEpoch)?.Value.ShouldAllBe(static c => c > ' ' && c <= '~');
+            try
+            {
+                using JsonDocument json = JsonDocument.Parse(bytes);
+                if (json.RootElement.ValueKind == JsonValueKind.Object)
+                {
+                    foreach (var stored in GcsListing.Read(json.RootElement, "p/")?.Objects ?? [])
+                    {
+                        stored.Size.ShouldBeGreaterThanOrEqualTo(0);
+                    }
+                }
+            }
+            catch (JsonException)
+            {
+                // Refused.
+            }
+        },
+        perByte: 2048,
+        allocates: 4 << 20);
+
+    [Fact]
+    public void FilesWithCredentialsOfGoogle() => Fuzz.Run(
+        [Encoding.UTF8.GetBytes(GoogleAnswersTests.ServiceAccount), Encoding.UTF8.GetBytes(GoogleAnswersTests.Person)],
+        static bytes => GoogleCredentialFile.Parse(bytes)?.TokenServer.IsAbsoluteUri.ShouldBeTrue(),
+        perByte: 2048,
+        allocates: 4 << 20);
 
     [Fact]
     public void AnswersOfRclone() => Fuzz.Run(

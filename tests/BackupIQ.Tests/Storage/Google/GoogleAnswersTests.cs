@@ -1,0 +1,90 @@
+using System.Text;
+using System.Text.Json;
+using BackupIQ.Primitives;
+using BackupIQ.Storage;
+using BackupIQ.Storage.Remote.Gcs;
+using BackupIQ.Storage.Remote.Google;
+using Shouldly;
+using Xunit;
+
+namespace BackupIQ.Tests.Storage.Google;
+
+/// <summary>What Google's interfaces answer, and the files that say who asks; and the same from somebody who means harm.</summary>
+public sealed class GoogleAnswersTests
+{
+    /// <summary>A page of a listing, after the reference's example.</summary>
+    public const string Page = """
+        {"kind":"storage#objects","nextPageToken":"CgEx","items":[
+        {"name":"p/d/00/a","size":"100","timeCreated":"2026-11-26T01:00:01.250Z"},{"name":"p/Not A Key","size":"5","timeCreated":"2026-11-26T01:00:02Z"},
+        {"name":"p/s/1","size":"0","timeCreated":"2026-11-26T01:00:03Z","md5Hash":"1B2M2Y8AsgTpgAmY7PhCfg==","retention":{"mode":"Locked","retainUntilTime":"2027-01-01T00:00:00Z"}}]}
+        """;
+
+    /// <summary>The key of a service account, without a key.</summary>
+    public const string ServiceAccount = """{"type":"service_account","project_id":"p","private_key_id":"k","private_key":"SECRET","client_email":"a@p.iam.gserviceaccount.com","token_uri":"https://oauth2.googleapis.com/token"}""";
+
+    /// <summary>What gcloud leaves for a person.</summary>
+    public const string Person = """{"type":"authorized_user","client_id":"c","client_secret":"SECRET","refresh_token":"SECRET","quota_project_id":"p"}""";
+
+    [Fact]
+    public void KeysUnderThePrefixAreReadAndOtherNamesLeftAlone()
+    {
+        GcsListing page = Read(Page).ShouldNotBeNull();
+        page.Objects.Select(static o => $"{o.Key} {o.Size} {o.StoredAt:ss.fff}").ShouldBe(["d/00/a 100 01.250", "s/1 0 03.000"]);
+        page.NextPage.ShouldBe("CgEx");
+        Read("{}")!.Objects.ShouldBeEmpty();
+        Read("{}")!.NextPage.ShouldBeNull();
+    }
+
+    [Theory]
+    [InlineData("""{"items":{}}""")]
+    [InlineData("""{"items":[{"name":"p/a"}]}""")]
+    [InlineData("""{"items":[{"name":"p/a","size":"-1","timeCreated":"2026-11-26T01:00:02Z"}]}""")]
+    [InlineData("""{"items":[{"name":"\ud800","size":"1","timeCreated":"2026-11-26T01:00:02Z"}]}""")]
+    [InlineData("""{"items":[7]}""")]
+    public void WhatIsNoListingIsRefused(string text) => Read(text).ShouldBeNull();
+
+    [Theory]
+    [InlineData("""{"error":{"code":403,"message":"You may not.","errors":[{"reason":"forbidden","message":"You may not."}]}}""", "forbidden", "You may not.")]
+    [InlineData("""{"error":{"code":403,"message":"Off.","status":"PERMISSION_DENIED"}}""", "PERMISSION_DENIED", "Off.")]
+    [InlineData("""{"error":{"errors":[{"reason":"\u001b[31m"}]}}""", "", "")]
+    [InlineData("""{"error":"invalid_grant"}""", "", "")]
+    [InlineData("No such object: b/o", "", "No such object: b/o")]
+    [InlineData("", "", "")]
+    public void ARefusalIsAWordAndASentence(string body, string reason, string message) =>
+        GoogleError.Read(Encoding.UTF8.GetBytes(body)).ShouldBe(new GoogleError(reason, message));
+
+    [Fact]
+    public void AFileSaysWhoAsksAndIsNeverPrinted()
+    {
+        GoogleCredentialFile account = GoogleCredentialFile.Parse(Encoding.UTF8.GetBytes(ServiceAccount)).ShouldNotBeNull();
+        account.Account.ShouldBe("a@p.iam.gserviceaccount.com");
+        account.ToString().ShouldNotContain("SECRET");
+        GoogleCredentialFile person = GoogleCredentialFile.Parse(Encoding.UTF8.GetBytes(Person)).ShouldNotBeNull();
+        person.TokenServer.ShouldBe(new Uri("https://oauth2.googleapis.com/token"));
+        person.ToString().ShouldNotContain("SECRET");
+    }
+
+    [Theory]
+    [InlineData("""{"type":"service_account","client_email":"a"}""")]
+    [InlineData("""{"type":"external_account","audience":"//iam"}""")]
+    [InlineData("""{"type":"authorized_user","client_id":"c","client_secret":"s","refresh_token":"r","token_uri":"http://elsewhere.example.org/token"}""")]
+    [InlineData("""{"type":"authorized_user","client_id":"c","client_secret":"s","refresh_token":"r","token_uri":"ftp://x"}""")]
+    [InlineData("""{"type":"authorized_user","client_id":"\udc00"}""")]
+    [InlineData("[")]
+    public void WhatIsNoSuchFileIsNone(string text) => GoogleCredentialFile.Parse(Encoding.UTF8.GetBytes(text)).ShouldBeNull();
+
+    [Theory]
+    [InlineData("gs://b/p?lock=locked", "lock=unlocked&lock-days=30")]
+    [InlineData("gs://b?storage-class=glacier", "standard, nearline, coldline, archive")]
+    [InlineData("gs://me@b", "GOOGLE_APPLICATION_CREDENTIALS")]
+    [InlineData("gs://b?private-key-secret=x", "GOOGLE_APPLICATION_CREDENTIALS")]
+    [InlineData("gs://b?kms-key=projects/p/locations/l/keyRings//cryptoKeys/k", "cryptoKeys/K")]
+    public void AUrlThatIsWrongIsRefusedWithWhatToDo(string url, string guidance) =>
+        Should.Throw<BackupIQException>(() => GcsOptions.Read(StorageUrl.Parse(url), static _ => null)).Guidance.ShouldContain(guidance);
+
+    private static GcsListing? Read(string text)
+    {
+        using JsonDocument json = JsonDocument.Parse(text);
+        return GcsListing.Read(json.RootElement, "p/");
+    }
+}
