@@ -114,16 +114,16 @@ internal sealed class Invocation
 
     /// <summary>Opens a repository with the secrets of this run.</summary>
     public Task<BackupIqRepository> OpenRepositoryAsync(string url, CancellationToken cancellationToken) =>
-        OpenAsync(url, () => Secrets.ForOpening(url), cancellationToken);
+        OpenAsync(url, () => Secrets.ForOpeningAsync(url, cancellationToken), cancellationToken);
 
     /// <summary>Opens a repository beside the one of this run, or an export, with the secrets whose flags begin with <paramref name="prefix"/>.</summary>
     public Task<BackupIqRepository> OpenOtherAsync(string url, string prefix, CancellationToken cancellationToken) =>
-        OpenAsync(url, () => Secrets.ForOther(prefix, $"password of {DisplayText.Of(url)}: ", url: url), cancellationToken);
+        OpenAsync(url, () => Secrets.ForOtherAsync(prefix, $"password of {DisplayText.Of(url)}: ", cancellationToken, url: url), cancellationToken);
 
-    private async Task<BackupIqRepository> OpenAsync(string url, Func<RepositorySecrets> find, CancellationToken cancellationToken)
+    private async Task<BackupIqRepository> OpenAsync(string url, Func<Task<RepositorySecrets>> find, CancellationToken cancellationToken)
     {
         RequireThere(url);
-        RepositorySecrets secrets = find();
+        RepositorySecrets secrets = await find().ConfigureAwait(false);
         try
         {
             MakeCacheFolder();

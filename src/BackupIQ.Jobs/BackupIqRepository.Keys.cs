@@ -89,8 +89,16 @@ public sealed partial class BackupIqRepository
             return null;
         }
 
-        KeyState state = await provider.DescribeAsync(cancellationToken).ConfigureAwait(false);
-        return new ServiceKeyInfo(provider.Service, provider.Key, state.IsEnabled, state.Rotated);
+        try
+        {
+            KeyState state = await provider.DescribeAsync(cancellationToken).ConfigureAwait(false);
+            return new ServiceKeyInfo(provider.Service, provider.Key, state.IsEnabled, state.Rotated);
+        }
+        catch (BackupIQException e) when (e.Code == ErrorCodes.Authorization)
+        {
+            // Who may use a key need not be allowed to look at it.
+            return new ServiceKeyInfo(provider.Service, provider.Key, IsEnabled: true, Rotated: null);
+        }
     }
 
     private static KeyInfo Show(KeySlotInfo slot) =>

@@ -19,8 +19,17 @@ public sealed record RepositorySecrets
     /// <summary>The key file's bytes: at least 32, random.</summary>
     public Secret? KeyFile { get; init; }
 
-    /// <summary>A key of a key service: <c>local:FILE</c> or <c>local:FILE#KEY</c> for a <see cref="BackupIqKeystore"/>.</summary>
+    /// <summary>
+    /// A key of a key service: <c>local:FILE</c> or <c>local:FILE#KEY</c> for a <see cref="BackupIqKeystore"/>, <c>pkcs11:</c>, <c>vault:</c> and the
+    /// others of docs/keys-kms.md.
+    /// </summary>
     public string? Kms { get; init; }
+
+    /// <summary>
+    /// The file that gets a line for each use of a key that <see cref="Kms"/> names, unless that is of a local keystore, which has its own log.
+    /// Without a log that can be written no key is used. Null: the service's own log is enough.
+    /// </summary>
+    public string? KeyLog { get; init; }
 
     /// <summary>The password of the local keystore that <see cref="Kms"/> names.</summary>
     public Secret? KeystorePassword { get; init; }

@@ -10,10 +10,11 @@ public static class ErrorCodes
     public static readonly ErrorCode SecretUnavailable = new("SecretUnavailable", 500, 2, false, "Check the file, command or variable that holds the secret.");
     public static readonly ErrorCode Authentication = new("Authentication", 401, 12, false, "Check the password or key file. With the recovery kit: --recovery-kit FILE.");
     public static readonly ErrorCode KeyDamaged = new("KeyDamaged", 500, 12, false, "Open the repository with another password or with its recovery kit: --recovery-kit FILE.");
-    public static readonly ErrorCode KeyNotFound = new("KeyNotFound", 404, 12, false, "Check --kms; 'backupiq keystore list FILE' shows what a local keystore has.");
-    public static readonly ErrorCode KeyDisabled = new("KeyDisabled", 403, 12, false, "Enable it where it is kept, or open the repository another way.");
+    public static readonly ErrorCode KeyNotFound = new("KeyNotFound", 404, 15, false, "Check --kms; 'backupiq keystore list FILE' shows what a local keystore has.");
+    public static readonly ErrorCode KeyDisabled = new("KeyDisabled", 403, 13, false, "Enable it where it is kept, or open the repository another way.");
     public static readonly ErrorCode KeyOutdated = new("KeyOutdated", 409, 12, false, "Ask whoever maintains the repository for a new key, or use one that 'backupiq key list' shows as current.");
     public static readonly ErrorCode KeyService = new("KeyService", 503, 15, true, "Check that the key service can be reached.");
+    public static readonly ErrorCode KeyServiceAuthentication = new("KeyServiceAuthentication", 401, 13, false, "Check the token, PIN or account with which the key service is asked.");
     public static readonly ErrorCode Authorization = new("Authorization", 403, 13, false, "The account in use may not do this; ask for the permission named.");
     public static readonly ErrorCode RepositoryNotFound = new("RepositoryNotFound", 404, 10, false, "Check --repo, or make a repository with 'backupiq init'.");
     public static readonly ErrorCode RepositoryExists = new("RepositoryExists", 409, 7, false, "Use the repository that is there, or choose another place.");
@@ -52,7 +53,7 @@ public static class ErrorCodes
     public static IReadOnlyList<ErrorCode> All { get; } =
     [
         Internal, Usage, Configuration, Validation, SecretUnavailable, Authentication, KeyDamaged, KeyNotFound, KeyDisabled, KeyOutdated,
-        KeyService, Authorization, RepositoryNotFound, RepositoryExists, RepositoryBusy, SessionFenced, UnsupportedFormat, CorruptData, ChunkMissing, DamageFound, SnapshotNotFound,
+        KeyService, KeyServiceAuthentication, Authorization, RepositoryNotFound, RepositoryExists, RepositoryBusy, SessionFenced, UnsupportedFormat, CorruptData, ChunkMissing, DamageFound, SnapshotNotFound,
         SnapshotAmbiguous, PathNotFound, Storage, StorageObjectNotFound, StorageAuthentication, StorageConnection, StorageTimeout,
         StorageFull, CircuitBreaker, CircuitBreakerOpen, Resource, MissingLibrary, SourceNotFound, SourceUnreadable, SourceChanged,
         SourceCommand, Restore, RestoreTarget, HostileName, Cancelled, NotConfirmed, RetentionRefused, AppendOnly,

@@ -9,15 +9,24 @@ public static class SecretSource
 {
     private const int Largest = 256 << 10;
 
+    // A group of one's own may read it: that is how services share secrets.
+    private const UnixFileMode OthersRights = UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.GroupWrite;
+
     /// <summary>The bytes of a file; the caller wipes them.</summary>
     /// <param name="path">The file.</param>
     /// <param name="what">What it is, for messages: <c>key file</c>.</param>
+    /// <param name="mustBePrivate">Whether a file that everybody may read, or others may write, is refused.</param>
     /// <exception cref="BackupIQException"><see cref="ErrorCodes.SecretUnavailable"/>: it cannot be read, or is too large to be one.</exception>
-    public static byte[] ReadFile(string path, string what)
+    public static byte[] ReadFile(string path, string what, bool mustBePrivate = false)
     {
         try
         {
             using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+            if (mustBePrivate && !OperatingSystem.IsWindows() && (File.GetUnixFileMode(file.SafeFileHandle) & OthersRights) != 0)
+            {
+                throw new BackupIQException(ErrorCodes.SecretUnavailable, $"The {what} may be read or written by others", $"chmod 600 {path}").With("file", path);
+            }
+
             using MemoryStream content = new();
             byte[] buffer = new byte[4096];
             for (int read = file.Read(buffer); read > 0; read = file.Read(buffer))

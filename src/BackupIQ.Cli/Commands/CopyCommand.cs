@@ -42,6 +42,7 @@ internal static class CopyFlags
     {
         verb.Value("--from-password-file", "FILE", $"password of {source}");
         verb.Value("--from-password-command", "CMD", $"command that prints the password of {source}");
+        verb.Value("--from-password-from", "REF", $"reference to the password of {source}, as --password-from");
         verb.Value("--from-key-file", "FILE", $"key file of {source}");
         verb.Value("--from-kms", "URL", $"key of a key service that opens {source}, such as local:KEYSTORE#KEY");
         verb.Flag("--dry-run", "tell what would be copied, store nothing", "-n");

@@ -14,6 +14,7 @@ internal sealed class ExportCommand : Verb
         Positional("SNAP FILE", "the snapshot, and the file to make; - is standard output", 2, 2);
         Value("--to-password-file", "FILE", "password that will open the file");
         Value("--to-password-command", "CMD", "command that prints that password");
+        Value("--to-password-from", "REF", "reference to that password, as --password-from");
         Value("--to-key-file", "FILE", "key file that will open the file");
         Value("--to-kms", "URL", "key of a key service that will open the file, such as local:KEYSTORE#KEY");
         Value("--compression", "HOW", "auto, off, fast, default, max, zstd:N, lz4, gzip, bzip2, lzma");
@@ -48,7 +49,7 @@ internal sealed class ExportCommand : Verb
             throw new BackupIQException(ErrorCodes.RestoreTarget, "The file is there already and is not overwritten", "Choose another name.").With("file", file);
         }
 
-        RepositorySecrets secrets = run.Secrets.ForOther("to-", "password for the file: ", twice: true);
+        RepositorySecrets secrets = await run.Secrets.ForOtherAsync("to-", "password for the file: ", cancellationToken, twice: true).ConfigureAwait(false);
         try
         {
             ExportReport? report = null;

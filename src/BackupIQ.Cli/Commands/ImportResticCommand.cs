@@ -15,6 +15,7 @@ internal sealed class ImportResticCommand : Verb
         Positional("REPO", "the folder of the restic repository; behind it, only these of its snapshots", atLeast: 1);
         Value("--from-password-file", "FILE", "password of the restic repository");
         Value("--from-password-command", "CMD", "command that prints the password of the restic repository");
+        Value("--from-password-from", "REF", "reference to the password of the restic repository, as --password-from");
         List("--host", "NAME", "only of this host", "-H");
         List("--tag", "TAG[,TAG]", "only with all of these tags");
         List("--path", "PATH", "only of this path");
@@ -43,7 +44,7 @@ internal sealed class ImportResticCommand : Verb
 
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
         string location = arguments.Positional[0];
-        RepositorySecrets secrets = run.Secrets.ForOther("from-", $"password of {location}: ");
+        RepositorySecrets secrets = await run.Secrets.ForOtherAsync("from-", $"password of {location}: ", cancellationToken).ConfigureAwait(false);
         try
         {
             ResticImportRequest request = new()

@@ -15,6 +15,7 @@ internal sealed class InitCommand : Verb
         Value("--chunker-from", "REPO", "cut files as REPO does, so that copies deduplicate alike");
         Value("--from-password-file", "FILE", "password of that REPO");
         Value("--from-password-command", "CMD", "command that prints the password of that REPO");
+        Value("--from-password-from", "REF", "reference to the password of that REPO, as --password-from");
         Value("--from-key-file", "FILE", "key file of that REPO");
         Value("--from-kms", "URL", "key of a key service that opens that REPO");
     }
@@ -45,8 +46,9 @@ internal sealed class InitCommand : Verb
 
         run.MakeCacheFolder();
         await using BackupIqRepository? chunkerFrom = await OpenModelAsync(run, cancellationToken).ConfigureAwait(false);
-        RepositorySecrets secrets = run.Secrets.ForCreating(
-            made => run.Screen.Note(DisplayText.Of($"made the key file {made}: without it or a recovery kit nobody can read the repository, so keep copies elsewhere")));
+        RepositorySecrets secrets = await run.Secrets.ForCreatingAsync(
+            made => run.Screen.Note(DisplayText.Of($"made the key file {made}: without it or a recovery kit nobody can read the repository, so keep copies elsewhere")),
+            cancellationToken).ConfigureAwait(false);
         (BackupIqRepository repository, _) = await BackupIqRepository.CreateAsync(
             url, secrets, run.RepositoryOptions, recoveryKit: false, chunkerFrom, run.Host.Time, cancellationToken).ConfigureAwait(false);
         await using (repository.ConfigureAwait(false))

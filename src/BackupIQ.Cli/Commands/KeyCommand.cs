@@ -187,6 +187,7 @@ internal sealed class KeyAddCommand : Verb
         Value("--new-kms", "URL", "add this key of a key service; so does --kms where nothing new is named beside it");
         Value("--new-password-file", "FILE", "read the new password from FILE");
         Value("--new-password-command", "CMD", "read the new password from what CMD prints");
+        Value("--new-password-from", "REF", "read the new password from a reference, as --password-from");
         Value("--new-key-file", "FILE", "add this key file (32 random bytes or more)");
         Value("--label", "TEXT", "what to call it");
     }
@@ -195,9 +196,9 @@ internal sealed class KeyAddCommand : Verb
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         run.Secrets.AddsService = run.Arguments.Has("--kms")
-            && !((string[])["--new-password-file", "--new-password-command", "--new-key-file", "--new-kms"]).Any(run.Arguments.Has);
+            && !((string[])["--new-password-file", "--new-password-command", "--new-password-from", "--new-key-file", "--new-kms"]).Any(run.Arguments.Has);
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        RepositorySecrets secret = run.Secrets.ForAddingKey();
+        RepositorySecrets secret = await run.Secrets.ForAddingKeyAsync(cancellationToken).ConfigureAwait(false);
         string label = run.Arguments.Value("--label") ?? (secret.KeyFile is not null ? "key file" : secret.Kms is not null ? "key service" : "password");
         KeyCommand.Tell(run, "Added key", await repository.AddKeyAsync(secret, label, cancellationToken).ConfigureAwait(false));
         return ExitCodes.Done;
@@ -302,6 +303,7 @@ internal sealed class KeyPasswdCommand : Verb
         Positional("ID", "the key, by 4 or more digits of its id", 0, 1);
         Value("--new-password-file", "FILE", "read the new password from FILE");
         Value("--new-password-command", "CMD", "read the new password from what CMD prints");
+        Value("--new-password-from", "REF", "read the new password from a reference, as --password-from");
     }
 
     /// <inheritdoc/>
@@ -319,7 +321,7 @@ internal sealed class KeyPasswdCommand : Verb
                 "Name a password's id from 'backupiq key list', or add one with 'backupiq key add'.");
         }
 
-        RepositorySecrets secret = run.Secrets.ForAdding();
+        RepositorySecrets secret = await run.Secrets.ForAddingAsync(cancellationToken).ConfigureAwait(false);
         KeyInfo changed = await repository.ChangePasswordAsync(
             key.Id, secret.Password ?? throw Misuse("A new password must be given, no key file"), cancellationToken).ConfigureAwait(false);
         KeyCommand.Tell(run, "Changed the password; its key is now", changed);
@@ -336,6 +338,7 @@ internal sealed class KeyRotateCommand : Verb
         Flag("--new-epoch", "begin a new key epoch: a new master key for what is written from now on, which all keys open; what is there stays readable");
         Value("--new-password-file", "FILE", "read the new password from FILE");
         Value("--new-password-command", "CMD", "read the new password from what CMD prints");
+        Value("--new-password-from", "REF", "read the new password from a reference, as --password-from");
         Value("--new-key-file", "FILE", "change to this key file");
         Value("--new-kms", "URL", "change to this key of a key service");
         Value("--label", "TEXT", "what to call the new one (default: as the old one)");
@@ -348,7 +351,7 @@ internal sealed class KeyRotateCommand : Verb
         KeyInfo old = (await repository.ListKeysAsync(cancellationToken).ConfigureAwait(false)).FirstOrDefault(static key => key.IsCurrent)
             ?? throw new BackupIQException(ErrorCodes.Validation, "The key in use cannot be told", "Use 'backupiq key add' and 'backupiq key remove'.");
 
-        bool isNew = ((string[])["--new-password-file", "--new-password-command", "--new-key-file", "--new-kms"]).Any(run.Arguments.Has);
+        bool isNew = ((string[])["--new-password-file", "--new-password-command", "--new-password-from", "--new-key-file", "--new-kms"]).Any(run.Arguments.Has);
         if (run.Arguments.Has("--new-epoch"))
         {
             if (isNew)
@@ -361,7 +364,8 @@ internal sealed class KeyRotateCommand : Verb
         }
 
         // First the new one, then the old one goes: a crash in between leaves both. A key service wraps the new one under its newest version.
-        RepositorySecrets secret = !isNew && old.Type == "kms" ? run.Secrets.ForOpening(run.RepositoryUrl!) : run.Secrets.ForAdding();
+        RepositorySecrets secret = !isNew && old.Type == "kms" ? await run.Secrets.ForOpeningAsync(run.RepositoryUrl!, cancellationToken).ConfigureAwait(false)
+            : await run.Secrets.ForAddingAsync(cancellationToken).ConfigureAwait(false);
         KeyInfo added = await repository.AddKeyAsync(secret, run.Arguments.Value("--label") ?? old.Label, cancellationToken).ConfigureAwait(false);
         await repository.RemoveKeyAsync(old.Id, cancellationToken).ConfigureAwait(false);
         KeyCommand.Tell(run, $"Removed key {old.Id[..8]}; in its place is now", added);

@@ -26,7 +26,7 @@ internal static class KeystoreCommand
     /// <summary>Opens the keystore that the first argument names.</summary>
     public static async Task<BackupIqKeystore> OpenAsync(Invocation run, CancellationToken cancellationToken)
     {
-        using Secret password = run.Secrets.KeystorePassword();
+        using Secret password = await run.Secrets.KeystorePasswordAsync(cancellationToken).ConfigureAwait(false);
         return await BackupIqKeystore.OpenAsync(run.Arguments.Positional[0], password, run.Host.Time, cancellationToken).ConfigureAwait(false);
     }
 
@@ -64,7 +64,7 @@ internal sealed class KeystoreCreateCommand : Verb
             throw new BackupIQException(ErrorCodes.Configuration, "The file is already there and is not overwritten", "Choose another file.").With("file", file);
         }
 
-        using Secret password = run.Secrets.KeystorePassword(isNew: true);
+        using Secret password = await run.Secrets.KeystorePasswordAsync(cancellationToken, isNew: true).ConfigureAwait(false);
         PrivateFile.MakeFolder(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(file)) ?? "/");
         using BackupIqKeystore keystore = await BackupIqKeystore.CreateAsync(file, password, run.Host.Time, cancellationToken).ConfigureAwait(false);
         if (run.WantsJson)
@@ -169,13 +169,14 @@ internal sealed class KeystorePasswdCommand : Verb
         Positional("FILE", "the keystore's file", 1, 1);
         Value("--new-password-file", "FILE", "read the new password from FILE");
         Value("--new-password-command", "CMD", "read the new password from what CMD prints");
+        Value("--new-password-from", "REF", "read the new password from a reference, as --password-from");
     }
 
     /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         using BackupIqKeystore keystore = await KeystoreCommand.OpenAsync(run, cancellationToken).ConfigureAwait(false);
-        using Secret password = run.Secrets.ForAdding().Password!;
+        using Secret password = (await run.Secrets.ForAddingAsync(cancellationToken).ConfigureAwait(false)).Password!;
         await keystore.ChangePasswordAsync(password, cancellationToken).ConfigureAwait(false);
         run.Print("Changed the keystore's password\n");
         return ExitCodes.Done;

@@ -66,11 +66,12 @@ internal static class RepositoryFindings
                 FindingLevel.Note, "keys", $"the master key is {(now - begun).Days} days old", "'backupiq key rotate --new-epoch' begins with a new one; what is stored stays readable."));
         }
 
-        if (run.Settings.Text("kms") is { } kms && await repository.ReadServiceKeyAsync(run.Secrets.ForOpening(repository.Location), cancellationToken).ConfigureAwait(false) is { } key
+        if (run.Settings.Text("kms") is { } kms
+            && await repository.ReadServiceKeyAsync(await run.Secrets.ForOpeningAsync(repository.Location, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false) is { } key
             && key.Rotated is { } rotated && now - rotated > KeysWithin)
         {
-            findings.Add(new Finding(
-                FindingLevel.Note, "keys", $"the key of {kms} is {(now - rotated).Days} days old", "'backupiq keystore rotate' gives it a new version, 'backupiq key rotate' wraps under that."));
+            string how = BackupIqKeystore.LocalPath(kms) is null ? "Rotate it at its service" : "'backupiq keystore rotate' gives it a new version";
+            findings.Add(new Finding(FindingLevel.Note, "keys", $"the key of {kms} is {(now - rotated).Days} days old", $"{how}, 'backupiq key rotate' wraps under that."));
         }
 
         return findings;

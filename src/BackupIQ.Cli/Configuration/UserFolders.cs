@@ -9,6 +9,12 @@ internal sealed class UserFolders(Func<string, string?> environment)
     /// <summary>The first repository's parent.</summary>
     public string Data => Path.Combine(Base("XDG_DATA_HOME", ".local/share"), "backupiq");
 
+    /// <summary>What a program remembers of what it did.</summary>
+    public string State => Path.Combine(Base("XDG_STATE_HOME", ".local/state"), "backupiq");
+
+    /// <summary>Has a line for each use of a key of a key service.</summary>
+    public string KeyLog => Path.Combine(State, "keys.log");
+
     /// <summary>What can be deleted at any time.</summary>
     public string Cache => Path.Combine(Base("XDG_CACHE_HOME", ".cache"), "backupiq");
 

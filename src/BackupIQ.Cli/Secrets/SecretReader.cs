@@ -18,22 +18,22 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
     /// <see cref="ErrorCodes.SecretUnavailable"/>: a file or command failed, or there is no secret and nobody to ask.
     /// <see cref="ErrorCodes.Usage"/>: two secrets are given at the same level, and which one counts cannot be known.
     /// </exception>
-    public RepositorySecrets ForOpening(string url)
+    public async Task<RepositorySecrets> ForOpeningAsync(string url, CancellationToken cancellationToken)
     {
         if (arguments.Value("--recovery-kit") is { } kit)
         {
             return new RepositorySecrets { RecoveryKit = Encoding.UTF8.GetString(SecretSource.ReadFile(kit, "recovery kit")) };
         }
 
-        return Configured() ?? DefaultKey(url) ?? new RepositorySecrets { Password = Ask("password: ", twice: false) };
+        return await ConfiguredAsync(cancellationToken).ConfigureAwait(false) ?? DefaultKey(url) ?? new RepositorySecrets { Password = Ask("password: ", twice: false) };
     }
 
-    /// <summary>Whether <see cref="ForOpening"/> finds a secret without asking anybody.</summary>
+    /// <summary>Whether <see cref="ForOpeningAsync"/> finds a secret without asking anybody.</summary>
     public bool IsAtHand(string url) =>
         arguments.Has("--recovery-kit")
         || settings.Get("key-file").Text is not null
         || HasPassword()
-        || (settings.Get("kms").Text is not null && HasKeystorePassword())
+        || (settings.Get("kms").Text is { } kms && (BackupIqKeystore.LocalPath(kms) is null || HasKeystorePassword()))
         || (BackupIqRepository.LocalPath(url) == settings.Folders.DefaultRepository && File.Exists(settings.Folders.DefaultKeyFile));
 
     /// <summary>Wipes what opened a repository, once it is open or could not be opened.</summary>
@@ -51,7 +51,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
     /// The secrets for a new repository. A key file that is named and is not there yet is made, with random bytes, and
     /// <paramref name="onKeyMade"/> hears of it.
     /// </summary>
-    public RepositorySecrets ForCreating(Action<string> onKeyMade)
+    public async Task<RepositorySecrets> ForCreatingAsync(Action<string> onKeyMade, CancellationToken cancellationToken)
     {
         SettingValue keyFile = settings.Get("key-file");
         if (keyFile.Text is { } path && !File.Exists(path) && (keyFile.Origin == SettingOrigin.Flag || !HasPassword()))
@@ -60,25 +60,25 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
             onKeyMade(path);
         }
 
-        return Configured() ?? new RepositorySecrets { Password = Ask("password for the new repository: ", twice: true) };
+        return await ConfiguredAsync(cancellationToken).ConfigureAwait(false) ?? new RepositorySecrets { Password = Ask("password for the new repository: ", twice: true) };
     }
 
     /// <summary>A secret to add or to change to: only the flags that begin with <c>--new-</c> count, else it is asked for.</summary>
-    public RepositorySecrets ForAdding() => ForOther("new-", "new password: ", twice: true);
+    public Task<RepositorySecrets> ForAddingAsync(CancellationToken cancellationToken) => ForOtherAsync("new-", "new password: ", cancellationToken, twice: true);
 
     /// <summary>
     /// A secret beside that of the repository: the flags that begin with <paramref name="prefix"/>, then the variables that are called likewise
     /// (<c>BACKUPIQ_FROM_PASSWORD_FILE</c>), then the default repository's own key file where <paramref name="url"/> is that; else it is asked for.
     /// </summary>
-    public RepositorySecrets ForOther(string prefix, string prompt, bool twice = false, string? url = null)
+    public async Task<RepositorySecrets> ForOtherAsync(string prefix, string prompt, CancellationToken cancellationToken, bool twice = false, string? url = null)
     {
         foreach (Func<string, string?> read in (Func<string, string?>[])[arguments.Value, FromEnvironment])
         {
-            foreach (string kind in (string[])["kms", "key-file", "password-file", "password-command"])
+            foreach (string kind in (string[])["kms", "key-file", "password-file", "password-command", "password-from"])
             {
                 if (read($"--{prefix}{kind}") is { } value)
                 {
-                    return Given(kind, value);
+                    return await GivenAsync(kind, value, cancellationToken).ConfigureAwait(false);
                 }
             }
         }
@@ -99,34 +99,39 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
     /// The secret that <c>key add</c> adds: what the flags with <c>--new-</c> say; without one, the key that <c>--kms</c> names, which then does
     /// not open the repository.
     /// </summary>
-    public RepositorySecrets ForAddingKey() => AddsService ? WithKeystore(arguments.Value("--kms")!) : ForAdding();
+    public Task<RepositorySecrets> ForAddingKeyAsync(CancellationToken cancellationToken) =>
+        AddsService ? WithServiceAsync(arguments.Value("--kms")!, cancellationToken) : ForAddingAsync(cancellationToken);
 
     /// <summary>The password of a keystore, which the flags, the environment or the configuration file tell, or somebody types.</summary>
-    public Secret KeystorePassword(bool isNew = false)
+    public async Task<Secret> KeystorePasswordAsync(CancellationToken cancellationToken, bool isNew = false)
     {
-        SettingValue file = settings.Get("keystore-password-file");
-        SettingValue command = settings.Get("keystore-password-command");
-        return file.Text is not null && file.Origin <= command.Origin ? PasswordFile(file.Text)
-            : command.Text is not null ? SecretSource.RunCommand(command.Text)
+        SettingValue? given = new[] { "keystore-password-file", "keystore-password-command", "keystore-password-from" }.Select(settings.Get)
+            .Where(static setting => setting.Text is not null).MinBy(static setting => setting.Origin);
+        return given is { Text: { } text }
+            ? await PasswordAsync(given.Definition.Key["keystore-".Length..], text, cancellationToken).ConfigureAwait(false)
             : settings.Environment("BACKUPIQ_KEYSTORE_PASSWORD") is { } plain ? SecretSource.FirstLine(Encoding.UTF8.GetBytes(plain), "BACKUPIQ_KEYSTORE_PASSWORD")
-            : Ask("keystore password: ", isNew, "Give --keystore-password-file or --keystore-password-command, or set BACKUPIQ_KEYSTORE_PASSWORD_FILE.");
+            : Ask("keystore password: ", isNew, "Give --keystore-password-file, --keystore-password-command or --keystore-password-from, or set BACKUPIQ_KEYSTORE_PASSWORD_FILE.");
     }
 
-    private RepositorySecrets WithKeystore(string kms) => new() { Kms = kms, KeystorePassword = BackupIqKeystore.LocalPath(kms) is null ? null : KeystorePassword() };
+    // A local keystore has a password and a log of its own; other services know who asks otherwise.
+    private async Task<RepositorySecrets> WithServiceAsync(string kms, CancellationToken cancellationToken) => BackupIqKeystore.LocalPath(kms) is null
+        ? new RepositorySecrets { Kms = kms, KeyLog = settings.Folders.KeyLog }
+        : new RepositorySecrets { Kms = kms, KeystorePassword = await KeystorePasswordAsync(cancellationToken).ConfigureAwait(false) };
 
     private bool HasKeystorePassword() =>
         settings.Get("keystore-password-file").Text is not null || settings.Get("keystore-password-command").Text is not null
-        || settings.Environment("BACKUPIQ_KEYSTORE_PASSWORD") is not null;
+        || settings.Get("keystore-password-from").Text is not null || settings.Environment("BACKUPIQ_KEYSTORE_PASSWORD") is not null;
 
     private bool HasPassword() =>
-        settings.Get("password-file").Text is not null || settings.Get("password-command").Text is not null || settings.Environment("BACKUPIQ_PASSWORD") is not null;
+        settings.Get("password-file").Text is not null || settings.Get("password-command").Text is not null || settings.Get("password-from").Text is not null
+        || settings.Environment("BACKUPIQ_PASSWORD") is not null;
 
-    private RepositorySecrets? Configured()
+    private async Task<RepositorySecrets?> ConfiguredAsync(CancellationToken cancellationToken)
     {
         foreach (SettingOrigin level in (SettingOrigin[])[SettingOrigin.Flag, SettingOrigin.Environment, SettingOrigin.File])
         {
             SettingValue[] given =
-                [.. new[] { "key-file", "password-file", "password-command", "kms" }.Select(settings.Get)
+                [.. new[] { "key-file", "password-file", "password-command", "password-from", "kms" }.Select(settings.Get)
                     .Where(setting => setting.Origin == level && setting.Text is not null && !(AddsService && setting is { Definition.Key: "kms", Origin: SettingOrigin.Flag }))];
             string? plain = level == SettingOrigin.Environment ? settings.Environment("BACKUPIQ_PASSWORD") : null;
             if (given.Length + (plain is null ? 0 : 1) > 1)
@@ -142,7 +147,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
 
             if (given.Length == 1)
             {
-                return Given(given[0].Definition.Key, given[0].Text!);
+                return await GivenAsync(given[0].Definition.Key, given[0].Text!, cancellationToken).ConfigureAwait(false);
             }
         }
 
@@ -150,12 +155,18 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
     }
 
     // What a flag, variable or setting of this kind says.
-    private RepositorySecrets Given(string kind, string value) => kind switch
+    private async Task<RepositorySecrets> GivenAsync(string kind, string value, CancellationToken cancellationToken) => kind switch
     {
         "key-file" => new RepositorySecrets { KeyFile = KeyFile(value) },
-        "kms" => WithKeystore(value),
-        "password-file" => new RepositorySecrets { Password = PasswordFile(value) },
-        _ => new RepositorySecrets { Password = SecretSource.RunCommand(value) },
+        "kms" => await WithServiceAsync(value, cancellationToken).ConfigureAwait(false),
+        _ => new RepositorySecrets { Password = await PasswordAsync(kind, value, cancellationToken).ConfigureAwait(false) },
+    };
+
+    private async Task<Secret> PasswordAsync(string kind, string value, CancellationToken cancellationToken) => kind switch
+    {
+        "password-file" => PasswordFile(value),
+        "password-from" => await BackupIqSecrets.ReadAsync(value, host.Time, cancellationToken).ConfigureAwait(false),
+        _ => SecretSource.RunCommand(value),
     };
 
     private RepositorySecrets? DefaultKey(string url) =>
@@ -166,7 +177,7 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
     private Secret Ask(
         string prompt,
         bool twice,
-        string cure = "Give --password-file, --password-command, --key-file or --kms, or set BACKUPIQ_PASSWORD_FILE or BACKUPIQ_KEY_FILE.")
+        string cure = "Give --password-file, --password-command, --password-from, --key-file or --kms, or set BACKUPIQ_PASSWORD_FILE or BACKUPIQ_KEY_FILE.")
     {
         if (!host.IsInteractive || arguments.Has("--no-input"))
         {

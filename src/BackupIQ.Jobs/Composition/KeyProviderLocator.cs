@@ -1,9 +1,11 @@
+using System.Runtime.CompilerServices;
+using BackupIQ.Keys.Remote;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Keys.Services;
 
 namespace BackupIQ.Jobs.Composition;
 
-/// <summary>Finds the key service that a URL names: the one place where they are chosen.</summary>
+/// <summary>Finds the key service that a URL names: the one place where they are chosen. What is not a local keystore is in its own assembly.</summary>
 internal static class KeyProviderLocator
 {
     private const string LocalScheme = "local:";
@@ -18,22 +20,18 @@ internal static class KeyProviderLocator
 
     /// <summary>The key that the secrets name, or null where they name none. The caller disposes it.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: the URL names no key service that this version has; or the service refuses.</exception>
-    public static async Task<IKeyProvider?> OpenAsync(RepositorySecrets secrets, TimeProvider time, CancellationToken cancellationToken)
+    public static async Task<IKeyProvider?> OpenAsync(RepositorySecrets secrets, TimeProvider time, CancellationToken cancellationToken) => secrets.Kms switch
     {
-        if (secrets.Kms is not { } url)
-        {
-            return null;
-        }
+        null => null,
+        { } url when LocalPath(url) is { } path => await OpenLocalAsync(url, path, secrets, time, cancellationToken).ConfigureAwait(false),
+        { } url => OpenRemote(url, secrets.KeyLog, time),
+    };
 
-        if (LocalPath(url) is not { } path)
-        {
-            throw new BackupIQException(
-                ErrorCodes.Usage, "This version knows local keystores only as key services", "Give --kms local:FILE or local:FILE#KEY.").With("kms", url);
-        }
-
+    private static async Task<IKeyProvider> OpenLocalAsync(string url, string path, RepositorySecrets secrets, TimeProvider time, CancellationToken cancellationToken)
+    {
         if (secrets.KeystorePassword is not { } password)
         {
-            throw new BackupIQException(ErrorCodes.SecretUnavailable, "The keystore needs its password", "Give --keystore-password-file or --keystore-password-command.");
+            throw new BackupIQException(ErrorCodes.SecretUnavailable, "The keystore needs its password", "Give --keystore-password-file, --keystore-password-command or --keystore-password-from.");
         }
 
         int mark = url.LastIndexOf('#');
@@ -47,5 +45,13 @@ internal static class KeyProviderLocator
             keystore.Dispose();
             throw;
         }
+    }
+
+    // Apart, so that who uses no such service loads nothing of it.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static IKeyProvider OpenRemote(string url, string? log, TimeProvider time)
+    {
+        IKeyProvider key = RemoteKeys.Open(url, Environment.GetEnvironmentVariable, time);
+        return log is null ? key : new LoggedKeyProvider(key, log, time);
     }
 }

@@ -10,7 +10,7 @@ namespace BackupIQ.Storage.Remote.Http;
 /// <summary>
 /// How backends reach their servers: TLS 1.2 or later with certificates that are checked, plain HTTP to this machine only unless it is asked for.
 /// </summary>
-internal static class HttpTransport
+public static class HttpTransport
 {
     /// <summary>The options of a storage's URL that are the transport's.</summary>
     public static readonly IReadOnlyList<string> Options = ["insecure", "ca"];
@@ -23,11 +23,18 @@ internal static class HttpTransport
 
     /// <summary>A handler for <paramref name="endpoint"/> with the options <c>insecure</c> and <c>ca</c> of the URL. The caller disposes it.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: plain HTTP to another machine; or the file of certificates cannot be read.</exception>
-    public static SocketsHttpHandler Create(Uri endpoint, StorageUrl url)
+    public static SocketsHttpHandler Create(Uri endpoint, StorageUrl url) => Create(endpoint, url.Flag("insecure"), url.Text("ca"));
+
+    /// <summary>A handler for <paramref name="endpoint"/>. The caller disposes it.</summary>
+    /// <param name="endpoint">The server.</param>
+    /// <param name="isInsecureAllowed">Whether plain HTTP to another machine is allowed.</param>
+    /// <param name="authorities">A file with the authorities that are trusted in place of the system's; null: those.</param>
+    /// <exception cref="BackupIQException"><c>Usage</c>: plain HTTP to another machine; or the file of certificates cannot be read.</exception>
+    public static SocketsHttpHandler Create(Uri endpoint, bool isInsecureAllowed, string? authorities)
     {
-        RequireSecure(endpoint, url.Flag("insecure"));
+        RequireSecure(endpoint, isInsecureAllowed);
         SslClientAuthenticationOptions tls = new() { EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13 };
-        if (url.Text("ca") is { } file)
+        if (authorities is { } file)
         {
             tls.CertificateChainPolicy = new X509ChainPolicy
             {

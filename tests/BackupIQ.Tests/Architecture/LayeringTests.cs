@@ -16,7 +16,7 @@ public sealed class LayeringTests
         ["BackupIQ.Storage"] = [],
         ["BackupIQ.Storage.Remote"] = ["BackupIQ.Storage"],
         ["BackupIQ.Repository"] = ["BackupIQ.Storage"],
-        ["BackupIQ.Keys.Remote"] = ["BackupIQ.Repository"],
+        ["BackupIQ.Keys.Remote"] = ["BackupIQ.Storage", "BackupIQ.Storage.Remote", "BackupIQ.Repository"],
         ["BackupIQ.Engine"] = ["BackupIQ.Repository"],
         ["BackupIQ.Sources"] = ["BackupIQ.Engine"],
         ["BackupIQ.Insights"] = ["BackupIQ.Engine"],

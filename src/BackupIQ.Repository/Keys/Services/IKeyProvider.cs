@@ -35,8 +35,8 @@ public sealed record KeyState(bool IsEnabled, DateTimeOffset? Rotated);
 /// there rewrites nothing here. Every use may cost a request and leaves a line in the service's log. Thread-safe.
 /// </summary>
 /// <remarks>
-/// All of it throws <see cref="BackupIQException"/>: <c>KeyNotFound</c> (no such key or version), <c>KeyDisabled</c>, <c>Authentication</c> (who
-/// asks is not known), <c>Authorization</c> (known, but may not), <c>KeyDamaged</c> (what was given does not unwrap: damaged, of another key, or
+/// All of it throws <see cref="BackupIQException"/>: <c>KeyNotFound</c> (no such key or version), <c>KeyDisabled</c>, <c>KeyServiceAuthentication</c>
+/// (who asks is not known), <c>Authorization</c> (known, but may not), <c>KeyDamaged</c> (what was given does not unwrap: damaged, of another key, or
 /// of another context), <c>KeyService</c> (not reachable; may go through later).
 /// </remarks>
 public interface IKeyProvider : IAsyncDisposable

@@ -73,6 +73,9 @@ internal sealed record KeystoreAuditLine
     /// <summary>Why it was refused.</summary>
     public string? Reason { get; init; }
 
+    /// <summary>Which service's key; absent in the log of a keystore.</summary>
+    public string? Service { get; init; }
+
     public string? Key { get; init; }
 
     public int? Version { get; init; }

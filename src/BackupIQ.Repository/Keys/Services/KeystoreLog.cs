@@ -4,7 +4,7 @@ using BackupIQ.Primitives;
 namespace BackupIQ.Repository.Keys.Services;
 
 /// <summary>
-/// The log beside a keystore: a line of JSON for each use, durable before the use has its effect; lines are only ever added. Whoever writes
+/// The log beside a keystore, or of the keys of other services: a line of JSON for each use, durable before the use has its effect; lines are only ever added. Whoever writes
 /// holds the keystore's lock.
 /// </summary>
 internal sealed class KeystoreLog(string path, TimeProvider time)
@@ -16,7 +16,7 @@ internal sealed class KeystoreLog(string path, TimeProvider time)
 
     /// <summary>Adds a line; time, user, host and process are filled in.</summary>
     /// <exception cref="IOException">It cannot be written, and then the use must not take place.</exception>
-    public void Add(string operation, string? reason, string? key, int? version, KeyContext? context)
+    public void Add(string operation, string? reason, string? key, int? version, KeyContext? context, string? service = null)
     {
         KeystoreAuditLine line = new()
         {
@@ -24,6 +24,7 @@ internal sealed class KeystoreLog(string path, TimeProvider time)
             Operation = operation,
             Outcome = reason is null ? "done" : "refused",
             Reason = reason,
+            Service = service,
             Key = key,
             Version = version,
             Purpose = context?.Purpose,

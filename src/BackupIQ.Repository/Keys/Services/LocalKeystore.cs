@@ -29,10 +29,6 @@ public sealed class LocalKeystore : IDisposable
     private const int WrapHead = 1 + sizeof(int) + Salt.Size;
     private const int MaxPlain = 4096;
 
-    // Others hold the lock for some milliseconds; who waits longer waits for something that hangs.
-    private static readonly TimeSpan LockPatience = TimeSpan.FromSeconds(10);
-    private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(20);
-
     private readonly string _path;
     private readonly KeystoreLog _log;
     private readonly TimeProvider _time;
@@ -75,7 +71,7 @@ public sealed class LocalKeystore : IDisposable
         LocalKeystore made = new(path, new KeystoreLog(path + ".log", time), time, fields, secret);
         try
         {
-            await using FileStream held = await LockAsync(path, time, cancellationToken).ConfigureAwait(false);
+            await using FileStream held = await KeystoreLock.TakeAsync(path, time, cancellationToken).ConfigureAwait(false);
             if (Path.Exists(path))
             {
                 throw new BackupIQException(ErrorCodes.Configuration, "The file is already there and is not overwritten", "Choose another file.").With("file", path);
@@ -115,7 +111,7 @@ public sealed class LocalKeystore : IDisposable
                 return opened;
             }
 
-            await using FileStream held = await LockAsync(path, time, cancellationToken).ConfigureAwait(false);
+            await using FileStream held = await KeystoreLock.TakeAsync(path, time, cancellationToken).ConfigureAwait(false);
             opened.Log("open", "wrong password", null, null, null);
             throw new BackupIQException(ErrorCodes.Authentication, "The password does not open the keystore.", "Check the keystore's password.").With("file", path);
         }
@@ -154,7 +150,7 @@ public sealed class LocalKeystore : IDisposable
         Credentials.RequirePassword(newPassword);
         KdfParameters kdf = KdfParameters.NewScrypt();
         byte[] secret = kdf.Derive(newPassword.Bytes);
-        await using FileStream held = await LockAsync(_path, _time, cancellationToken).ConfigureAwait(false);
+        await using FileStream held = await KeystoreLock.TakeAsync(_path, _time, cancellationToken).ConfigureAwait(false);
         (KeystoreHead fields, KeystoreContent content) = Read();
         try
         {
@@ -215,38 +211,9 @@ public sealed class LocalKeystore : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw Unusable("The keystore cannot be read", path, e);
+            throw KeystoreLock.Unusable("The keystore cannot be read", path, e);
         }
     }
-
-    // .NET's exclusive opening is an advisory lock of the whole file, which ends with the process that held it.
-    private static async Task<FileStream> LockAsync(string path, TimeProvider time, CancellationToken cancellationToken)
-    {
-        long begun = time.GetTimestamp();
-        while (true)
-        {
-            try
-            {
-                return DurableFile.OpenPrivate(path + ".lock", FileMode.OpenOrCreate, FileShare.None);
-            }
-            catch (IOException e) when (e is not (DirectoryNotFoundException or FileNotFoundException or PathTooLongException) && File.Exists(path + ".lock"))
-            {
-                if (time.GetElapsedTime(begun) > LockPatience)
-                {
-                    throw Unusable("Another process holds the keystore", path, e);
-                }
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                throw Unusable("The keystore cannot be locked beside its file", path, e);
-            }
-
-            await Task.Delay(LockPause, time, cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    private static BackupIQException Unusable(string what, string path, Exception e) =>
-        new BackupIQException(ErrorCodes.KeyService, what, "Check its file and the folder around it.", e).With("file", path).With("problem", e.Message);
 
     private (KeystoreHead Fields, KeystoreContent Content) Read()
     {
@@ -265,7 +232,7 @@ public sealed class LocalKeystore : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw Unusable("The keystore cannot be written", _path, e);
+            throw KeystoreLock.Unusable("The keystore cannot be written", _path, e);
         }
     }
 
@@ -277,13 +244,13 @@ public sealed class LocalKeystore : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw Unusable("The keystore's log cannot be written, and no key is used without a line in it", _log.Path, e);
+            throw KeystoreLock.Unusable("The keystore's log cannot be written, and no key is used without a line in it", _log.Path, e);
         }
     }
 
     private async Task<KeystoreKeyInfo> ChangeAsync(string operation, string name, Func<KeystoreKey?, KeystoreKey> change, CancellationToken cancellationToken)
     {
-        await using FileStream held = await LockAsync(_path, _time, cancellationToken).ConfigureAwait(false);
+        await using FileStream held = await KeystoreLock.TakeAsync(_path, _time, cancellationToken).ConfigureAwait(false);
         (KeystoreHead fields, KeystoreContent content) = Read();
         KeystoreContent? next = null;
         try
@@ -309,7 +276,7 @@ public sealed class LocalKeystore : IDisposable
         string operation, string name, KeyContext context, Func<KeystoreKey, (T? Result, int Version)> use, CancellationToken cancellationToken)
         where T : class
     {
-        await using FileStream held = await LockAsync(_path, _time, cancellationToken).ConfigureAwait(false);
+        await using FileStream held = await KeystoreLock.TakeAsync(_path, _time, cancellationToken).ConfigureAwait(false);
         KeystoreContent content = Read().Content;
         try
         {
