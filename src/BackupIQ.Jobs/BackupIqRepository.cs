@@ -109,6 +109,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         CancellationToken cancellationToken = default)
     {
         await using IKeyProvider? provider = await KeyProviderLocator.OpenAsync(secrets, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
+        string? made = StorageLocator.LocalPath(url) is { } path && !StorageLocator.ExistsAt(path) ? path : null;
         IStorageBackend storage = await StorageLocator.OpenAsync(url, create: true, options, time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
         try
         {
@@ -127,6 +128,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         catch
         {
             await storage.DisposeAsync().ConfigureAwait(false);
+            StorageLocator.RemoveEmpty(made);
             throw;
         }
     }

@@ -55,6 +55,25 @@ internal static class StorageLocator
     /// <summary>Whether something is at a local path.</summary>
     public static bool ExistsAt(string path) => File.Exists(path) || HasEntries(path);
 
+    /// <summary>
+    /// Takes away a folder that was made for a repository which did not come about, so that the next try finds its place free: when a key service
+    /// refuses, say. Folders with anything in them stay.
+    /// </summary>
+    public static void RemoveEmpty(string? path)
+    {
+        try
+        {
+            foreach (string folder in path is null || !Directory.Exists(path) ? [] : Directory.GetDirectories(path).Append(path))
+            {
+                Directory.Delete(folder);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Something is in it.
+        }
+    }
+
     /// <summary>Whether something is there. A storage that cannot be reached is a failure.</summary>
     public static async Task<bool> ExistsAsync(string url, TimeProvider time, CancellationToken cancellationToken)
     {

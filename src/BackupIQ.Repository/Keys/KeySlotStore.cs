@@ -121,7 +121,14 @@ internal sealed class KeySlotStore
         }
 
         throw new BackupIQException(
-            ErrorCodes.Authentication, $"What was given opens none of the {slots.Count} key slots of this repository.");
+            ErrorCodes.Authentication, $"What was given opens none of the {slots.Count} key slots of this repository.", OtherServiceKeys(slots, credentials.KeyProvider));
+    }
+
+    // Names of keys are no secret, and a slip in one is the likeliest reason.
+    private static string? OtherServiceKeys(List<KeySlot> slots, IKeyProvider? provider)
+    {
+        string[] others = [.. slots.Select(static slot => slot.Head.Kms).OfType<KeySlotService>().Select(static kms => $"'{kms.Key}' of {kms.Service}").Distinct().Take(3)];
+        return provider is null || others.Length == 0 ? null : $"--kms names '{provider.Key}' of {provider.Service}; there are slots for {string.Join(", ", others)}.";
     }
 
     private async Task<OpenedKeys?> TryServiceAsync(

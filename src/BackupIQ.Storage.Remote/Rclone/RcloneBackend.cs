@@ -57,7 +57,7 @@ public sealed class RcloneBackend : IStorageBackend, IFolderStorage
     /// </exception>
     public static async Task<IStorageBackend> ConnectAsync(string url, TimeProvider time, CancellationToken cancellationToken)
     {
-        RcloneRemote remote = RcloneRemote.Parse(url);
+        RcloneRemote remote = RcloneRemote.Parse(url, await RcloneRemote.FindPasswordAsync(url, time, cancellationToken).ConfigureAwait(false));
         RcloneProgram program = RcloneProgram.Require();
         RcloneClient client = new(await RcloneProcess.StartAsync(program, remote, time, cancellationToken).ConfigureAwait(false));
         try

@@ -30,8 +30,10 @@ internal sealed record RcloneRemote(
         text.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase) || text.StartsWith("sftp://", StringComparison.OrdinalIgnoreCase) || text.StartsWith("icloud://", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Takes a URL apart.</summary>
-    /// <exception cref="BackupIQException"><c>Usage</c>: it is wrong. <c>SecretUnavailable</c>: its password cannot be had.</exception>
-    public static RcloneRemote Parse(string text)
+    /// <param name="text">The URL.</param>
+    /// <param name="password">What <see cref="FindPasswordAsync"/> found for it.</param>
+    /// <exception cref="BackupIQException"><c>Usage</c>: it is wrong.</exception>
+    public static RcloneRemote Parse(string text, string? password = null)
     {
         if (text.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase))
         {
@@ -39,7 +41,21 @@ internal sealed record RcloneRemote(
         }
 
         StorageUrl url = StorageUrl.Parse(text);
-        return url.Scheme == "icloud" ? ICloud(url) : Sftp(url);
+        return url.Scheme == "icloud" ? ICloud(url) : Sftp(url, password);
+    }
+
+    /// <summary>The password that an <c>sftp:</c> URL or the environment names; null where there is none, or where rclone keeps its secrets itself.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: the URL is wrong. <c>SecretUnavailable</c>: the password cannot be had.</exception>
+    public static async Task<string?> FindPasswordAsync(string text, TimeProvider time, CancellationToken cancellationToken)
+    {
+        if (!text.StartsWith("sftp://", StringComparison.OrdinalIgnoreCase))
+        {
+            return null;
+        }
+
+        StorageUrl url = StorageUrl.Parse(text);
+        RequireSftpOptions(url);
+        return await StoragePassword.FindAsync(url, "BACKUPIQ_SFTP_PASSWORD", time, cancellationToken).ConfigureAwait(false);
     }
 
     private static RcloneRemote Configured(string rest)
@@ -64,9 +80,12 @@ internal sealed record RcloneRemote(
         return new RcloneRemote(Scheme + path, path, new Dictionary<string, string>(StringComparer.Ordinal), null, null, LagOf(options));
     }
 
-    private static RcloneRemote Sftp(StorageUrl url)
+    private static void RequireSftpOptions(StorageUrl url) => url.RequireOptions(
+        [.. StoragePassword.Options, LagOption, "key", "known-hosts", "insecure"], "Set BACKUPIQ_SFTP_PASSWORD, or name a key, a password-file, password-command or password-from in the URL.");
+
+    private static RcloneRemote Sftp(StorageUrl url, string? password)
     {
-        url.RequireOptions([.. StoragePassword.Options, LagOption, "key", "known-hosts", "insecure"], "Set BACKUPIQ_SFTP_PASSWORD, or name a key, a password-file or a password-command in the URL.");
+        RequireSftpOptions(url);
         if (!Uri.TryCreate($"ssh://{url.Place}/", UriKind.Absolute, out Uri? server) || server.UserInfo.Length > 0 || server.PathAndQuery != "/")
         {
             throw new BackupIQException(ErrorCodes.Usage, "The storage's URL names no host that can be one", "Write it as sftp://user@host:port/path.");
@@ -85,7 +104,6 @@ internal sealed record RcloneRemote(
             [prefix + "DISABLE_HASHCHECK"] = "true",
             [prefix + "SET_MODTIME"] = "false",
         };
-        string? password = StoragePassword.Find(url, "BACKUPIQ_SFTP_PASSWORD");
         if (url.Text("key") is { } key)
         {
             variables[prefix + "KEY_FILE"] = Existing(key, "The private key that the URL names");

@@ -64,12 +64,13 @@ public sealed class WebDavBackend : IStorageBackend, IFolderStorage
     {
         url.RequireOptions(
             [.. HttpTransport.Options, .. StoragePassword.Options, .. OwnOptions],
-            "Set BACKUPIQ_WEBDAV_PASSWORD or BACKUPIQ_WEBDAV_TOKEN, or name a password-file or password-command in the URL.");
+            "Set BACKUPIQ_WEBDAV_PASSWORD or BACKUPIQ_WEBDAV_TOKEN, or name a password-file, password-command or password-from in the URL.");
         Uri server = ServerOf(url);
-        AuthenticationHeaderValue? authorization = AuthorizationOf(url);
+        WebDavLogin login = new(stop => AuthorizationOfAsync(url, time, stop));
+        await login.RenewAsync(null, cancellationToken).ConfigureAwait(false);
         SocketsHttpHandler handler = HttpTransport.Create(server, url);
         handler.MaxConnectionsPerServer = Connections;
-        WebDavClient client = new(server, url.Path, handler, authorization, time);
+        WebDavClient client = new(server, url.Path, handler, login, time);
         try
         {
             WebDavBackend storage = new(client, url.ToString(), TimeSpan.FromSeconds(url.Number("listing-lag", 0, 3600) ?? 0), time);
@@ -451,14 +452,14 @@ public sealed class WebDavBackend : IStorageBackend, IFolderStorage
             : throw new BackupIQException(ErrorCodes.Usage, "The storage's URL names no host that can be one", "Write it as webdavs://user@host:port/path.");
     }
 
-    private static AuthenticationHeaderValue? AuthorizationOf(StorageUrl url)
+    private static async Task<AuthenticationHeaderValue?> AuthorizationOfAsync(StorageUrl url, TimeProvider time, CancellationToken cancellationToken)
     {
         bool isBearer = url.Choice("auth", ["basic", "bearer"]) is { } kind ? kind == "bearer" : url.User is null && Environment.GetEnvironmentVariable("BACKUPIQ_WEBDAV_TOKEN") is { Length: > 0 };
-        string? secret = StoragePassword.Find(url, isBearer ? "BACKUPIQ_WEBDAV_TOKEN" : "BACKUPIQ_WEBDAV_PASSWORD");
+        string? secret = await StoragePassword.FindAsync(url, isBearer ? "BACKUPIQ_WEBDAV_TOKEN" : "BACKUPIQ_WEBDAV_PASSWORD", time, cancellationToken).ConfigureAwait(false);
         if (isBearer)
         {
             return secret is { } token && token.All(static c => c is > ' ' and < '\x7f') ? new AuthenticationHeaderValue("Bearer", token)
-                : throw new BackupIQException(ErrorCodes.SecretUnavailable, "There is no token for the WebDAV server, or it is none", "Set BACKUPIQ_WEBDAV_TOKEN, or name a password-file or password-command in the URL.");
+                : throw new BackupIQException(ErrorCodes.SecretUnavailable, "There is no token for the WebDAV server, or it is none", "Set BACKUPIQ_WEBDAV_TOKEN, or name a password-file, password-command or password-from in the URL.");
         }
 
         string? user = url.User ?? Environment.GetEnvironmentVariable("BACKUPIQ_WEBDAV_USER");
@@ -469,7 +470,7 @@ public sealed class WebDavBackend : IStorageBackend, IFolderStorage
 
         return secret is null
             ? throw new BackupIQException(
-                ErrorCodes.SecretUnavailable, "There is no password for the account at the WebDAV server", "Set BACKUPIQ_WEBDAV_PASSWORD, or name a password-file or password-command in the URL.").With("user", user)
+                ErrorCodes.SecretUnavailable, "There is no password for the account at the WebDAV server", "Set BACKUPIQ_WEBDAV_PASSWORD, or name a password-file, password-command or password-from in the URL.").With("user", user)
             : new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{user}:{secret}")));
     }
 }

@@ -31,21 +31,22 @@ internal sealed class WebDavClient : IDisposable
     private readonly Uri _server;
     private readonly string _root;
     private readonly HttpClient _http;
+    private readonly WebDavLogin _login;
     private readonly TimeProvider _time;
 
     /// <summary>Owns the handler.</summary>
     /// <param name="server">Scheme, host and port.</param>
     /// <param name="path">The folder's path on the server, without slashes at its ends; may be empty.</param>
     /// <param name="handler">How the server is reached.</param>
-    /// <param name="authorization">What is sent with each request, or null.</param>
+    /// <param name="login">Who asks.</param>
     /// <param name="time">For Retry-After.</param>
-    public WebDavClient(Uri server, string path, HttpMessageHandler handler, AuthenticationHeaderValue? authorization, TimeProvider time)
+    public WebDavClient(Uri server, string path, HttpMessageHandler handler, WebDavLogin login, TimeProvider time)
     {
         _server = server;
         _time = time;
+        _login = login;
         _root = path.Length == 0 ? "/" : "/" + string.Join('/', path.Split('/').Select(Uri.EscapeDataString)) + "/";
         _http = new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan, DefaultRequestVersion = HttpVersion.Version11 };
-        _http.DefaultRequestHeaders.Authorization = authorization;
         _http.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("BackupIQ", null));
     }
 
@@ -186,7 +187,11 @@ internal sealed class WebDavClient : IDisposable
         }
     }
 
-    public void Dispose() => _http.Dispose();
+    public void Dispose()
+    {
+        _http.Dispose();
+        _login.Dispose();
+    }
 
     /// <summary>Somebody else is at work on the same name.</summary>
     public static StorageException Locked(string what) => new(ErrorCodes.StorageConnection, $"{what}: the server holds a lock on it", "Run again.");
@@ -276,8 +281,20 @@ internal sealed class WebDavClient : IDisposable
 
     private HttpRequestMessage Request(HttpMethod method, string name) => new(method, new Uri(_server, PathOf(name, isFolder: false)));
 
-    private Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, string what, CancellationToken cancellationToken) =>
-        HttpCall.SendAsync(_http, request, what, cancellationToken);
+    private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, string what, CancellationToken cancellationToken)
+    {
+        AuthenticationHeaderValue? authorization = _login.Authorization;
+        request.Headers.Authorization = authorization;
+        HttpResponseMessage response = await HttpCall.SendAsync(_http, request, what, cancellationToken).ConfigureAwait(false);
+        if (response.StatusCode == HttpStatusCode.Unauthorized && await _login.RenewAsync(authorization, cancellationToken).ConfigureAwait(false))
+        {
+            // The body may be gone: whoever retries sends it anew.
+            response.Dispose();
+            throw new StorageException(ErrorCodes.StorageConnection, $"{what}: the password was changed meanwhile");
+        }
+
+        return response;
+    }
 
     // Keys need no escaping: none of their characters means anything in a path.
     private string PathOf(string name, bool isFolder) => name.Length == 0 ? _root : isFolder ? $"{_root}{name}/" : _root + name;

@@ -33,14 +33,14 @@ public sealed class KeyVerbTests : IDisposable
         _user.RunPlain(["snapshots", .. access]).ShouldEndWith(0);
 
         _user.RunPlain(["keystore", "disable", store, "default", .. password]).ShouldEndWith(0);
-        ProgramRun refused = _user.RunPlain(["snapshots", .. access]).ShouldEndWith(12);
+        ProgramRun refused = _user.RunPlain(["snapshots", .. access]).ShouldEndWith(13);
         refused.Error.ShouldContain("disabled");
         refused.Error.ShouldContain("keystore enable");
         _user.RunPlain(["keystore", "enable", store, "default", .. password]).ShouldEndWith(0);
         _user.RunPlain(["snapshots", .. access]).ShouldEndWith(0);
         _user.RunPlain(["snapshots", "--repo", _user.Repository, "--kms", $"local:{store}", "--keystore-password-file", _user.Write("wrong", "wrong\n"), "--no-input"])
             .ShouldEndWith(12).Error.ShouldContain("keystore");
-        _user.RunPlain(["snapshots", "--repo", _user.Repository, "--kms", "awskms://alias/x", .. password, "--no-input"]).ShouldEndWith(2);
+        _user.RunPlain(["snapshots", "--repo", _user.Repository, "--kms", "otherkms://alias/x", .. password, "--no-input"]).ShouldEndWith(2);
 
         string[] log = _user.RunPlain(["keystore", "log", store, .. password]).ShouldEndWith(0).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         string[] operations = [.. log.Select(static line => JsonDocument.Parse(line).RootElement).Select(static e => $"{e.GetProperty("operation").GetString()} {e.GetProperty("outcome").GetString()}")];

@@ -5,11 +5,11 @@ using Xunit;
 
 namespace BackupIQ.IntegrationTests.Cli;
 
-/// <summary>Who works on a local repository does not pay for remote storage.</summary>
+/// <summary>Who works on a local repository pays neither for remote storage nor for key services.</summary>
 public sealed class LoadedAssembliesTests
 {
     [Fact]
-    public void ALocalRepositoryLoadsNoRemoteStorage()
+    public void ALocalRepositoryLoadsNoRemoteStorageAndNoKeyService()
     {
         using ProgramUser user = new();
         user.WithNewRepository();
@@ -19,6 +19,7 @@ public sealed class LoadedAssembliesTests
         string[] loaded = [.. calls.Where(static call => call.Name == "openat" && call.Paths.Count > 0).Select(static call => Path.GetFileName(call.Path)).Distinct()];
 
         loaded.ShouldContain("BackupIQ.Storage.dll");
-        loaded.Where(static name => name.StartsWith("AWSSDK", StringComparison.Ordinal) || name.StartsWith("Polly", StringComparison.Ordinal) || name.StartsWith("BackupIQ.Storage.Remote", StringComparison.Ordinal)).ShouldBeEmpty();
+        loaded.Where(static name => name.StartsWith("AWSSDK", StringComparison.Ordinal) || name.StartsWith("Polly", StringComparison.Ordinal) || name.StartsWith("BackupIQ.Storage.Remote", StringComparison.Ordinal)
+            || name.StartsWith("BackupIQ.Keys.Remote", StringComparison.Ordinal)).ShouldBeEmpty();
     }
 }

@@ -167,6 +167,25 @@ public sealed partial class RemoteRepositoryTests : IDisposable
     }
 
     [Fact]
+    public void APasswordThatIsChangedWhileARunIsOnIsReadAgain()
+    {
+        StartServer("webdav");
+        string reference = _user.Write("reference", ApacheServer.Password + "\n");
+        File.SetUnixFileMode(reference, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        _user.Repository = $"{_user.Repository[.._user.Repository.IndexOf('?', StringComparison.Ordinal)]}?password-from=file:{reference}";
+        string source = _user.MakeTree(large: Large);
+        _user.Run("init").ShouldEndWith(0);
+        ProgramUser.RunningProgram running = _user.Start("backup", source, "--limit-upload", "8M", "--no-progress");
+        WaitFor(running, () => Stored() > 2 << 20);
+        File.WriteAllText(reference, "another-Password\n");
+        ((ApacheServer)_servers.Single()).ChangePassword("another-Password");
+        running.Wait().ShouldEndWith(0).Error.ShouldNotContain("another-Password");
+        _user.Run("check", "--read-data").ShouldEndWith(0);
+        File.WriteAllText(reference, ApacheServer.Password + "\n");
+        _user.Run("snapshots").ShouldEndWith(13);
+    }
+
+    [Fact]
     public void APasswordComesFromVariableFileOrCommandAndNeverFromTheUrl()
     {
         StartServer("webdav");

@@ -66,6 +66,14 @@ public sealed class ApacheServer : IDisposable
     /// <summary>The URL of a folder on it.</summary>
     public string Url(string folder, string options = "") => $"webdav://{User}@127.0.0.1:{Port}/{folder}?password-file={PasswordFile}{options}";
 
+    /// <summary>Gives the account another password, from the next request on.</summary>
+    public void ChangePassword(string password)
+    {
+        string users = _scratch.At("users.new");
+        File.WriteAllText(users, $"{User}:{ScratchFolder.Run("openssl", "passwd", "-apr1", password)}");
+        File.Move(users, _scratch.At("users"), overwrite: true);
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -5,6 +5,7 @@ using BackupIQ.Cli.Parsing;
 using BackupIQ.Cli.Secrets;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Engine.Verification;
+using BackupIQ.Keys.Remote.Pkcs11;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Compression;
 using BackupIQ.Sources.Files;
@@ -168,4 +169,24 @@ public sealed class TextParserFuzzTests
             e.Code.ShouldBeOneOf(ErrorCodes.Usage, ErrorCodes.SnapshotNotFound, ErrorCodes.Validation, ErrorCodes.Configuration);
         }
     }
+
+    [Fact]
+    public void NamesOfKeysAndSecrets() => Fuzz.Run(
+        [
+            "pkcs11:token=My%20HSM;object=kek?module-path=/usr/lib/x.so&pin-source=file:/run/pin"u8.ToArray(), "vault:secret/backup/laptop#password"u8.ToArray(),
+            "aws-secretsmanager:arn:aws:secretsmanager:eu-central-1:1:secret:x#y"u8.ToArray(), "cmd:pass 'show' x"u8.ToArray(), "systemd:name"u8.ToArray(),
+        ],
+        static bytes =>
+        {
+            string text = Encoding.UTF8.GetString(bytes);
+            if (text.StartsWith("pkcs11:", StringComparison.Ordinal))
+            {
+                Pkcs11Uri.Parse(text).Label.ShouldNotBeEmpty();
+            }
+            else
+            {
+                SecretReference.Parse(text).ToString().ShouldNotBeEmpty();
+            }
+        },
+        perByte: 1024);
 }
