@@ -50,6 +50,12 @@ public sealed class BackupRepository : IAsyncDisposable
     /// <summary>The storage; the caller's.</summary>
     public IStorageBackend Storage { get; }
 
+    /// <summary>
+    /// Whether commit and fence are puts on one name, of which the storage lets one win; else a snapshot counts once it is confirmed. The repository says
+    /// which, so that all clients do alike however they reach it; one that is older than that record goes by its storage.
+    /// </summary>
+    public bool CommitsByName => Configuration.CommitsByName ?? Storage.Capabilities.ConditionalPut;
+
     /// <summary>Whether the storage's times are worth something: they come from its own clock, or from this machine's disk.</summary>
     public bool HasStoreTimes => Storage.Capabilities.HasStoreClock || Storage.Capabilities.IsLocal;
 
@@ -74,7 +80,7 @@ public sealed class BackupRepository : IAsyncDisposable
         RepositoryKeys keys = RepositoryKeys.Create(id, options.ChunkerFrom is null ? default : options.ChunkerFrom.Keys.GearKey);
         try
         {
-            RepositoryConfiguration configuration = NewConfiguration(id, options, now);
+            RepositoryConfiguration configuration = NewConfiguration(id, options, storage.Capabilities.ConditionalPut, now);
             KeySlots slots = new(storage, keys, configuration, current: null, time);
             string? kit = null;
             if (options.Password is not null)
@@ -139,7 +145,11 @@ public sealed class BackupRepository : IAsyncDisposable
                 ?? FromKit(credentials.RecoveryKit, opened.Keys, findings)
                 ?? throw ConfigurationLost(findings);
             configuration.Require(RepositoryOperation.Read);
-            configuration = configuration with { OutdatedBy = opened.Keys.OutdatedBy };
+            configuration = configuration with
+            {
+                OutdatedBy = opened.Keys.OutdatedBy,
+                CannotCommit = configuration.CommitsByName == true && !storage.Capabilities.ConditionalPut,
+            };
             return new BackupRepository(storage, opened.Keys, configuration, opened.SlotId, findings, time, opened.Secret);
         }
         catch
@@ -184,7 +194,7 @@ public sealed class BackupRepository : IAsyncDisposable
     public async Task<EpochOutcome> BeginEpochAsync(IReadOnlyCollection<string> leaveOut, TimeProvider time, CancellationToken cancellationToken)
     {
         Configuration.Require(RepositoryOperation.Delete);
-        if (!Storage.Capabilities.ConditionalPut)
+        if (!CommitsByName)
         {
             throw new BackupIQException(
                 ErrorCodes.Storage, "This storage cannot decide between two who begin a key epoch at once.", "Copy the repository to one that has conditional puts.");
@@ -307,7 +317,7 @@ public sealed class BackupRepository : IAsyncDisposable
         KeySlots.RequireLabel(options.Label);
     }
 
-    private static RepositoryConfiguration NewConfiguration(RepositoryId id, CreateOptions options, DateTimeOffset now)
+    private static RepositoryConfiguration NewConfiguration(RepositoryId id, CreateOptions options, bool commitsByName, DateTimeOffset now)
     {
         ConfigurationSettings settings = new()
         {
@@ -317,6 +327,7 @@ public sealed class BackupRepository : IAsyncDisposable
             PackSize = options.PackSize,
             Compression = options.Compression,
             AppendOnly = options.AppendOnly ? true : null,
+            Commit = commitsByName ? ConfigurationSettings.CommitByName : ConfigurationSettings.CommitByConfirmation,
         };
         if (!ConfigurationObject.IsValid(settings))
         {

@@ -106,6 +106,15 @@ internal sealed record ConfigurationSettings
     /// <summary>Clients only add unless they are told that they maintain the repository. Absent: false.</summary>
     public bool? AppendOnly { get; init; }
 
+    /// <summary>Commit and fence are puts on one name.</summary>
+    public const string CommitByName = "name";
+
+    /// <summary>A snapshot counts once it is confirmed.</summary>
+    public const string CommitByConfirmation = "confirmation";
+
+    /// <summary>How snapshots are committed, whatever the storage of a client can do. Absent: as that can.</summary>
+    public string? Commit { get; init; }
+
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Unknown { get; set; }
 }
@@ -144,10 +153,16 @@ public sealed record RepositoryConfiguration
     /// <summary>Whether clients only add unless they are told that they maintain the repository.</summary>
     public bool AppendOnly => Settings.AppendOnly ?? false;
 
+    /// <summary>Whether commit and fence are puts on one name; null: the repository does not say.</summary>
+    public bool? CommitsByName => Settings.Commit is null ? null : Settings.Commit == ConfigurationSettings.CommitByName;
+
     internal ConfigurationHead Head { get; init; }
 
     /// <summary>The epoch that was begun without the key in use, if one was: then only reading is left.</summary>
     internal ushort? OutdatedBy { get; init; }
+
+    /// <summary>The repository's clients commit by conditional puts, which the storage does not have as it is reached here: then only reading is left.</summary>
+    internal bool CannotCommit { get; init; }
 
     internal ConfigurationSettings Settings { get; init; }
 
@@ -161,6 +176,20 @@ public sealed record RepositoryConfiguration
         if (OutdatedBy is { } epoch && operation != RepositoryOperation.Read)
         {
             throw RepositoryKeys.Outdated(epoch);
+        }
+
+        if (Settings.Commit is not (null or ConfigurationSettings.CommitByName or ConfigurationSettings.CommitByConfirmation))
+        {
+            throw new BackupIQException(
+                ErrorCodes.UnsupportedFormat, $"To {operation.ToString().ToLowerInvariant()} this repository needs a BackupIQ that knows '{Shown(Settings.Commit)}'.");
+        }
+
+        if (CannotCommit && operation is (RepositoryOperation.Write or RepositoryOperation.Delete))
+        {
+            throw new BackupIQException(
+                ErrorCodes.Configuration,
+                "The repository's clients commit by conditional puts, which its storage does not have as it is reached here; it can only be read",
+                "Reach it as its other clients do. To move it here for good, make a repository here and 'backupiq copy' into it.");
         }
     }
 

@@ -276,7 +276,7 @@ public sealed class RepositoryCheck : IDisposable
     {
         try
         {
-            bool isConfirmed = isPartial || _repository.Storage.Capabilities.ConditionalPut ||
+            bool isConfirmed = isPartial || _repository.CommitsByName ||
                 await _repository.Storage.StatAsync(RepositoryLayout.Confirmation(session), cancellationToken) is not null;
             byte[]? document = await _repository.ReadUnlessFenceAsync(
                 isPartial ? ObjectKind.PartialSnapshot : ObjectKind.Snapshot, key, cancellationToken);

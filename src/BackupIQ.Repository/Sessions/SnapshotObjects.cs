@@ -26,7 +26,7 @@ public static class SnapshotObjects
     /// conditional put a snapshot counts once it is confirmed.
     /// </summary>
     public static IAsyncEnumerable<SnapshotObject> ReadAllAsync(BackupRepository repository, bool partial, CancellationToken cancellationToken) =>
-        ReadAsync(repository, partial, needsConfirmation: !partial && !repository.Storage.Capabilities.ConditionalPut, EmptySet, cancellationToken);
+        ReadAsync(repository, partial, needsConfirmation: !partial && !repository.CommitsByName, EmptySet, cancellationToken);
 
     /// <summary>
     /// Every snapshot that a collector takes as a root, in no particular order: all that stand under <c>s/</c> and are no fence, forgotten or

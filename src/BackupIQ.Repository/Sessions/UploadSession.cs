@@ -242,7 +242,7 @@ public sealed class UploadSession : IAsyncDisposable
             throw Fenced();
         }
 
-        if (!_repository.Storage.Capabilities.ConditionalPut)
+        if (!_repository.CommitsByName)
         {
             await ConfirmAsync(cancellationToken);
         }

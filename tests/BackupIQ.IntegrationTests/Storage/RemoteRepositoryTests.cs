@@ -313,6 +313,54 @@ public sealed partial class RemoteRepositoryTests : IDisposable
     [Theory]
     [InlineData("webdav")]
     [InlineData("sftp")]
+    public void WhoReachesItAsADiskCommitsAsTheOthersDo(string kind)
+    {
+        StartServer(kind);
+        string source = _user.MakeTree();
+        string remote = _user.Repository;
+        _user.Run("init").ShouldEndWith(0);
+        _user.Backup(source);
+        _user.Repository = _folder;
+        _user.Backup(source, "--type", "full");
+        _user.Objects("a").Count(static name => name.EndsWith("/confirmed", StringComparison.Ordinal)).ShouldBe(2);
+        _user.Repository = remote;
+        _user.Run("snapshots", "--json").ShouldEndWith(0).Json().GetArrayLength().ShouldBe(2);
+        _user.Run("forget", "--keep-last", "1", "--grace", "0", "--yes").ShouldEndWith(0);
+        _user.Repository = _folder;
+        _user.Run("prune", "--max-unused", "0", "--yes").ShouldEndWith(0);
+        _user.Run("check", "--read-data").ShouldEndWith(0);
+        _user.Run("key", "rotate", "--new-epoch", "--yes").ShouldEndWith(15);
+    }
+
+    [Theory]
+    [InlineData("webdav")]
+    [InlineData("sftp")]
+    public void WhatWasMadeOnADiskIsOnlyReadOverAServerThatCannotDecide(string kind)
+    {
+        StartServer(kind);
+        string source = _user.MakeTree();
+        string remote = _user.Repository;
+        _user.Repository = _folder;
+        _user.Run("init").ShouldEndWith(0);
+        _user.Backup(source);
+        if (kind == "webdav")
+        {
+            ScratchFolder.Run("chmod", "-R", "a+rwX", _folder);
+        }
+
+        _user.Repository = remote;
+        _user.Run("snapshots", "--json").ShouldEndWith(0).Json().GetArrayLength().ShouldBe(1);
+        _user.Run("restore", "latest", "--target", _user.At("restored")).ShouldEndWith(0);
+        ScratchFolder.Run("diff", "-r", source, _user.At("restored") + source).ShouldBeEmpty();
+        _user.Run("backup", source).ShouldEndWith(2).Error.ShouldContain("conditional puts");
+        _user.Run("prune", "--yes").ShouldEndWith(2).Error.ShouldContain("backupiq copy");
+        _user.Repository = _folder;
+        _user.Backup(source);
+    }
+
+    [Theory]
+    [InlineData("webdav")]
+    [InlineData("sftp")]
     public void TheServerHoldsWhatARepositoryReliesOnAndNothingIsLeftThere(string kind)
     {
         StartServer(kind);

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Crypto;
@@ -41,6 +42,61 @@ public sealed class BackupRepositoryTests
         RepositoryConfiguration opened = ConfigurationObject.Parse(name, GoldenObjects.Configuration).Open(keys);
         opened.Settings.ShouldBe(FixedConfiguration.Settings);
         opened.Head.Kdf.ShouldBe(FixedConfiguration.Head.Kdf);
+    }
+
+    [Fact]
+    public async Task HowSnapshotsAreCommittedIsRecordedAndFollowedOnEveryStorage()
+    {
+        FakeStorage withoutConditions = new() { Capabilities = new StorageCapabilities { ConditionalPut = false } };
+        await using (BackupRepository made = (await RepositoryBuilder.CreateAsync(withoutConditions)).Repository)
+        {
+            made.CommitsByName.ShouldBeFalse();
+        }
+
+        FakeStorage withConditions = new();
+        foreach ((string name, byte[] bytes) in withoutConditions.Objects)
+        {
+            withConditions.Objects[name] = bytes;
+        }
+
+        await using BackupRepository opened = await RepositoryBuilder.OpenAsync(withConditions);
+        opened.CommitsByName.ShouldBeFalse();
+        opened.Configuration.Require(RepositoryOperation.Delete);
+        JsonSerializer.Serialize(opened.Configuration.Settings, KeyJson.Default.ConfigurationSettings).ShouldEndWith(",\"commit\":\"confirmation\"}");
+    }
+
+    [Fact]
+    public async Task WhoCannotCommitAsTheOthersDoMayOnlyRead()
+    {
+        await using (BackupRepository made = (await RepositoryBuilder.CreateAsync(_storage)).Repository)
+        {
+            made.CommitsByName.ShouldBeTrue();
+        }
+
+        FakeStorage withoutConditions = new() { Capabilities = new StorageCapabilities { ConditionalPut = false } };
+        foreach ((string name, byte[] bytes) in _storage.Objects)
+        {
+            withoutConditions.Objects[name] = bytes;
+        }
+
+        await using BackupRepository opened = await RepositoryBuilder.OpenAsync(withoutConditions);
+        opened.CommitsByName.ShouldBeTrue();
+        opened.Configuration.Require(RepositoryOperation.Read);
+        opened.Configuration.Require(RepositoryOperation.Check);
+        foreach (RepositoryOperation operation in new[] { RepositoryOperation.Write, RepositoryOperation.Delete })
+        {
+            Should.Throw<BackupIQException>(() => opened.Configuration.Require(operation)).Code.ShouldBe(ErrorCodes.Configuration);
+        }
+    }
+
+    [Fact]
+    public void AWayOfCommittingThatIsNotKnownIsRefused()
+    {
+        RepositoryConfiguration newer = FixedConfiguration with { Settings = FixedConfiguration.Settings with { Commit = "quorum" } };
+        foreach (RepositoryOperation operation in Enum.GetValues<RepositoryOperation>())
+        {
+            Should.Throw<BackupIQException>(() => newer.Require(operation)).Code.ShouldBe(ErrorCodes.UnsupportedFormat);
+        }
     }
 
     [Fact]

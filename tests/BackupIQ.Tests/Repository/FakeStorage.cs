@@ -13,7 +13,7 @@ internal sealed class FakeStorage : IStorageBackend
 
     public HashSet<string> Unreadable { get; } = [];
 
-    public StorageCapabilities Capabilities { get; } = new() { ConditionalPut = true };
+    public StorageCapabilities Capabilities { get; init; } = new() { ConditionalPut = true };
 
     public string Location => "fake:";
 

@@ -415,7 +415,7 @@ public sealed class Collector : IAsyncDisposable
         _newRoots = [];
         await foreach (SnapshotObject root in SnapshotObjects.ReadRootsAsync(_repository, _knownRoots, cancellationToken))
         {
-            if (_options.Switches.CountConfirmedOnly && !_repository.Storage.Capabilities.ConditionalPut &&
+            if (_options.Switches.CountConfirmedOnly && !_repository.CommitsByName &&
                 await _repository.Storage.StatAsync(RepositoryLayout.Confirmation(root.Session), cancellationToken) is null)
             {
                 continue;
@@ -445,7 +445,7 @@ public sealed class Collector : IAsyncDisposable
 
     // Where the fence is an object of its own, a snapshot may stand beside it that will never count.
     private async Task<bool> IsRevokedAsync(SessionId session, CancellationToken cancellationToken) =>
-        !_repository.Storage.Capabilities.ConditionalPut && _sessions.Sessions.TryGetValue(session, out SessionObjects? objects) && objects.HasFence &&
+        !_repository.CommitsByName && _sessions.Sessions.TryGetValue(session, out SessionObjects? objects) && objects.HasFence &&
         await _watch.TryRevokeAsync(session, cancellationToken);
 
     // Greater segments first: a segment that names nothing but what they name needs no room here.

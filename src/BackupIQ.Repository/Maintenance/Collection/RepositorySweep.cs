@@ -178,7 +178,7 @@ internal sealed class RepositorySweep(Collector collector, IndexCompactor compac
             }
 
             // A fence that keeps a commit from counting is for ever: its writer may sleep as long as it likes.
-            bool keepsFence = !_storage.Capabilities.ConditionalPut &&
+            bool keepsFence = !collector.Repository.CommitsByName &&
                 !(await collector.Watch.DocumentAsync(session, cancellationToken) is { } document && SessionPurpose.NeverCommits(document.Purpose));
             await RemoveAsync(session, objects, keepsFence, cancellationToken);
             deleted++;
@@ -221,7 +221,7 @@ internal sealed class RepositorySweep(Collector collector, IndexCompactor compac
         if (!objects.IsAnnounced)
         {
             // Left over from a sweep that was cut short; a lone fence of a store without conditional put is not.
-            return objects.HasEnd || objects.Beats.Count > 0 || (objects.HasFence && _storage.Capabilities.ConditionalPut);
+            return objects.HasEnd || objects.Beats.Count > 0 || (objects.HasFence && collector.Repository.CommitsByName);
         }
 
         // What ended after the sessions were listed may have put segments since the index was.

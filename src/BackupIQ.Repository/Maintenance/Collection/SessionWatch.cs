@@ -175,7 +175,7 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
     private async Task<SessionState> LookAtCommitAsync(SessionId session, CancellationToken cancellationToken)
     {
         IStorageBackend storage = repository.Storage;
-        if (storage.Capabilities.ConditionalPut)
+        if (repository.CommitsByName)
         {
             return await ReadNameAsync(session, cancellationToken);
         }
@@ -270,7 +270,7 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
             return SessionState.Fenced;
         }
 
-        return repository.Storage.Capabilities.ConditionalPut
+        return repository.CommitsByName
             ? await FenceByNameAsync(session, cancellationToken)
             : await FenceAndRevokeAsync(session, cancellationToken);
     }
