@@ -68,6 +68,10 @@ internal sealed class Invocation
         UploadLimit = Settings.Rate("limit-upload"),
         DownloadLimit = Settings.Rate("limit-download"),
         RequestLimit = Settings.Number("limit-requests"),
+        RequestsAtOnce = Settings.Number("limit-connections"),
+        StorageTimeout = Settings.Text("storage-timeout") is null ? null : Settings.Duration("storage-timeout"),
+        ListingLag = Settings.Text("listing-lag") is null ? null : Settings.Duration("listing-lag"),
+        TlsMinimum = Settings.Text("tls.minimum")!,
         RetryProfile = Settings.Text("retry-profile")!,
         OnStorageNotice = notice =>
         {

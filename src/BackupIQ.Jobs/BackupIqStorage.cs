@@ -2,6 +2,7 @@ using BackupIQ.Jobs.Composition;
 using BackupIQ.Primitives;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Conformance;
+using BackupIQ.Storage.Local;
 
 namespace BackupIQ.Jobs;
 
@@ -55,7 +56,7 @@ public static class BackupIqStorage
         try
         {
             await using IStorageBackend storage = await StorageLocator.OpenAsync(url, create: false, use with { Providers = providers }, clock, cancellationToken).ConfigureAwait(false);
-            await using IStorageBackend second = await StorageLocator.OpenPlainAsync(url, clock, cancellationToken).ConfigureAwait(false);
+            await using IStorageBackend second = await StorageLocator.OpenPlainAsync(url, use, clock, cancellationToken).ConfigureAwait(false);
             spool = storage.SpoolFolder;
             StorageInfo space = StorageInfo.From(await storage.GetSpaceAsync(cancellationToken).ConfigureAwait(false), clock.GetUtcNow());
             ConformanceOptions how = new() { Names = RepositoryNames.Samples, LargeObject = largeObject };
@@ -116,6 +117,10 @@ public static class BackupIqStorage
             RemoveSpool(wasEmpty ? spool : null);
         }
     }
+
+    /// <summary>What a repository's folder is mounted from, where that is no disk of this machine: <c>nfs4 server:/export</c>; null otherwise.</summary>
+    public static NetworkMountInfo? MountAt(string url) =>
+        StorageLocator.LocalPath(url) is { } path && NetworkMount.At(path) is { } mount ? new NetworkMountInfo(mount.ToString(), mount.ListingLag) : null;
 
     private static async Task<IReadOnlyList<StoredKind>> CountAsync(IStorageBackend storage, CancellationToken cancellationToken)
     {

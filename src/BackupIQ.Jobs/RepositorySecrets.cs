@@ -81,6 +81,18 @@ public sealed record RepositoryOptions
     /// </summary>
     public string RetryProfile { get; init; } = "standard";
 
+    /// <summary>Most requests at once to a remote storage; 0: 16. How many of them are used follows from its latency.</summary>
+    public int RequestsAtOnce { get; init; }
+
+    /// <summary>A request to a remote storage is given up when no byte moved for so long; null: 60 s, or what the URL says.</summary>
+    public TimeSpan? StorageTimeout { get; init; }
+
+    /// <summary>The least TLS to a remote storage, <c>1.2</c> or <c>1.3</c>, where the URL does not say; what is newer is used where the server has it.</summary>
+    public string TlsMinimum { get; init; } = "1.2";
+
+    /// <summary>How long listings of a folder on a network mount may miss what others put; null: by the kind of file system.</summary>
+    public TimeSpan? ListingLag { get; init; }
+
     /// <summary>The providers that this repository shares with others of the program; null: it has its own.</summary>
     public StorageProviders? Providers { get; init; }
 

@@ -19,6 +19,11 @@ public sealed record StorageReport
     public StorageHealthInfo? Health { get; init; }
 }
 
+/// <summary>A folder that is not on a disk of this machine.</summary>
+/// <param name="Name">Kind and source: <c>nfs4 server:/export</c>.</param>
+/// <param name="ListingLag">How long listings there are taken to miss what others put.</param>
+public sealed record NetworkMountInfo(string Name, TimeSpan ListingLag);
+
 /// <summary>Objects of one kind.</summary>
 /// <param name="Kind">Such as <c>data packs</c>.</param>
 /// <param name="Objects">How many.</param>

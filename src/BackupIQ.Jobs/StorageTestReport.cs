@@ -64,15 +64,16 @@ public sealed record StorageGuaranteeInfo(string Name, string State, string Seen
 /// <param name="ListingLag">How long a listing may miss what was put.</param>
 /// <param name="HasStoreClock">Whether the times of objects are the storage's.</param>
 /// <param name="IsLocal">Whether it is a disk of this machine.</param>
+/// <param name="Mount">What its folder is mounted from, where that is no disk of this machine; null otherwise.</param>
 /// <param name="KeepsVersions">Whether what is deleted is kept as an older version; null: it does not tell.</param>
 /// <param name="LocksFor">How long objects that matter are locked when they are put; null: no lock was asked for.</param>
 /// <param name="Checksum">The checksum that goes with each put; null: none.</param>
 /// <param name="ServerEncryption">How the storage encrypts, as it was asked to and said that it does; null: it was not asked.</param>
 public sealed record StorageCapabilityInfo(
-    bool ConditionalPut, TimeSpan ListingLag, bool HasStoreClock, bool IsLocal, bool? KeepsVersions, TimeSpan? LocksFor, string? Checksum, string? ServerEncryption)
+    bool ConditionalPut, TimeSpan ListingLag, bool HasStoreClock, bool IsLocal, string? Mount, bool? KeepsVersions, TimeSpan? LocksFor, string? Checksum, string? ServerEncryption)
 {
     internal static StorageCapabilityInfo From(StorageCapabilities can) =>
-        new(can.ConditionalPut, can.ListingLag, can.HasStoreClock, can.IsLocal, can.KeepsVersions, can.LocksFor, can.Checksum, can.ServerEncryption);
+        new(can.ConditionalPut, can.ListingLag, can.HasStoreClock, can.IsLocal, can.Mount, can.KeepsVersions, can.LocksFor, can.Checksum, can.ServerEncryption);
 }
 
 /// <summary>Space of a storage in bytes; null is unknown.</summary>

@@ -28,6 +28,9 @@ public sealed record StorageCapabilities
     /// <summary>Reads cost no more than a local disk's: plain <c>check</c> may then read whole packs.</summary>
     public bool IsLocal { get; init; }
 
+    /// <summary>What a folder is mounted from that is not on a disk of this machine: <c>nfs4 server:/export</c>; null: it is, or this is no folder.</summary>
+    public string? Mount { get; init; }
+
     /// <summary>Whether what is deleted or replaced is kept as an older version; null where the storage does not tell.</summary>
     public bool? KeepsVersions { get; init; }
 

@@ -96,6 +96,10 @@ public sealed class StorageUrl
     /// <summary>The option's value, or null where the URL does not have it.</summary>
     public string? Text(string name) => _options.GetValueOrDefault(name);
 
+    /// <summary>The same URL with an option that it does not have; what it says itself stays.</summary>
+    public StorageUrl WithDefault(string name, string value) =>
+        _options.ContainsKey(name) ? this : new StorageUrl(Scheme, User, Place, Path, new Dictionary<string, string>(_options, StringComparer.Ordinal) { [name] = value });
+
     /// <summary>An option that is <c>true</c> or <c>false</c>; false where the URL does not have it.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: it is neither.</exception>
     public bool Flag(string name) => Choice(name, ["true", "false"]) == "true";

@@ -100,6 +100,10 @@ internal sealed class DoctorCommand : Verb
             : BackupIqRepository.LocalPath(url) is { } path && !BackupIqRepository.ExistsAt(path)
                 ? new Finding(FindingLevel.Warning, "repository", $"{url} ({repo.Place}) is not there", "Mount its disk, or correct the setting.")
                 : new Finding(FindingLevel.Good, "repository", url));
+        if (url is not null && MountFindings.Of(url) is { } mount)
+        {
+            findings.Add(mount);
+        }
     }
 
     private static void DefaultRepository(Invocation run, List<Finding> findings)

@@ -84,6 +84,11 @@ internal sealed class InitCommand : Verb
         }
 
         run.Print($"Repository {repository.Id} made at {DisplayText.Of(repository.Location)}\n");
+        if (MountFindings.Of(run.Settings.Text("repo")!) is { } mount)
+        {
+            run.Screen.Note(DisplayText.Of($"{mount.Message}. {mount.Guidance}"));
+        }
+
         run.Screen.Note(kitFile is null
             ? "No recovery kit was made; 'backupiq key recovery-kit --output FILE' makes one. A lost password is the commonest way to lose a backup."
             : DisplayText.Of($"The recovery kit is in {kitFile}: print it or copy it to another place."));

@@ -13,6 +13,11 @@ internal static class StorageOutput
     /// <summary>A line for each thing that the storage can do or not, and its space.</summary>
     public static void ShowCapabilities(TextWriter output, StorageCapabilityInfo can, StorageInfo space)
     {
+        if (can.Mount is { } mount)
+        {
+            Line("Mounted from", DisplayText.Of(mount));
+        }
+
         Line("Conditional put", can.ConditionalPut ? "yes: the storage itself lets one of many writers win" : "no: the repository's protocol without it is used");
         Line("Listings", can.ListingLag == TimeSpan.Zero ? "show at once what was put" : $"may lag {Words.Duration(can.ListingLag)}");
         Line("Checksums", can.Checksum is { } checksum ? $"{checksum} with each put" : can.IsLocal ? "none needed" : "none on the way; contents are verified when read");
@@ -63,6 +68,7 @@ internal static class StorageOutput
         writer.WriteNumber("listing_lag_seconds", can.ListingLag.TotalSeconds);
         writer.WriteBoolean("store_clock", can.HasStoreClock);
         writer.WriteBoolean("local", can.IsLocal);
+        writer.WriteString("mount", can.Mount);
         if (can.KeepsVersions is { } versions)
         {
             writer.WriteBoolean("keeps_versions", versions);

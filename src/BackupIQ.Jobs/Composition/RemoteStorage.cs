@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
@@ -5,6 +6,7 @@ using BackupIQ.Storage;
 using BackupIQ.Storage.Remote;
 using BackupIQ.Storage.Remote.Azure;
 using BackupIQ.Storage.Remote.Gcs;
+using BackupIQ.Storage.Remote.Http;
 using BackupIQ.Storage.Remote.Rclone;
 using BackupIQ.Storage.Remote.S3;
 using BackupIQ.Storage.Remote.WebDav;
@@ -17,6 +19,9 @@ namespace BackupIQ.Jobs.Composition;
 /// </summary>
 internal static class RemoteStorage
 {
+    // Their servers are reached by HTTP from here, so that options of the transport are theirs.
+    private static readonly string[] OverHttp = ["s3", "azblob", "gs", "webdavs", "webdav"];
+
     private static readonly string[] Schemes = ["file", "s3", "azblob", "gs", "webdavs", "webdav", "sftp", "icloud", "rclone"];
 
     // Data packs are most of what is stored and seldom read. Packs, snapshots, keys and configuration are what nothing else can replace: the index is
@@ -31,14 +36,14 @@ internal static class RemoteStorage
     /// <summary>Connects to the storage that the URL names, which proves that it is there and may be read.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: there is no such kind of storage, or an option is wrong; or it cannot be reached.</exception>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static Task<IStorageBackend> ConnectAsync(string text, TimeProvider time, CancellationToken cancellationToken)
+    public static Task<IStorageBackend> ConnectAsync(string text, RepositoryOptions use, TimeProvider time, CancellationToken cancellationToken)
     {
         if (RcloneBackend.IsFor(text))
         {
             return RcloneBackend.ConnectAsync(text, time, cancellationToken);
         }
 
-        StorageUrl url = StorageUrl.Parse(text);
+        StorageUrl url = WithDefaults(StorageUrl.Parse(text), use);
         return url.Scheme switch
         {
             "s3" => S3Backend.ConnectAsync(url, Layout, time, cancellationToken),
@@ -48,6 +53,12 @@ internal static class RemoteStorage
             _ => throw Unknown(url),
         };
     }
+
+    /// <summary>After how long without a byte a request is given up, where the URL says it.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: it is no storage's URL, or no time.</exception>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static TimeSpan? SilenceOf(string text) =>
+        !RcloneBackend.IsFor(text) && StorageUrl.Parse(text) is { } url && OverHttp.Contains(url.Scheme) ? HttpTransport.SilenceOf(url) : null;
 
     /// <summary>What storages share that fail together, as people are told of it: kind and endpoint, or rclone's remote.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: it is no storage's URL.</exception>
@@ -62,6 +73,19 @@ internal static class RemoteStorage
 
         StorageUrl place = StorageUrl.Parse(text);
         return $"{place.Scheme} {place.Text("endpoint") ?? place.Place}";
+    }
+
+    private static StorageUrl WithDefaults(StorageUrl url, RepositoryOptions use)
+    {
+        if (!OverHttp.Contains(url.Scheme))
+        {
+            return url;
+        }
+
+        url = url.WithDefault(HttpTransport.TlsMinimum, use.TlsMinimum);
+        return use.StorageTimeout is { } silence
+            ? url.WithDefault(HttpTransport.Silence, Math.Ceiling(silence.TotalSeconds).ToString(CultureInfo.InvariantCulture))
+            : url;
     }
 
     private static BackupIQException Unknown(StorageUrl url)

@@ -18,7 +18,7 @@ internal static class ResilientStorage
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static async Task<IStorageBackend> ConnectAsync(string url, RepositoryOptions use, TimeProvider time, CancellationToken cancellationToken)
     {
-        ResilienceOptions options = OptionsOf(use);
+        ResilienceOptions options = OptionsOf(url, use);
         string provider = RemoteStorage.ProviderOf(url);
         if (use.Providers is { } providers)
         {
@@ -37,10 +37,10 @@ internal static class ResilientStorage
         }
 
         Task<IStorageBackend> StackAsync(StorageRegistry registry) =>
-            StorageStack.ConnectAsync(token => RemoteStorage.ConnectAsync(url, time, token), provider, options, registry, time, cancellationToken);
+            StorageStack.ConnectAsync(token => RemoteStorage.ConnectAsync(url, use, time, token), provider, options, registry, time, cancellationToken);
     }
 
-    private static ResilienceOptions OptionsOf(RepositoryOptions use)
+    private static ResilienceOptions OptionsOf(string url, RepositoryOptions use)
     {
         if (!RetryProfile.TryFind(use.RetryProfile, out RetryProfile? profile))
         {
@@ -49,9 +49,12 @@ internal static class ResilientStorage
         }
 
         Action<StorageNotice>? tell = use.OnStorageNotice;
-        return new ResilienceOptions
+        ResilienceOptions defaults = new();
+        return defaults with
         {
             Retry = profile,
+            Connections = use.RequestsAtOnce > 0 ? use.RequestsAtOnce : defaults.Connections,
+            LongestSilence = RemoteStorage.SilenceOf(url) ?? use.StorageTimeout ?? defaults.LongestSilence,
             RequestsPerSecond = use.RequestLimit,
             Upload = use.UploadLimit,
             Download = use.DownloadLimit,

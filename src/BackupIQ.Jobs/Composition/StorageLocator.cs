@@ -22,7 +22,7 @@ internal static class StorageLocator
     {
         RepositoryOptions use = options ?? new RepositoryOptions();
         IStorageBackend storage = LocalPath(url) is { } path
-            ? StorageStack.Throttled(OpenLocal(path, create, time), use.UploadLimit, use.DownloadLimit, time)
+            ? StorageStack.Throttled(OpenLocal(path, create, use, time), use.UploadLimit, use.DownloadLimit, time)
             : WithSpool(await ResilientStorage.ConnectAsync(url, use, time, cancellationToken).ConfigureAwait(false), use.CacheFolder);
         AppendOnlyBackend outermost = new(storage, RepositoryLayout.MaintainerPrefixes);
         if (options is { AppendOnly: true } && !create)
@@ -35,8 +35,8 @@ internal static class StorageLocator
 
     /// <summary>Opens the storage as it is, with nothing between it and the caller.</summary>
     /// <exception cref="BackupIQException">As <see cref="OpenAsync"/>; an export is no storage to write to.</exception>
-    public static async Task<IStorageBackend> OpenPlainAsync(string url, TimeProvider time, CancellationToken cancellationToken) =>
-        LocalPath(url) is { } path ? OpenLocal(path, create: false, time) : await RemoteStorage.ConnectAsync(url, time, cancellationToken).ConfigureAwait(false);
+    public static async Task<IStorageBackend> OpenPlainAsync(string url, RepositoryOptions use, TimeProvider time, CancellationToken cancellationToken) =>
+        LocalPath(url) is { } path ? OpenLocal(path, create: false, use, time) : await RemoteStorage.ConnectAsync(url, use, time, cancellationToken).ConfigureAwait(false);
 
     /// <summary>The absolute path on this machine's own file system, or null when the URL names another storage.</summary>
     public static string? LocalPath(string url)
@@ -91,10 +91,13 @@ internal static class StorageLocator
         return false;
     }
 
-    private static IStorageBackend OpenLocal(string path, bool create, TimeProvider time) =>
-        create ? LocalBackend.Create(path, new LocalOptions(), time)
-        : File.Exists(path) ? ArchiveBackend.Open(path)
-        : LocalBackend.Open(path, new LocalOptions(), time);
+    private static IStorageBackend OpenLocal(string path, bool create, RepositoryOptions use, TimeProvider time)
+    {
+        LocalOptions options = new() { ListingLag = use.ListingLag };
+        return create ? LocalBackend.Create(path, options, time)
+            : File.Exists(path) ? ArchiveBackend.Open(path)
+            : LocalBackend.Open(path, options, time);
+    }
 
     // In the cache, which is its owner's alone, by the storage's name, so that the next session finds what a killed one left there. Without a cache every session has its own.
     private static IStorageBackend WithSpool(IStorageBackend storage, string? cacheFolder)

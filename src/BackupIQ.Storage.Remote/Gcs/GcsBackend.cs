@@ -46,7 +46,7 @@ public sealed class GcsBackend : IStorageBackend
         _time = time;
         _api = new GoogleApi(options.Endpoint, options.Tokens, handler, GcsWords.For(options.Bucket), time);
         _uploads = new ResumableUploads(_api);
-        Capabilities = new StorageCapabilities { ConditionalPut = true, HasStoreClock = true, LocksFor = options.LockMode is null ? null : options.LockFor };
+        Capabilities = new StorageCapabilities { ConditionalPut = true, HasStoreClock = true, LocksFor = options.LockMode is null ? null : options.LockFor, Checksum = "MD5" };
     }
 
     /// <inheritdoc/>

@@ -13,7 +13,17 @@ namespace BackupIQ.Storage.Remote.Http;
 public static class HttpTransport
 {
     /// <summary>The options of a storage's URL that are the transport's.</summary>
-    public static readonly IReadOnlyList<string> Options = ["insecure", "ca"];
+    public static readonly IReadOnlyList<string> Options = ["insecure", "ca", TlsMinimum, Silence];
+
+    /// <summary>The option that says which TLS is the least.</summary>
+    public const string TlsMinimum = "tls-minimum";
+
+    /// <summary>The option that says after how many seconds without a byte a request is given up.</summary>
+    public const string Silence = "timeout";
+
+    private const int LongestSilence = 3600;
+
+    private static readonly string[] TlsVersions = ["1.2", "1.3"];
 
     /// <summary>A server that is there answers a connection within this time; retries are another's work.</summary>
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(15);
@@ -21,19 +31,25 @@ public static class HttpTransport
     /// <summary>So that a change of a server's address is followed by a long run.</summary>
     private static readonly TimeSpan ConnectionLifetime = TimeSpan.FromMinutes(5);
 
-    /// <summary>A handler for <paramref name="endpoint"/> with the options <c>insecure</c> and <c>ca</c> of the URL. The caller disposes it.</summary>
+    /// <summary>After how long without a byte a request is given up; null where the URL does not say.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>.</exception>
+    public static TimeSpan? SilenceOf(StorageUrl url) => url.Number(Silence, 1, LongestSilence) is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
+
+    /// <summary>A handler for <paramref name="endpoint"/> with the options of the URL. TLS 1.3 is used where the server has it. The caller disposes it.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: plain HTTP to another machine; or the file of certificates cannot be read.</exception>
-    public static SocketsHttpHandler Create(Uri endpoint, StorageUrl url) => Create(endpoint, url.Flag("insecure"), url.Text("ca"));
+    public static SocketsHttpHandler Create(Uri endpoint, StorageUrl url) =>
+        Create(endpoint, url.Flag("insecure"), url.Text("ca"), url.Choice(TlsMinimum, TlsVersions) == "1.3");
 
     /// <summary>A handler for <paramref name="endpoint"/>. The caller disposes it.</summary>
     /// <param name="endpoint">The server.</param>
     /// <param name="isInsecureAllowed">Whether plain HTTP to another machine is allowed.</param>
     /// <param name="authorities">A file with the authorities that are trusted in place of the system's; null: those.</param>
+    /// <param name="isOnlyNewestTls">TLS 1.3 and nothing older; else 1.2 where the server has no 1.3.</param>
     /// <exception cref="BackupIQException"><c>Usage</c>: plain HTTP to another machine; or the file of certificates cannot be read.</exception>
-    public static SocketsHttpHandler Create(Uri endpoint, bool isInsecureAllowed, string? authorities)
+    public static SocketsHttpHandler Create(Uri endpoint, bool isInsecureAllowed, string? authorities, bool isOnlyNewestTls = false)
     {
         RequireSecure(endpoint, isInsecureAllowed);
-        SslClientAuthenticationOptions tls = new() { EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13 };
+        SslClientAuthenticationOptions tls = new() { EnabledSslProtocols = isOnlyNewestTls ? SslProtocols.Tls13 : SslProtocols.Tls12 | SslProtocols.Tls13 };
         if (authorities is { } file)
         {
             tls.CertificateChainPolicy = new X509ChainPolicy

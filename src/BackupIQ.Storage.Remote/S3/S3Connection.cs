@@ -16,6 +16,7 @@ internal sealed class S3Connection : IDisposable
     private static readonly TimeSpan StalledAssembly = TimeSpan.FromMinutes(10);
 
     private readonly HttpClient _http;
+    private readonly TimeSpan _stalled;
 
     private S3Connection(S3Settings settings, AmazonS3Client client, HttpClient http, Uri endpoint, TimeProvider time)
     {
@@ -24,6 +25,7 @@ internal sealed class S3Connection : IDisposable
         _http = http;
         IsEncrypted = endpoint.Scheme == Uri.UriSchemeHttps;
         Time = time;
+        _stalled = HttpTransport.SilenceOf(settings.Url) ?? Stalled;
     }
 
     public S3Settings Settings { get; }
@@ -79,7 +81,7 @@ internal sealed class S3Connection : IDisposable
     public async Task<T> CallAsync<T>(string what, Func<Patience, Task<T>> send, CancellationToken cancellationToken, bool isAssembly = false)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        using Patience patience = new(isAssembly ? StalledAssembly : Stalled, Time, cancellationToken);
+        using Patience patience = new(isAssembly ? StalledAssembly : _stalled, Time, cancellationToken);
         try
         {
             return await send(patience);

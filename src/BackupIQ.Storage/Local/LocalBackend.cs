@@ -43,13 +43,14 @@ public sealed class LocalBackend : IStorageBackend, IFolderStorage
         _folders = new DurableFolders(root);
         _handles = new HandleCache(OpenHandles, time);
         SpoolFolder = Path.Join(root, SpoolName);
-        FileSystemKind kind = FileSystemKinds.Of(Libc.FileSystemType(root));
+        NetworkMount? mount = NetworkMount.At(root);
         Capabilities = new StorageCapabilities
         {
             ConditionalPut = publication != Publication.CheckAndRename,
-            IsLocal = kind == FileSystemKind.Local,
-            HasStoreClock = kind == FileSystemKind.Network,
-            ListingLag = options.ListingLag ?? FileSystemKinds.ListingLag(kind),
+            IsLocal = mount is null,
+            HasStoreClock = mount is not null && FileSystemKinds.Of(Libc.FileSystemType(root)) == FileSystemKind.Network,
+            ListingLag = options.ListingLag ?? mount?.ListingLag ?? TimeSpan.Zero,
+            Mount = mount?.ToString(),
         };
     }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using BackupIQ.IntegrationTests.Processes;
+using BackupIQ.Testing.Files;
 using Shouldly;
 using Xunit;
 
@@ -68,6 +69,44 @@ public sealed class StorageVerbTests : IDisposable
         running.Interrupt();
         running.Wait().ShouldEndWith(130);
         Directory.EnumerateFileSystemEntries(folder).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public void ANetworkMountIsSaidToBeOneAndKeepsARepository()
+    {
+        Assert.SkipUnless(
+            File.Exists("/dev/fuse") && File.Exists("/usr/bin/fusermount3") && File.Exists("/usr/bin/rclone") && ScratchFolder.IsRoot,
+            "FUSE or rclone is not there, or the device closed: apt-get install fuse3 rclone.");
+        string folder = _user.MakeFolder("mounted");
+        using Process rclone = Process.Start(new ProcessStartInfo("rclone", ["mount", _user.MakeFolder("behind"), folder, "--vfs-cache-mode", "writes", "--dir-cache-time", "1s", "--config", "/dev/null", "--cache-dir", _user.At("rclone-cache")]))!;
+        try
+        {
+            Stopwatch watch = Stopwatch.StartNew();
+            while (!File.ReadAllText("/proc/self/mounts").Contains(folder, StringComparison.Ordinal))
+            {
+                rclone.HasExited.ShouldBeFalse();
+                watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(60));
+                Thread.Sleep(20);
+            }
+
+            _user.Repository = Path.Combine(folder, "repository");
+            ProgramRun made = _user.Run("init", "--listing-lag", "0s").ShouldEndWith(0);
+            made.Error.ShouldContain("network mount (fuse.rclone");
+            JsonElement can = _user.RunPlain("storage", "info", _user.Repository, "--json").ShouldEndWith(0).Json().GetProperty("capabilities");
+            can.GetProperty("mount").GetString()!.ShouldStartWith("fuse.rclone");
+            can.GetProperty("local").GetBoolean().ShouldBeFalse();
+            can.GetProperty("listing_lag_seconds").GetDouble().ShouldBe(300);
+            string source = _user.MakeTree();
+            _user.Run("backup", source, "--listing-lag", "0s").ShouldEndWith(0);
+            _user.Run("check", "--read-data", "--listing-lag", "0s").ShouldEndWith(0);
+            _user.RunPlain("doctor", "--repo", _user.Repository).Text.ShouldContain("network mount");
+            _user.RunPlain("storage", "test", _user.Repository, "--large", "5M", "--listing-lag", "2s").ShouldEndWith(0).Text.ShouldContain("Mounted from");
+        }
+        finally
+        {
+            ScratchFolder.Run("fusermount3", "-u", "-z", folder);
+            rclone.WaitForExit(10_000);
+        }
     }
 
     [Fact]

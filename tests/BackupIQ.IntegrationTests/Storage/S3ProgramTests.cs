@@ -167,8 +167,10 @@ public sealed class S3ProgramTests(RadosGateway gateway) : IAsyncLifetime
             .ShouldEndWith(0).Json();
         report.GetProperty("capabilities").GetProperty("server_encryption").GetString().ShouldBe("aws:kms");
         report.GetProperty("capabilities").GetProperty("conditional_put").GetBoolean().ShouldBeTrue();
-        JsonElement info = _user.RunPlain("storage", "info", _user.Repository, "--json").ShouldEndWith(0).Json();
+        JsonElement info = _user.RunPlain("storage", "info", gateway.TlsUrl(_bucket, "laptop/backup", "ca=" + gateway.AuthorityFile), "--tls-minimum", "1.3", "--limit-connections", "3", "--json")
+            .ShouldEndWith(0).Json();
         info.GetProperty("objects").GetArrayLength().ShouldBe(0);
+        info.GetProperty("provider").GetProperty("connections").GetInt32().ShouldBeLessThanOrEqualTo(3);
         info.GetProperty("provider").GetProperty("breaker").GetString().ShouldBe("closed");
         info.GetProperty("provider").GetProperty("latencies").GetProperty("list").GetProperty("count").GetInt32().ShouldBe(1);
 

@@ -128,6 +128,26 @@ public abstract class StorageFaultTests : IDisposable
         proxy.Applied.Values.Sum().ShouldBeGreaterThan(0);
     }
 
+    [Fact]
+    public async Task AServerThatIsSilentIsGivenUpAfterTheTimeThatIsSaid()
+    {
+        string place = await NewPlaceAsync();
+        await using FaultProxy proxy = new(await ServerAsync(), static _ => new ProxyFault(ProxyFaultKind.Hang));
+        using ProgramUser user = new();
+        foreach ((string name, string value) in Environment)
+        {
+            user.Environment[name] = value;
+        }
+
+        string url = UrlAt(proxy.EndPoint, place, "repository");
+        System.Diagnostics.Stopwatch watch = System.Diagnostics.Stopwatch.StartNew();
+        user.RunPlain("storage", "info", url, "--storage-timeout", "1s", "--retry-profile", "quick").ShouldEndWith(15);
+        user.RunPlain("storage", "info", url + "&timeout=1", "--retry-profile", "quick").ShouldEndWith(15);
+        watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(50), "each of them has three attempts, of a minute each where nothing is said");
+        user.RunPlain("storage", "info", url + "&timeout=much").ShouldEndWith(2);
+        user.RunPlain("storage", "info", url, "--tls-minimum", "1.1").ShouldEndWith(2);
+    }
+
     // What failed, and an exit code that says so; a fault of the program itself is neither.
     private void ShouldBeClear(ProgramRun run)
     {

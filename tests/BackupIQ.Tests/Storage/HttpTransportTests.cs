@@ -38,6 +38,26 @@ public sealed class HttpTransportTests
     }
 
     [Fact]
+    public void TheLeastTlsCanBeRaisedAndNotLowered()
+    {
+        using SocketsHttpHandler handler = HttpTransport.Create(new Uri("https://store.example"), StorageUrl.Parse("s3://bucket?tls-minimum=1.3"));
+        handler.SslOptions.EnabledSslProtocols.ShouldBe(SslProtocols.Tls13);
+        Should.Throw<BackupIQException>(() => HttpTransport.Create(new Uri("https://store.example"), StorageUrl.Parse("s3://bucket?tls-minimum=1.1"))).Code.ShouldBe(ErrorCodes.Usage);
+    }
+
+    [Fact]
+    public void ADefaultIsForWhatTheUrlDoesNotSay()
+    {
+        StorageUrl url = StorageUrl.Parse("s3://bucket/p?tls-minimum=1.2");
+        url.WithDefault("tls-minimum", "1.3").ShouldBeSameAs(url);
+        StorageUrl more = url.WithDefault("timeout", "90");
+        HttpTransport.SilenceOf(more).ShouldBe(TimeSpan.FromSeconds(90));
+        HttpTransport.SilenceOf(url).ShouldBeNull();
+        more.ToString().ShouldBe(url.ToString());
+        Should.Throw<BackupIQException>(() => HttpTransport.SilenceOf(url.WithDefault("timeout", "0"))).Code.ShouldBe(ErrorCodes.Usage);
+    }
+
+    [Fact]
     public void AFileOfAuthoritiesThatHasNoneIsRefused()
     {
         using ScratchFolder scratch = new();
