@@ -141,8 +141,16 @@ public sealed record CheckReport
     /// <summary>What was read whole, and how fresh the verification is after this check.</summary>
     public required CheckVerification Verification { get; init; }
 
+    /// <summary>Objects whose lock on the storage was extended because snapshots need them.</summary>
+    public long LocksExtended { get; init; }
+
+    /// <summary>Why locks could not be extended; null: all could, or the storage has none.</summary>
+    public string? LockProblem { get; init; }
+
     internal static CheckReport From(CheckResult result) => new()
     {
+        LocksExtended = result.Locks.Extended,
+        LockProblem = result.Locks.Problem,
         Issues = [.. result.Findings.Select(static finding => new CheckIssue(
             finding.IsError,
             Word(finding.Damage.Kind.ToString()),

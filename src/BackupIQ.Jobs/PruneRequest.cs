@@ -219,8 +219,16 @@ public sealed record PruneOutcome
 
     public required TimeSpan Duration { get; init; }
 
+    /// <summary>Objects whose lock on the storage was extended because snapshots need them.</summary>
+    public long LocksExtended { get; init; }
+
+    /// <summary>Why locks could not be extended; null: all could, or the storage has none.</summary>
+    public string? LockProblem { get; init; }
+
     internal static PruneOutcome From(PruneResult result) => new()
     {
+        LocksExtended = result.Locks.Extended,
+        LockProblem = result.Locks.Problem,
         Plan = PrunePlanInfo.From(result.Plan),
         DryRun = result.IsDryRun,
         PacksDeleted = result.PacksDeleted,

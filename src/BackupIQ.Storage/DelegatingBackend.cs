@@ -35,6 +35,10 @@ public abstract class DelegatingBackend(IStorageBackend inner) : IStorageBackend
     public virtual ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken) => Inner.DeleteAsync(key, cancellationToken);
 
     /// <inheritdoc/>
+    public virtual ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
+        Inner.ExtendLockAsync(key, atLeast, until, cancellationToken);
+
+    /// <inheritdoc/>
     public virtual ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => Inner.GetSpaceAsync(cancellationToken);
 
     /// <inheritdoc/>

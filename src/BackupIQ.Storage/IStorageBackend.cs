@@ -55,6 +55,16 @@ public interface IStorageBackend : IAsyncDisposable
     /// <summary>Deletes an object; deleting what is not there is success.</summary>
     ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Keeps an object locked until <paramref name="until"/> if its lock ends before <paramref name="atLeast"/>; no lock becomes shorter. For storage that
+    /// declares <see cref="StorageCapabilities.ExtendsLocks"/>.
+    /// </summary>
+    /// <returns>Whether the lock was extended.</returns>
+    /// <exception cref="StorageException">With <c>StorageObjectNotFound</c> when there is no such object; or the storage refuses.</exception>
+    /// <exception cref="NotSupportedException">The storage has no locks.</exception>
+    ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
+        throw new NotSupportedException("The storage has no locks that could be extended.");
+
     /// <summary>Space on the storage, with null for what cannot be told.</summary>
     ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken);
 }

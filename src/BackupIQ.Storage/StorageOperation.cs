@@ -21,6 +21,9 @@ public enum StorageOperation
     /// <summary><see cref="IStorageBackend.GetSpaceAsync"/></summary>
     Space,
 
+    /// <summary><see cref="IStorageBackend.ExtendLockAsync"/></summary>
+    Lock,
+
     /// <summary>To say that it is there, before anything else.</summary>
     Connect,
 }
@@ -28,7 +31,7 @@ public enum StorageOperation
 /// <summary>How an operation is called where people and machines read of it.</summary>
 public static class StorageOperationWords
 {
-    /// <summary>A word: <c>put</c>, <c>read</c>, <c>stat</c>, <c>list</c>, <c>delete</c>, <c>connect</c> or <c>space</c>.</summary>
+    /// <summary>A word: <c>put</c>, <c>read</c>, <c>stat</c>, <c>list</c>, <c>delete</c>, <c>lock</c>, <c>connect</c> or <c>space</c>.</summary>
     public static string Word(this StorageOperation operation) => operation switch
     {
         StorageOperation.Put => "put",
@@ -36,6 +39,7 @@ public static class StorageOperationWords
         StorageOperation.Stat => "stat",
         StorageOperation.List => "list",
         StorageOperation.Delete => "delete",
+        StorageOperation.Lock => "lock",
         StorageOperation.Connect => "connect",
         _ => "space",
     };

@@ -37,6 +37,9 @@ public sealed record StorageCapabilities
     /// <summary>How long objects that matter are locked when they are put: until then the storage refuses to delete them. Null: no lock was asked for.</summary>
     public TimeSpan? LocksFor { get; init; }
 
+    /// <summary>Whether locks can be extended (<see cref="IStorageBackend.ExtendLockAsync"/>).</summary>
+    public bool ExtendsLocks { get; init; }
+
     /// <summary>The checksum that goes with each put and by which the storage refuses bytes that arrived changed: <c>Content-MD5</c>; null: none.</summary>
     public string? Checksum { get; init; }
 

@@ -57,7 +57,8 @@ internal sealed class CheckCommand : Verb
             Show(run, report, request);
         }
 
-        return report.Errors > 0 ? ExitCodes.Damage : ExitCodes.Done;
+        LockOutput.Tell(run, report.LocksExtended, report.LockProblem);
+        return report.Errors > 0 ? ExitCodes.Damage : report.LockProblem is null ? ExitCodes.Done : ExitCodes.Warnings;
     }
 
     private static ProgressFigures Read(CheckMonitor monitor) => monitor.BytesTotal > 0
@@ -189,6 +190,8 @@ internal sealed class CheckCommand : Verb
             writer.WriteNumber("packs_fresh", report.Verification.PacksFresh);
             writer.WriteNumber("packs_due", report.Verification.PacksDue);
             writer.WriteNumber("packs_never_verified", report.Verification.NeverVerified);
+            writer.WriteNumber("locks_extended", report.LocksExtended);
+            writer.WriteString("lock_problem", report.LockProblem);
             JsonFields.WriteMoment(writer, "oldest_verification", report.Verification.Oldest);
         });
     }

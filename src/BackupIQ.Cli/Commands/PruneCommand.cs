@@ -30,12 +30,12 @@ internal sealed class PruneCommand : Verb
             DryRun = run.Arguments.Has("--dry-run"),
         };
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        await PruneAsync(run, repository, request, cancellationToken).ConfigureAwait(false);
-        return repository.Findings.Count > 0 ? ExitCodes.Damage : ExitCodes.Done;
+        PruneOutcome outcome = await PruneAsync(run, repository, request, cancellationToken).ConfigureAwait(false);
+        return repository.Findings.Count > 0 ? ExitCodes.Damage : outcome.LockProblem is null ? ExitCodes.Done : ExitCodes.Warnings;
     }
 
     /// <summary>Prunes, and shows how it goes and what came of it.</summary>
-    internal static async Task PruneAsync(Invocation run, BackupIqRepository repository, PruneRequest request, CancellationToken cancellationToken)
+    internal static async Task<PruneOutcome> PruneAsync(Invocation run, BackupIqRepository repository, PruneRequest request, CancellationToken cancellationToken)
     {
         PruneMonitor monitor = new(plan => Tell(run, request, plan));
         PruneOutcome outcome;
@@ -45,11 +45,13 @@ internal sealed class PruneCommand : Verb
         }
 
         Finish(run, outcome);
+        return outcome;
     }
 
     /// <summary>Shows what came of a prune.</summary>
     internal static void Finish(Invocation run, PruneOutcome outcome)
     {
+        LockOutput.Tell(run, outcome.LocksExtended, outcome.LockProblem);
         if (run.WantsJson)
         {
             run.Json.Line("summary", writer => WriteSummary(writer, outcome));
@@ -103,6 +105,7 @@ internal sealed class PruneCommand : Verb
         "rewrite" => "rewriting packs",
         "mark" => "marking packs",
         "wait" => "looking after sessions",
+        "locks" => "extending locks",
         "delete" => "deleting packs",
         _ => "sweeping",
     };
@@ -217,6 +220,8 @@ internal sealed class PruneCommand : Verb
         writer.WriteNumber("segments_deleted", outcome.SegmentsDeleted);
         writer.WriteNumber("sessions_deleted", outcome.SessionsDeleted);
         writer.WriteNumber("partials_deleted", outcome.PartialsDeleted);
+        writer.WriteNumber("locks_extended", outcome.LocksExtended);
+        writer.WriteString("lock_problem", outcome.LockProblem);
         writer.WriteNumber("seconds_waited", Math.Round(outcome.Waited.TotalSeconds, 3));
         writer.WriteNumber("seconds_elapsed", Math.Round(outcome.Duration.TotalSeconds, 3));
     }

@@ -1,3 +1,4 @@
+using BackupIQ.Repository.Maintenance;
 using BackupIQ.Repository.Maintenance.Collection;
 
 namespace BackupIQ.Engine.Maintenance;
@@ -54,6 +55,9 @@ public sealed record PruneResult
     /// <summary>How long other sessions were waited for.</summary>
     public TimeSpan Waited { get; init; }
 
+    /// <summary>What came of extending the locks of what stays.</summary>
+    public LockExtension Locks { get; init; } = LockExtension.None;
+
     /// <summary>How long all of it took.</summary>
     public TimeSpan Duration { get; init; }
 }
@@ -69,7 +73,7 @@ public sealed class PruneProgress
     private long _bytesTotal;
     private long _directoriesDone;
 
-    /// <summary>index, snapshots, rewrite, mark, wait, delete or sweep: what the prune does now.</summary>
+    /// <summary>index, snapshots, rewrite, mark, wait, locks, delete or sweep: what the prune does now.</summary>
     public string Phase { get => _phase; internal set => _phase = value; }
 
     /// <summary>The sessions that are waited for; empty while none is.</summary>

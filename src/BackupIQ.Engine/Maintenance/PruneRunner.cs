@@ -1,5 +1,6 @@
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
+using BackupIQ.Repository.Maintenance;
 using BackupIQ.Repository.Maintenance.Collection;
 using BackupIQ.Repository.Sessions;
 
@@ -78,6 +79,8 @@ public sealed class PruneRunner(BackupRepository repository, TimeProvider time)
             long bytes = condemned.Sum(static p => p.Size);
             progress.Begin("index", 0, 0);
             int segments = await collector.CompactAsync(condemned, options.Exclusive, cancellationToken);
+            progress.Begin("locks", 0, 0);
+            LockExtension locks = await collector.ExtendLocksAsync(cancellationToken);
             await _pipeline.DeleteAsync(condemned, cancellationToken);
             progress.Begin("sweep", 0, 0);
             SweepCounts swept = await collector.SweepAsync(_stalePartials, cancellationToken);
@@ -92,6 +95,7 @@ public sealed class PruneRunner(BackupRepository repository, TimeProvider time)
                 SegmentsWritten = segments,
                 Swept = swept,
                 Waited = waited,
+                Locks = locks,
             };
         }
 

@@ -93,6 +93,9 @@ public sealed record CheckResult
 
     public long SnapshotsChecked { get; init; }
 
+    /// <summary>What came of extending the locks of what snapshots need.</summary>
+    public LockExtension Locks { get; init; } = LockExtension.None;
+
     /// <summary>What was read whole, and what the ledger says after this check.</summary>
     public required VerificationState Verification { get; init; }
 

@@ -8,7 +8,7 @@ namespace BackupIQ.Engine.Verification;
 
 /// <summary>
 /// Checks a repository: objects → packs against index → graph of every snapshot → what damage means for files. Changes nothing but the ledger of
-/// what was verified, and may run beside backups. Level 0 (exists, size), 2 (contents against index) and 3 (graph) always; 1 (pack hash) and 4
+/// what was verified and, on storage with locks, when those of what is needed end, and may run beside backups. Level 0 (exists, size), 2 (contents against index) and 3 (graph) always; 1 (pack hash) and 4
 /// (every chunk) by its options.
 /// </summary>
 public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
@@ -39,6 +39,9 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
         (bool isDamaged, bool isMissing) = await pipeline.FollowAsync(Items(complete, progress), cancellationToken);
         (bool isPartialDamaged, _) = await pipeline.FollowAsync(Items(partial, progress), cancellationToken);
 
+        progress.Phase = "locks";
+        LockExtension locks = await check.ExtendLocksAsync(time, cancellationToken);
+
         progress.Phase = "damage";
         using DamageTrace trace = new(check, options.MaxListedFiles);
         if (isDamaged || isPartialDamaged)
@@ -48,7 +51,7 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
             Trace(trace, partial, cancellationToken);
         }
 
-        return Conclude(check, trace, isMissing, progress, complete.Count) with { Verification = state };
+        return Conclude(check, trace, isMissing, progress, complete.Count) with { Verification = state, Locks = locks };
     }
 
     // What was read is in the ledger however the reading ends.

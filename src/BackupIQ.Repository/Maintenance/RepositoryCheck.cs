@@ -224,6 +224,13 @@ public sealed class RepositoryCheck : IDisposable
         return (count, bytes);
     }
 
+    /// <summary>Extends the locks of what snapshots need, complete ones and partial ones, as far as they were followed.</summary>
+    /// <exception cref="StorageException">The storage cannot be reached.</exception>
+    public Task<LockExtension> ExtendLocksAsync(TimeProvider time, CancellationToken cancellationToken) => new LockPipeline(_repository, time).RunAsync(
+        _packs.Where(static pack => pack.IsUsed && !pack.IsMissing).Select(static pack => RepositoryLayout.Pack(pack.Kind, pack.Id)),
+        _snapshots.Select(static snapshot => snapshot.Session),
+        cancellationToken);
+
     /// <inheritdoc/>
     public void Dispose() => _index.Dispose();
 

@@ -181,18 +181,15 @@ public sealed class S3Backend : IStorageBackend
         }, cancellationToken);
     }
 
-    /// <summary>
-    /// Keeps an object locked until at least <paramref name="until"/>; what is locked for longer stays so. For storage that was opened with a lock.
-    /// </summary>
-    /// <exception cref="StorageException">The object is not there, or the storage refuses.</exception>
-    public async Task ExtendLockAsync(StorageKey key, DateTimeOffset until, CancellationToken cancellationToken)
+    /// <inheritdoc/>
+    public async ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken)
     {
-        ObjectLockMode mode = Settings.LockMode ?? throw new InvalidOperationException("The storage was opened without a lock.");
+        ObjectLockMode mode = Settings.LockMode ?? throw new NotSupportedException("The storage was opened without a lock.");
         GetObjectMetadataResponse head = await HeadAsync(key, cancellationToken)
             ?? throw new StorageException(ErrorCodes.StorageObjectNotFound, $"The object {key} could not be locked: it is not there");
-        if (head.ObjectLockRetainUntilDate is { } already && AsUtc(already) >= until)
+        if (head.ObjectLockRetainUntilDate is { } already && AsUtc(already) >= atLeast)
         {
-            return;
+            return false;
         }
 
         PutObjectRetentionRequest request = new()
@@ -208,6 +205,7 @@ public sealed class S3Backend : IStorageBackend
             },
         };
         await _connection.CallAsync($"The object {key} could not be locked", patience => Client.PutObjectRetentionAsync(request, patience.Token), cancellationToken);
+        return true;
     }
 
     /// <inheritdoc/>

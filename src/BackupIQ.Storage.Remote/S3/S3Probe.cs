@@ -44,6 +44,7 @@ internal sealed class S3Probe(S3Connection connection)
                 HasStoreClock = true,
                 KeepsVersions = await versions,
                 LocksFor = Settings.LockMode is null ? null : Settings.LockFor,
+                ExtendsLocks = Settings.LockMode is not null,
                 Checksum = "Content-MD5",
                 ServerEncryption = Settings.Encryption.IsAsked ? Settings.Encryption.Name : null,
             };

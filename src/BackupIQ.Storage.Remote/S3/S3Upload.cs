@@ -197,7 +197,8 @@ internal sealed class S3Upload(S3Backend backend, S3Connection connection, S3Lim
         if (LockOf(key) is { } until)
         {
             // Asked for when the upload began; some servers (Ceph) forget it then.
-            await backend.ExtendLockAsync(key, new DateTimeOffset(until, TimeSpan.Zero), cancellationToken);
+            DateTimeOffset end = new(until, TimeSpan.Zero);
+            await backend.ExtendLockAsync(key, end, end, cancellationToken);
         }
 
         return true;

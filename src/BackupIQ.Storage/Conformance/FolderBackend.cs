@@ -38,6 +38,9 @@ internal sealed class FolderBackend(IStorageBackend inner, string folder, Concur
 
     public override ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken) => Inner.DeleteAsync(Whole(key), cancellationToken);
 
+    public override ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
+        Inner.ExtendLockAsync(Whole(key), atLeast, until, cancellationToken);
+
     public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private StorageKey Whole(StorageKey key) => new(_prefix + key.Value);

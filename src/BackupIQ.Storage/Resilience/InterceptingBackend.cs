@@ -56,6 +56,9 @@ internal abstract class InterceptingBackend(IStorageBackend inner) : DelegatingB
             },
             cancellationToken).ConfigureAwait(false);
 
+    public override ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
+        CallAsync(new StorageRequest(StorageOperation.Lock, key.Value, 0), token => Inner.ExtendLockAsync(key, atLeast, until, token), cancellationToken);
+
     public override ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) =>
         CallAsync(new StorageRequest(StorageOperation.Space, "", 0), Inner.GetSpaceAsync, cancellationToken);
 

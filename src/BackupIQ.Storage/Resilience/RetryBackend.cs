@@ -71,6 +71,9 @@ internal sealed class RetryBackend : DelegatingBackend
             },
             cancellationToken).ConfigureAwait(false);
 
+    public override ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
+        _policy.RunAsync(StorageOperation.Lock, key.Value, token => Inner.ExtendLockAsync(key, atLeast, until, token), cancellationToken);
+
     public override ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) =>
         _policy.RunAsync(StorageOperation.Space, "", Inner.GetSpaceAsync, cancellationToken);
 

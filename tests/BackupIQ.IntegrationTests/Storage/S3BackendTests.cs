@@ -154,8 +154,8 @@ public sealed class S3BackendTests(RadosGateway gateway) : IAsyncLifetime, IDisp
                 await client.DeleteObjectAsync(new DeleteObjectRequest { BucketName = bucket, Key = "p/" + name, VersionId = head.VersionId }, Token))).ErrorCode.ShouldBe("AccessDenied");
 
             DateTimeOffset later = DateTimeOffset.UtcNow.AddDays(3);
-            await storage.ExtendLockAsync(key, later, Token);
-            await storage.ExtendLockAsync(key, later.AddDays(-2), Token);
+            (await storage.ExtendLockAsync(key, later, later, Token)).ShouldBeTrue();
+            (await storage.ExtendLockAsync(key, later.AddDays(-2), later.AddDays(20), Token)).ShouldBeFalse("it is locked for long enough");
             (await client.GetObjectMetadataAsync(bucket, "p/" + name, Token)).ObjectLockRetainUntilDate!.Value.ToUniversalTime().ShouldBe(later.UtcDateTime, TimeSpan.FromMinutes(1));
         }
 

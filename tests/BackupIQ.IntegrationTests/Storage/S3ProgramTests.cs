@@ -208,6 +208,60 @@ public sealed class S3ProgramTests(RadosGateway gateway) : IAsyncLifetime
         RestoresEqual(source, "restored");
     }
 
+    [Fact]
+    public async Task WhatKeptSnapshotsNeedStaysLockedAndTheRestDoesNot()
+    {
+        string bucket = await gateway.MakeBucketAsync(hasLock: true);
+        _user.Repository = gateway.Url(bucket, "p", "lock=governance", "lock-days=1");
+        _user.WithNewRepository();
+        string source = _user.MakeTree(large: 5 << 20);
+        string gone = _user.Backup(source).GetProperty("snapshot_id").GetString()!;
+        File.Delete(Path.Combine(source, "large.bin"));
+        File.WriteAllText(Path.Combine(source, "new"), "new\n");
+        _user.Backup(source, "--type", "full");
+        _user.Run("check", "--json").ShouldEndWith(0).Summary().GetProperty("locks_extended").GetInt32().ShouldBe(0, "half of a day is not over yet");
+        Dictionary<string, DateTime> before = await LocksAsync();
+        before.Values.ShouldAllBe(static until => until < DateTime.UtcNow.AddDays(2));
+
+        // As if the lock of the first snapshot had ended and it had been removed for good; and locks of a day are short beside the month that is asked for now.
+        await RemoveAsync($"p/s/{gone}");
+        _user.Repository = gateway.Url(bucket, "p", "lock=governance", "lock-days=30");
+        ProgramRun prune = _user.Run("prune", "--max-unused", "0", "--yes").ShouldEndWith(17);
+        prune.Error.ShouldContain("locked by the storage");
+        Dictionary<string, DateTime> after = await LocksAsync();
+        after.Where(static one => one.Key.StartsWith("p/d/", StringComparison.Ordinal)).Select(static one => one.Value > DateTime.UtcNow.AddDays(20)).ShouldBe([true, false], ignoreOrder: true);
+        foreach (string name in after.Keys.Where(static name => !name.StartsWith("p/d/", StringComparison.Ordinal) && !name.StartsWith("p/m/", StringComparison.Ordinal)))
+        {
+            after[name].ShouldBe(DateTime.UtcNow.AddDays(30), TimeSpan.FromMinutes(10), name);
+        }
+
+        ProgramRun check = _user.Run("check", "--json").ShouldEndWith(0);
+        check.Summary().GetProperty("locks_extended").GetInt32().ShouldBe(0, "prune has done it");
+        check.Summary().GetProperty("lock_problem").ValueKind.ShouldBe(JsonValueKind.Null);
+
+        async Task RemoveAsync(string name)
+        {
+            using AmazonS3Client client = gateway.NewClient();
+            string version = (await client.GetObjectMetadataAsync(bucket, name)).VersionId;
+            await client.DeleteObjectAsync(new DeleteObjectRequest { BucketName = bucket, Key = name, VersionId = version, BypassGovernanceRetention = true });
+        }
+
+        async Task<Dictionary<string, DateTime>> LocksAsync()
+        {
+            using AmazonS3Client client = gateway.NewClient();
+            Dictionary<string, DateTime> locks = [];
+            foreach (S3Object item in (await client.ListObjectsV2Async(new ListObjectsV2Request { BucketName = bucket, Prefix = "p/" })).S3Objects)
+            {
+                if ((await client.GetObjectMetadataAsync(bucket, item.Key)).ObjectLockRetainUntilDate is { } until)
+                {
+                    locks.Add(item.Key, until.ToUniversalTime());
+                }
+            }
+
+            return locks;
+        }
+    }
+
     private static bool HasFiles(string folder) => Directory.Exists(folder) && Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Any();
 
     private void RestoresEqual(string source, string target)

@@ -257,6 +257,11 @@ public sealed class Collector : IAsyncDisposable
     public IReadOnlyList<CollectedPack> Condemned() =>
         [.. _index.Packs.Values.Where(static p => p.IsSettled && p.Size >= 0).OrderBy(static p => p.Id)];
 
+    /// <summary>Extends the locks of what stays because something needs it, as far as <see cref="Choose"/> knows.</summary>
+    /// <exception cref="StorageException">The storage cannot be reached.</exception>
+    public Task<LockExtension> ExtendLocksAsync(CancellationToken cancellationToken) => new LockPipeline(_repository, _time).RunAsync(
+        _index.Packs.Values.Where(static p => p.IsThere && !p.IsMarked && p.LiveChunks > 0).Select(static p => RepositoryLayout.Pack(p.Kind, p.Id)), _knownRoots, cancellationToken);
+
     /// <summary>Those of them out of which something has to be copied first.</summary>
     public async Task<IReadOnlyList<PlannedPack>> RescuesAsync(CancellationToken cancellationToken)
     {
