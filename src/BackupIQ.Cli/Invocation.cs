@@ -12,6 +12,8 @@ namespace BackupIQ.Cli;
 /// <summary>What a verb works with: the arguments, the settings, the screen, and the repository when it asks for it.</summary>
 internal sealed class Invocation
 {
+    private static readonly TimeSpan IndexPatience = TimeSpan.FromSeconds(3);
+
     public Invocation(CliHost host, Arguments arguments, Settings settings, Screen screen)
     {
         Host = host;
@@ -68,6 +70,8 @@ internal sealed class Invocation
         UploadLimit = Settings.Rate("limit-upload"),
         DownloadLimit = Settings.Rate("limit-download"),
         RequestLimit = Settings.Number("limit-requests"),
+        CacheLimit = Settings.Size("cache-limit"),
+        OnIndexRead = TellOfIndex(),
         RequestsAtOnce = Settings.Number("limit-connections"),
         StorageTimeout = Settings.Text("storage-timeout") is null ? null : Settings.Duration("storage-timeout"),
         ListingLag = Settings.Text("listing-lag") is null ? null : Settings.Duration("listing-lag"),
@@ -91,6 +95,24 @@ internal sealed class Invocation
             Screen.Warn(DisplayText.Of(damage), ErrorCodes.CorruptData);
         },
     };
+
+    // Who waits is told for what; what is quick is no news.
+    private Action<int, int> TellOfIndex()
+    {
+        long since = 0;
+        return (read, all) =>
+        {
+            if (read == 0)
+            {
+                since = Host.Time.GetTimestamp();
+            }
+            else if (Host.Time.GetElapsedTime(since) > IndexPatience)
+            {
+                since = Host.Time.GetTimestamp();
+                Screen.Note($"reading the index: {Words.Number(read)} of {Words.Number(all)} segments");
+            }
+        };
+    }
 
     /// <summary>Damage of a repository was told that did not keep the verb from its work: exit code 14 unless something worse happened.</summary>
     public bool HasMetDamage { get; private set; }

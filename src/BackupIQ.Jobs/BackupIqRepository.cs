@@ -38,6 +38,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     private readonly RepositoryOptions _options;
     private readonly TimeProvider _time;
     private readonly List<string> _findings = [];
+    private readonly LocalCache? _cache;
 
     private BackupIqRepository(IStorageBackend storage, BackupRepository repository, RepositoryOptions options, TimeProvider time)
     {
@@ -45,6 +46,8 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         _repository = repository;
         _options = options;
         _time = time;
+        _cache = LocalCache.Use(options.CacheFolder, repository.Id, options.CacheLimit, time);
+        repository.OnIndexRead = options.OnIndexRead;
         Tell(repository.Findings.Select(static finding => finding.ToString()));
     }
 
@@ -286,6 +289,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     {
         await _repository.DisposeAsync().ConfigureAwait(false);
         await _storage.DisposeAsync().ConfigureAwait(false);
+        _cache?.Dispose();
     }
 
     private SnapshotStore Snapshots() => new(_repository, _options.At);

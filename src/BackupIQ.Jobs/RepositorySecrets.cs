@@ -55,6 +55,15 @@ public sealed record RepositoryOptions
     /// <summary>The folder of local caches, which can be deleted at any time; null: none is kept.</summary>
     public string? CacheFolder { get; init; }
 
+    /// <summary>
+    /// Bytes that the caches of all repositories may have when one is closed: what was used the longest ago goes first, and what is in use stays. 8 GiB: the index of some
+    /// hundred terabytes, or the folders of some hundred million files.
+    /// </summary>
+    public long CacheLimit { get; init; } = 8L << 30;
+
+    /// <summary>Hears how many of the index segments that are not in the cache have been read, and how many there are: a first look at a large repository takes its time. On any thread.</summary>
+    public Action<int, int>? OnIndexRead { get; init; }
+
     /// <summary>Bytes of buffers that a backup or restore may use. 256 MiB: enough for every core of a common machine, little beside what it runs.</summary>
     public long MemoryBudget { get; init; } = 256L << 20;
 

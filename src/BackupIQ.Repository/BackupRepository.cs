@@ -56,6 +56,9 @@ public sealed class BackupRepository : IAsyncDisposable
     /// </summary>
     public bool CommitsByName => Configuration.CommitsByName ?? Storage.Capabilities.ConditionalPut;
 
+    /// <summary>Hears how many segments of the index were read, and of how many, while it is loaded.</summary>
+    public Action<int, int>? OnIndexRead { get; set; }
+
     /// <summary>Whether the storage's times are worth something: they come from its own clock, or from this machine's disk.</summary>
     public bool HasStoreTimes => Storage.Capabilities.HasStoreClock || Storage.Capabilities.IsLocal;
 

@@ -180,7 +180,7 @@ internal sealed class DoctorCommand : Verb
             }
         }
 
-        findings.Add(new Finding(FindingLevel.Good, "cache", $"{cache}, {Words.Size(size)}; can be deleted at any time"));
+        findings.Add(new Finding(FindingLevel.Good, "cache", $"{cache}, {Words.Size(size)} of at most {Words.Size(run.Settings.Size("cache-limit"))}; can be deleted at any time"));
     }
 
     private static void Clock(Invocation run, List<Finding> findings)

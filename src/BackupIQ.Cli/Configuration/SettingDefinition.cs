@@ -48,6 +48,7 @@ internal static class SettingDefinitions
         new("keystore-password-command", SettingKind.Text),
         new("keystore-password-from", SettingKind.Text),
         new("cache-dir", SettingKind.Path),
+        new("cache-limit", SettingKind.Size, "8G"),
         new("memory", SettingKind.Size, "256M"),
         new("jobs", SettingKind.Number, "0"),
         new("append-only", SettingKind.Switch),

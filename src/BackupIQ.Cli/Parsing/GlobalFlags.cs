@@ -21,6 +21,7 @@ internal static class GlobalFlags
         Value("--config", "FILE", "configuration file (default: ~/.config/backupiq/config.yaml)"),
         Value("--environment", "NAME", "lay config.NAME.yaml over the configuration file"),
         Value("--cache-dir", "DIR", "local cache (default: ~/.cache/backupiq); can be deleted at any time"),
+        Value("--cache-limit", "SIZE", "bytes that the local cache may have (default: 8G)"),
         Value("--memory", "SIZE", "memory for buffers, as 512M"),
         Value("--jobs", "N", "workers (default: one per core)", "-j"),
         Flag("--append-only", "only add to the repository; refuse what removes or changes anything (exit code 17)"),

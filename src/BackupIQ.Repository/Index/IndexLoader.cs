@@ -79,8 +79,11 @@ public static class IndexLoader
             }
 
             int gone = 0;
-            foreach (string name in segments.Keys.Except(index.Covered).Except(damaged).ToArray())
+            string[] missing = [.. segments.Keys.Except(index.Covered).Except(damaged)];
+            for (int i = 0; i < missing.Length; i++)
             {
+                string name = missing[i];
+                repository.OnIndexRead?.Invoke(i, missing.Length);
                 gone += await TryAddAsync(repository, index, name, segments[name], findings, damaged, cancellationToken) ? 0 : 1;
             }
 

@@ -140,6 +140,11 @@ public sealed class ManagingVerbTests : IDisposable
         _user.Run("snapshots", "--config", config, "--limit-download", "0:00-24:00=10M").ShouldEndWith(0);
         _user.Run("snapshots", "--limit-upload", "08:00=2M").ShouldEndWith(2).Error.ShouldContain("08:00-18:00=2M");
         _user.Run("snapshots", "--retry-profile", "brave").ShouldEndWith(2).Error.ShouldContain("quick, standard, aggressive, patient");
+        config = _user.Write("config.yaml", "tls:\n  minimum: 1.3\nlimit-connections: 4\nstorage-timeout: 90s\nlisting-lag: 5s\ncache-limit: 2G\n");
+        _user.RunPlain("config", "validate", "--config", config).ShouldEndWith(0);
+        _user.Run("snapshots", "--config", config).ShouldEndWith(0);
+        config = _user.Write("config.yaml", "tls:\n  minimum: 1.1\n");
+        _user.RunPlain("snapshots", "--config", config).ShouldEndWith(2);
         config = _user.Write("config.yaml", "retry-profile: brave\n");
         _user.RunPlain("snapshots", "--config", config).ShouldEndWith(2).Error.ShouldContain(":1");
     }

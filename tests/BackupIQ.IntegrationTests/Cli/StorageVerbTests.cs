@@ -78,7 +78,7 @@ public sealed class StorageVerbTests : IDisposable
             File.Exists("/dev/fuse") && File.Exists("/usr/bin/fusermount3") && File.Exists("/usr/bin/rclone") && ScratchFolder.IsRoot,
             "FUSE or rclone is not there, or the device closed: apt-get install fuse3 rclone.");
         string folder = _user.MakeFolder("mounted");
-        using Process rclone = Process.Start(new ProcessStartInfo("rclone", ["mount", _user.MakeFolder("behind"), folder, "--vfs-cache-mode", "writes", "--dir-cache-time", "1s", "--config", "/dev/null", "--cache-dir", _user.At("rclone-cache")]))!;
+        using Process rclone = Process.Start(new ProcessStartInfo("rclone", ["mount", _user.MakeFolder("behind"), folder, "--vfs-cache-mode", "writes", "--dir-cache-time", "1s", "--config", "/dev/null", "--cache-dir", _user.At("rclone-cache"), "--log-file", _user.At("rclone.log")]))!;
         try
         {
             Stopwatch watch = Stopwatch.StartNew();

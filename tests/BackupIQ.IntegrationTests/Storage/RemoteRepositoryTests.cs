@@ -322,6 +322,7 @@ public sealed partial class RemoteRepositoryTests : IDisposable
         _user.Backup(source);
         _user.Repository = _folder;
         _user.Backup(source, "--type", "full");
+        LetTheServerRead(kind);
         _user.Objects("a").Count(static name => name.EndsWith("/confirmed", StringComparison.Ordinal)).ShouldBe(2);
         _user.Repository = remote;
         _user.Run("snapshots", "--json").ShouldEndWith(0).Json().GetArrayLength().ShouldBe(2);
@@ -343,11 +344,7 @@ public sealed partial class RemoteRepositoryTests : IDisposable
         _user.Repository = _folder;
         _user.Run("init").ShouldEndWith(0);
         _user.Backup(source);
-        if (kind == "webdav")
-        {
-            ScratchFolder.Run("chmod", "-R", "a+rwX", _folder);
-        }
-
+        LetTheServerRead(kind);
         _user.Repository = remote;
         _user.Run("snapshots", "--json").ShouldEndWith(0).Json().GetArrayLength().ShouldBe(1);
         _user.Run("restore", "latest", "--target", _user.At("restored")).ShouldEndWith(0);
@@ -399,6 +396,15 @@ public sealed partial class RemoteRepositoryTests : IDisposable
             SshServer server = SshServer.Start();
             _servers.Add(server);
             (_user.Repository, _folder, _server) = (server.Url("repository"), Path.Combine(server.Root, "repository"), server.Process);
+        }
+    }
+
+    // What is put on the disk is for its owner alone, and Apache is another.
+    private void LetTheServerRead(string kind)
+    {
+        if (kind == "webdav")
+        {
+            ScratchFolder.Run("chmod", "-R", "a+rwX", _folder);
         }
     }
 
