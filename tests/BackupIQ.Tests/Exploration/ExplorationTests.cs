@@ -26,6 +26,7 @@ public sealed class ExplorationTests(ITestOutputHelper output)
     {
         yield return (new(Beginning.Forgotten, Role.Writer, Role.Collector), new Bounds { Preemptions = 3 });
         yield return (new(Beginning.Forgotten, Role.Writer, Role.Collector) { ConditionalPut = false }, new Bounds());
+        yield return (new(Beginning.Forgotten, Role.Writer, Role.Collector) { ByConfirmation = true }, new Bounds());
         yield return (new(Beginning.Forgotten, Role.Writer, Role.Collector), new Bounds { LostAnswers = 1, Preemptions = 1 });
         yield return (new(Beginning.Forgotten, Role.Writer, Role.Collector), new Bounds { Crashes = 1, ReadsAreSteps = true, Preemptions = 1 });
         yield return (new(Beginning.Forgotten, Role.Writer, Role.Collector) { ListingLag = Lag }, new Bounds { LatePuts = 2, Preemptions = 1 });

@@ -14,7 +14,7 @@ namespace BackupIQ.Tests.Exploration;
 /// What must hold after every step: of every snapshot that counts for readers, each chunk stands in a pack that is there and that the index
 /// names. Told from the bytes of the objects alone.
 /// </summary>
-internal sealed class Promise(RepositoryKeys keys, bool conditionalPut)
+internal sealed class Promise(RepositoryKeys keys, bool commitsByName)
 {
     private readonly Dictionary<string, HashSet<ChunkId>> _packs = new(StringComparer.Ordinal);
     private readonly Dictionary<string, HashSet<string>> _segments = new(StringComparer.Ordinal);
@@ -26,7 +26,7 @@ internal sealed class Promise(RepositoryKeys keys, bool conditionalPut)
     {
         foreach (string name in store.Names)
         {
-            if (!name.StartsWith("s/", StringComparison.Ordinal) || (!conditionalPut && !store.Contains($"a/{name[2..]}/confirmed")))
+            if (!name.StartsWith("s/", StringComparison.Ordinal) || (!commitsByName && !store.Contains($"a/{name[2..]}/confirmed")))
             {
                 continue;
             }

@@ -46,8 +46,14 @@ internal enum Beginning
 /// <summary>What is explored.</summary>
 internal sealed record Scenario(Beginning Beginning, params Role[] Roles)
 {
-    /// <summary>Whether commit and fence are put-if-absent on one name, or a store without that.</summary>
+    /// <summary>Whether the store itself lets one of two puts on one name win.</summary>
     public bool ConditionalPut { get; init; } = true;
+
+    /// <summary>The repository says that snapshots count once they are confirmed, though the store could do without.</summary>
+    public bool ByConfirmation { get; init; }
+
+    /// <summary>Whether commit and fence are put-if-absent on one name.</summary>
+    public bool CommitsByName => ConditionalPut && !ByConfirmation;
 
     /// <summary>What the store declares.</summary>
     public TimeSpan ListingLag { get; init; }
@@ -56,5 +62,5 @@ internal sealed record Scenario(Beginning Beginning, params Role[] Roles)
     public ProtocolSwitches Switches { get; init; } = ProtocolSwitches.None;
 
     public override string ToString() =>
-        $"{Beginning}: {string.Join(", ", Roles)}{(ConditionalPut ? "" : ", without conditional put")}{(ListingLag > TimeSpan.Zero ? ", listings lag" : "")}";
+        $"{Beginning}: {string.Join(", ", Roles)}{(ConditionalPut ? "" : ", without conditional put")}{(ByConfirmation ? ", by confirmation" : "")}{(ListingLag > TimeSpan.Zero ? ", listings lag" : "")}";
 }

@@ -37,9 +37,9 @@ internal sealed class Stage : IDisposable
     {
         _scenario = scenario;
         _folder = Directory.CreateDirectory(Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath(), $"backupiq-stage-{Guid.NewGuid():n}")).FullName;
-        RepositoryConfiguration configuration = Configuration();
+        RepositoryConfiguration configuration = Configuration(scenario.CommitsByName);
         Player founder = new(this, new Actor(15, "before"), Role.Writer, configuration, readsAreSteps: false);
-        _promise = new Promise(founder.Keys, scenario.ConditionalPut);
+        _promise = new Promise(founder.Keys, scenario.CommitsByName);
         _start = Prepare(founder);
         _players = [.. scenario.Roles.Select((role, i) => new Player(this, new Actor(i, $"{role.ToString().ToLowerInvariant()} {i}"), role, configuration, readsAreSteps))];
         _actors = [.. _players.Select(static p => p.Actor)];
@@ -109,12 +109,13 @@ internal sealed class Stage : IDisposable
 
     private static SessionId SessionOf(int actor, int number) => new(0xE000_0000_0000_0000 + ((ulong)actor << 8) + (ulong)number, 1);
 
-    private static RepositoryConfiguration Configuration()
+    private static RepositoryConfiguration Configuration(bool commitsByName)
     {
         CreateOptions options = new() { KeyFile = Secret.Random(32), RecoveryKit = false };
         using RepositoryKeys _ = RepositoryKeys.Create(RepositoryId.New());
-        return BackupRepository.CreateAsync(new MemoryBackend(TimeProvider.System), options, TimeProvider.System, CancellationToken.None)
+        RepositoryConfiguration made = BackupRepository.CreateAsync(new MemoryBackend(TimeProvider.System), options, TimeProvider.System, CancellationToken.None)
             .GetAwaiter().GetResult().Repository.Configuration;
+        return made with { Settings = made.Settings with { Commit = commitsByName ? ConfigurationSettings.CommitByName : ConfigurationSettings.CommitByConfirmation } };
     }
 
     private Dictionary<string, byte[]> Prepare(Player founder)
