@@ -56,11 +56,12 @@ public static class BackupIqStorage
         try
         {
             await using IStorageBackend storage = await StorageLocator.OpenAsync(url, create: false, use with { Providers = providers }, clock, cancellationToken).ConfigureAwait(false);
-            await using IStorageBackend second = await StorageLocator.OpenPlainAsync(url, use, clock, cancellationToken).ConfigureAwait(false);
+            IStorageBackend plain = await StorageLocator.OpenPlainAsync(url, use, clock, cancellationToken).ConfigureAwait(false);
+            await using IStorageBackend second = path is null ? ResilientStorage.Watched(plain, url, use, clock) : plain;
             spool = storage.SpoolFolder;
             StorageInfo space = StorageInfo.From(await storage.GetSpaceAsync(cancellationToken).ConfigureAwait(false), clock.GetUtcNow());
             ConformanceOptions how = new() { Names = RepositoryNames.Samples, LargeObject = largeObject };
-            ConformanceReport report = await new ConformanceRun(storage, second, how, clock).RunAsync(begins, cancellationToken).ConfigureAwait(false);
+            ConformanceReport report = await new ConformanceRun(storage, second, how, clock) { Folders = plain as IFolderStorage }.RunAsync(begins, cancellationToken).ConfigureAwait(false);
             bool isBroken = report.Guarantees.Any(static guarantee => guarantee.State == GuaranteeState.Broken);
             return new StorageTestReport
             {

@@ -40,6 +40,11 @@ internal static class ResilientStorage
             StorageStack.ConnectAsync(token => RemoteStorage.ConnectAsync(url, use, time, token), provider, options, registry, time, cancellationToken);
     }
 
+    /// <summary>A storage as it is, but for requests in which nothing moves: they are given up.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static IStorageBackend Watched(IStorageBackend storage, string url, RepositoryOptions use, TimeProvider time) =>
+        StorageStack.Watched(storage, OptionsOf(url, use), time);
+
     private static ResilienceOptions OptionsOf(string url, RepositoryOptions use)
     {
         if (!RetryProfile.TryFind(use.RetryProfile, out RetryProfile? profile))

@@ -28,6 +28,9 @@ public sealed class ConformanceRun(IStorageBackend storage, IStorageBackend seco
     private readonly ConcurrentDictionary<string, bool> _names = new(StringComparer.Ordinal);
     private readonly string _folder = FolderPrefix + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(4));
 
+    /// <summary>Removes the folder where the storage has folders; null: it has none, and they would not stay.</summary>
+    public IFolderStorage? Folders { get; init; }
+
     /// <summary>Tries all of it.</summary>
     /// <param name="begins">Hears what is tried next.</param>
     /// <param name="cancellationToken">Stops; what was put is removed before this throws.</param>
@@ -155,7 +158,7 @@ public sealed class ConformanceRun(IStorageBackend storage, IStorageBackend seco
         });
 
         // A folder that is gone with all that was in it leaves nothing, whatever its objects said.
-        if (second is IFolderStorage folders && await TryRemoveAsync(async () => await folders.RemoveFolderAsync(_folder + "/", within.Token)))
+        if (Folders is { } folders && await TryRemoveAsync(async () => await folders.RemoveFolderAsync(_folder + "/", within.Token)))
         {
             left.Clear();
         }

@@ -23,8 +23,24 @@ public static class StorageStack
     {
         RetryPolicy retry = new(registry.Provider(provider, options), options, time);
         IStorageBackend storage = await retry.RunAsync(
-            StorageOperation.Connect, provider, token => new ValueTask<IStorageBackend>(connect(token)), cancellationToken).ConfigureAwait(false);
+            StorageOperation.Connect, provider, token => ConnectAsync(connect, options.LongestSilence * 2, time, token), cancellationToken).ConfigureAwait(false);
         return Wrap(storage, provider, options, registry, time);
+    }
+
+    // Not all that connecting does watches for silence itself, and it asks several things: twice the time for one.
+    private static async ValueTask<IStorageBackend> ConnectAsync(
+        Func<CancellationToken, Task<IStorageBackend>> connect, TimeSpan longest, TimeProvider time, CancellationToken cancellationToken)
+    {
+        using CancellationTokenSource late = new(longest, time);
+        using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, cancellationToken);
+        try
+        {
+            return await connect(either.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new StorageException(ErrorCodes.StorageTimeout, $"The storage did not answer for {longest.TotalSeconds:0.#} s while it was connected to", null, e);
+        }
     }
 
     /// <summary>
@@ -67,6 +83,13 @@ public static class StorageStack
         stack = new RetryBackend(stack, shared, options, time);
         return new ClockSkewBackend(stack, shared.Health, options, time);
     }
+
+    /// <summary>Gives up requests in which nothing moves, and does nothing else: for who wants to see a storage as it is.</summary>
+    /// <param name="storage">Owned by what is returned.</param>
+    /// <param name="options">How long silence may be.</param>
+    /// <param name="time">Measures.</param>
+    public static IStorageBackend Watched(IStorageBackend storage, ResilienceOptions options, TimeProvider time) =>
+        new ProgressTimeoutBackend(storage, options.LongestSilence, time);
 
     /// <summary>Holds bytes back to two rates; without a limit it is the storage itself. All that a storage on this machine needs.</summary>
     /// <param name="storage">Owned by what is returned.</param>

@@ -105,7 +105,7 @@ public sealed class ConformanceRunTests : IDisposable
     {
         using CancellationTokenSource stop = new();
         IStorageBackend storage = Open();
-        await Should.ThrowAsync<OperationCanceledException>(async () => await new ConformanceRun(storage, Open(), Options, TimeProvider.System).RunAsync(
+        await Should.ThrowAsync<OperationCanceledException>(async () => await new ConformanceRun(storage, Open(), Options, TimeProvider.System) { Folders = Open() }.RunAsync(
             name =>
             {
                 if (name == "large object")
@@ -133,7 +133,7 @@ public sealed class ConformanceRunTests : IDisposable
         await using (storage)
         await using (second)
         {
-            return await new ConformanceRun(storage, second, Options, TimeProvider.System).RunAsync(null, Token);
+            return await new ConformanceRun(storage, second, Options, TimeProvider.System) { Folders = second as IFolderStorage }.RunAsync(null, Token);
         }
     }
 
