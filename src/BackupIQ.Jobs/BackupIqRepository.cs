@@ -196,6 +196,8 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
             Counts = BackupCounts.From(result.Summary, result.Snapshot?.Time ?? started, result.Snapshot?.Ended ?? _time.GetUtcNow()),
             Warnings = result.Warnings,
             BytesPut = result.BytesPut,
+            LocksExtended = result.Locks.Extended,
+            LockProblem = result.Locks.Problem,
         };
     }
 

@@ -210,4 +210,10 @@ public sealed record BackupOutcome
 
     /// <summary>What the repository grew by, in bytes.</summary>
     public required long BytesPut { get; init; }
+
+    /// <summary>Objects whose lock on the storage was extended because the snapshot relies on them.</summary>
+    public long LocksExtended { get; init; }
+
+    /// <summary>Why locks could not be extended; null: all could, or the storage has none.</summary>
+    public string? LockProblem { get; init; }
 }

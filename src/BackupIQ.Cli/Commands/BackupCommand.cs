@@ -74,7 +74,8 @@ internal sealed class BackupCommand : Verb
             report.Write(repository, request, outcome, view);
         }
 
-        return outcome.Warnings > 0 ? ExitCodes.Warnings : ExitCodes.Done;
+        LockOutput.Tell(run, outcome.LocksExtended, outcome.LockProblem);
+        return outcome.Warnings > 0 || outcome.LockProblem is not null ? ExitCodes.Warnings : ExitCodes.Done;
     }
 
     private BackupRequest ReadRequest(Invocation run)

@@ -1,4 +1,5 @@
 using BackupIQ.Engine.Snapshots;
+using BackupIQ.Repository.Maintenance;
 
 namespace BackupIQ.Engine.Backup;
 
@@ -88,6 +89,9 @@ public enum EntryOutcome
 /// <summary>What a backup ended with.</summary>
 public sealed record BackupResult
 {
+    /// <summary>What came of extending the locks of what the snapshot relies on.</summary>
+    public LockExtension Locks { get; init; } = LockExtension.None;
+
     /// <summary>The snapshot that was committed; null for a dry run and where nothing changed and that was to make none.</summary>
     public Snapshot? Snapshot { get; init; }
 

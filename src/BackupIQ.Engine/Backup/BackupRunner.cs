@@ -90,7 +90,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             summary = Summarise(pipeline.Counts, session);
             snapshot = snapshot with { Ended = options.CopyOf is { Ended.Ticks: > 0 } copied ? copied.Ended : time.GetLocalNow(), Summary = options.CopyOf?.Summary ?? summary };
             await session.CommitAsync(SnapshotStore.Write(snapshot), cancellationToken);
-            return Result(snapshot, summary, session);
+            return Result(snapshot, summary, session) with { Locks = await session.ExtendLocksAsync(cancellationToken) };
         }
 
         private BackupResult Result(Snapshot? snapshot, SnapshotSummary summary, UploadSession session) => new()

@@ -51,6 +51,9 @@ public sealed class ChunkIndex : IDisposable
     /// <summary>Whether a new snapshot may rely on the chunk: it stands in a pack that is not marked.</summary>
     public bool IsPresent(PackKind kind, in ChunkId id) => TryFind(kind, id, onlyUnmarked: true, out _);
 
+    /// <summary>The same, and where.</summary>
+    internal bool IsPresent(PackKind kind, in ChunkId id, out ChunkLocation location) => TryFind(kind, id, onlyUnmarked: true, out location);
+
     /// <summary>Every place of a chunk, for when the first one turns out to be damaged; those in packs that are not marked come first.</summary>
     public IReadOnlyList<ChunkLocation> FindAll(PackKind kind, in ChunkId id)
     {

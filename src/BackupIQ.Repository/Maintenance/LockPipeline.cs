@@ -21,9 +21,10 @@ public sealed record LockExtension(long Looked, long Extended, string? Problem)
 /// </summary>
 /// <remarks>
 /// Each object is asked for its lock, for nobody else knows when it ends: the URL may have said another number of days when it was put. A lock
-/// that ends within half of the days that the URL says is extended to the whole of them, so that each is extended twice in that time at most.
+/// that ends within half of the days that the URL says is extended to the whole of them, so that each is extended twice in that time at most. Who comes often remembers
+/// what was answered.
 /// </remarks>
-internal sealed class LockPipeline(BackupRepository repository, TimeProvider time)
+internal sealed class LockPipeline(BackupRepository repository, TimeProvider time, LockMemory? memory = null)
 {
     // Requests that carry next to nothing.
     private const int AtOnce = 16;
@@ -57,14 +58,17 @@ internal sealed class LockPipeline(BackupRepository repository, TimeProvider tim
         await Parallel.ForEachAsync(keys, parallel, async (key, token) =>
         {
             // Who may not extend one may not extend any: the others are not asked for.
-            if (!refusals.IsEmpty)
+            DateTimeOffset atLeast = now + (whole / 2);
+            if (!refusals.IsEmpty || memory?.IsLocked(key, atLeast) == true)
             {
                 return;
             }
 
             try
             {
-                if (await storage.ExtendLockAsync(key, now + (whole / 2), now + whole, token))
+                bool isExtended = await storage.ExtendLockAsync(key, atLeast, now + whole, token);
+                memory?.Note(key, isExtended ? now + whole : atLeast);
+                if (isExtended)
                 {
                     Interlocked.Increment(ref extended);
                 }
@@ -78,6 +82,7 @@ internal sealed class LockPipeline(BackupRepository repository, TimeProvider tim
                 refusals.Add(e);
             }
         });
+        memory?.Save(now);
         return new LockExtension(keys.Count, extended, refusals.TryPeek(out StorageException? one) ? $"{one.Message}; {one.Guidance}" : null);
     }
 }

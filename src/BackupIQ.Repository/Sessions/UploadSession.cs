@@ -1,9 +1,12 @@
 using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Compression;
 using BackupIQ.Repository.Crypto;
 using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Index;
+using BackupIQ.Repository.Maintenance;
 using BackupIQ.Repository.Packs;
 using BackupIQ.Storage;
 
@@ -52,6 +55,10 @@ public sealed class UploadSession : IAsyncDisposable
     private long _dataAdded;
     private long _objectBytes;
 
+    // The packs that the snapshot relies on and that others stored, with their kinds; null where nobody asks.
+    private readonly ConcurrentDictionary<PackId, PackKind>? _reliedOn;
+    private string? _lockMemory;
+
     private UploadSession(BackupRepository repository, UploadOptions options, TimeProvider time)
     {
         _repository = repository;
@@ -63,6 +70,7 @@ public sealed class UploadSession : IAsyncDisposable
         _spool = repository.Storage.SpoolFolder ?? (options.DryRun ? "" : Directory.CreateTempSubdirectory("backupiq-spool-").FullName);
         Id = options.Id ?? SessionId.New();
         Index = null!;
+        _reliedOn = repository.Storage.Capabilities.ExtendsLocks && !options.DryRun ? new() : null;
         Packs = new PackSink(
             repository.Keys, Id, _spool, options.Connections, TargetSize, time, PackStoredAsync);
     }
@@ -110,7 +118,7 @@ public sealed class UploadSession : IAsyncDisposable
         BackupRepository repository, UploadOptions options, string? cacheFolder, TimeProvider time, CancellationToken cancellationToken)
     {
         repository.Configuration.Require(RepositoryOperation.Write);
-        UploadSession session = new(repository, options, time);
+        UploadSession session = new(repository, options, time) { _lockMemory = LockMemoryOf(repository, cacheFolder) };
         try
         {
             if (!options.DryRun)
@@ -168,13 +176,33 @@ public sealed class UploadSession : IAsyncDisposable
             }
         }
 
-        return Index.IsPresent(kind, id);
+        return IsPresent(kind, id);
     }
+
+    private bool IsPresent(PackKind kind, in ChunkId id)
+    {
+        if (_reliedOn is null)
+        {
+            return Index.IsPresent(kind, id);
+        }
+
+        if (!Index.IsPresent(kind, id, out ChunkLocation location))
+        {
+            return false;
+        }
+
+        _reliedOn.TryAdd(Index.GetFrame(location.Frame).Pack, kind);
+        return true;
+    }
+
+    // By the storage, too: a copy of the repository elsewhere has locks of its own.
+    private static string? LockMemoryOf(BackupRepository repository, string? cacheFolder) => cacheFolder is null ? null : Path.Combine(
+        cacheFolder, repository.Id.ToString(), "locks-" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(repository.Storage.Location)))[..16]);
 
     /// <summary>True when the caller must store the chunk: nobody has it and nobody else of this session is about to store it.</summary>
     internal bool Claim(PackKind kind, in ChunkId id, int length)
     {
-        if (Index.IsPresent(kind, id))
+        if (IsPresent(kind, id))
         {
             return false;
         }
@@ -182,7 +210,7 @@ public sealed class UploadSession : IAsyncDisposable
         lock (_pendingGate)
         {
             // Asked again under the lock: the segment with it may have been added between the two questions.
-            if (!_pending.Add(id.High) || Index.IsPresent(kind, id))
+            if (!_pending.Add(id.High) || IsPresent(kind, id))
             {
                 return false;
             }
@@ -248,6 +276,33 @@ public sealed class UploadSession : IAsyncDisposable
         }
 
         await EndAfterCommitAsync();
+    }
+
+    /// <summary>
+    /// Extends the locks of what the snapshot relies on and others stored, so that it lives as long as what this session stored itself. For after the commit,
+    /// which it cannot undo: what is in the way is in the result.
+    /// </summary>
+    public async Task<LockExtension> ExtendLocksAsync(CancellationToken cancellationToken)
+    {
+        if (_reliedOn is null)
+        {
+            return LockExtension.None;
+        }
+
+        HashSet<PackId> own = [.. _storedPacks.Select(static pack => pack.Id)];
+        IEnumerable<StorageKey> packs = _reliedOn.Where(pack => !own.Contains(pack.Key)).Select(static pack => RepositoryLayout.Pack(pack.Value, pack.Key));
+        try
+        {
+            return await new LockPipeline(_repository, _time, new LockMemory(_lockMemory)).RunAsync(packs, [], cancellationToken);
+        }
+        catch (StorageException e)
+        {
+            return LockExtension.None with { Problem = e.Message };
+        }
+        catch (OperationCanceledException)
+        {
+            return LockExtension.None with { Problem = "it was interrupted" };
+        }
     }
 
     /// <summary>

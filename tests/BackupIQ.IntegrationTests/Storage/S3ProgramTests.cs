@@ -220,7 +220,7 @@ public sealed class S3ProgramTests(RadosGateway gateway) : IAsyncLifetime
         File.WriteAllText(Path.Combine(source, "new"), "new\n");
         _user.Backup(source, "--type", "full");
         _user.Run("check", "--json").ShouldEndWith(0).Summary().GetProperty("locks_extended").GetInt32().ShouldBe(0, "half of a day is not over yet");
-        Dictionary<string, DateTime> before = await LocksAsync();
+        Dictionary<string, DateTime> before = await LocksAsync(bucket);
         before.Values.ShouldAllBe(static until => until < DateTime.UtcNow.AddDays(2));
 
         // As if the lock of the first snapshot had ended and it had been removed for good; and locks of a day are short beside the month that is asked for now.
@@ -228,7 +228,7 @@ public sealed class S3ProgramTests(RadosGateway gateway) : IAsyncLifetime
         _user.Repository = gateway.Url(bucket, "p", "lock=governance", "lock-days=30");
         ProgramRun prune = _user.Run("prune", "--max-unused", "0", "--yes").ShouldEndWith(17);
         prune.Error.ShouldContain("locked by the storage");
-        Dictionary<string, DateTime> after = await LocksAsync();
+        Dictionary<string, DateTime> after = await LocksAsync(bucket);
         after.Where(static one => one.Key.StartsWith("p/d/", StringComparison.Ordinal)).Select(static one => one.Value > DateTime.UtcNow.AddDays(20)).ShouldBe([true, false], ignoreOrder: true);
         foreach (string name in after.Keys.Where(static name => !name.StartsWith("p/d/", StringComparison.Ordinal) && !name.StartsWith("p/m/", StringComparison.Ordinal)))
         {
@@ -245,21 +245,42 @@ public sealed class S3ProgramTests(RadosGateway gateway) : IAsyncLifetime
             string version = (await client.GetObjectMetadataAsync(bucket, name)).VersionId;
             await client.DeleteObjectAsync(new DeleteObjectRequest { BucketName = bucket, Key = name, VersionId = version, BypassGovernanceRetention = true });
         }
+    }
 
-        async Task<Dictionary<string, DateTime>> LocksAsync()
+    [Fact]
+    public async Task ABackupKeepsLockedWhatItSharesWithOlderOnesAndAsksForItButOnce()
+    {
+        string bucket = await gateway.MakeBucketAsync(hasLock: true);
+        _user.Repository = gateway.Url(bucket, "p", "lock=governance", "lock-days=1");
+        _user.WithNewRepository();
+        string source = _user.MakeTree(large: 2 << 20);
+        _user.Backup(source);
+        _user.Repository = gateway.Url(bucket, "p", "lock=governance", "lock-days=30");
+        _user.Run("backup", source).ShouldEndWith(0).Error.ShouldContain("end later now");
+        Dictionary<string, DateTime> locks = await LocksAsync(bucket);
+        locks.Where(static one => one.Key.StartsWith("p/d/", StringComparison.Ordinal) || one.Key.StartsWith("p/keys/", StringComparison.Ordinal) || one.Key.StartsWith("p/config/", StringComparison.Ordinal))
+            .ShouldAllBe(static one => one.Value > DateTime.UtcNow.AddDays(29));
+        _user.Run("backup", source).ShouldEndWith(0).Error.ShouldNotContain("later now");
+        string cache = Path.Combine(_user.Home, ".cache", "backupiq");
+        Directory.EnumerateFiles(cache, "locks-*", SearchOption.AllDirectories).ShouldHaveSingleItem();
+        Directory.Delete(cache, recursive: true);
+        _user.Run("backup", source).ShouldEndWith(0).Error.ShouldNotContain("later now");
+        _user.Run("check").ShouldEndWith(0).Error.ShouldContain("later now", customMessage: "the first snapshot's own object");
+    }
+
+    private async Task<Dictionary<string, DateTime>> LocksAsync(string bucket)
+    {
+        using AmazonS3Client client = gateway.NewClient();
+        Dictionary<string, DateTime> locks = [];
+        foreach (S3Object item in (await client.ListObjectsV2Async(new ListObjectsV2Request { BucketName = bucket, Prefix = "p/" })).S3Objects)
         {
-            using AmazonS3Client client = gateway.NewClient();
-            Dictionary<string, DateTime> locks = [];
-            foreach (S3Object item in (await client.ListObjectsV2Async(new ListObjectsV2Request { BucketName = bucket, Prefix = "p/" })).S3Objects)
+            if ((await client.GetObjectMetadataAsync(bucket, item.Key)).ObjectLockRetainUntilDate is { } until)
             {
-                if ((await client.GetObjectMetadataAsync(bucket, item.Key)).ObjectLockRetainUntilDate is { } until)
-                {
-                    locks.Add(item.Key, until.ToUniversalTime());
-                }
+                locks.Add(item.Key, until.ToUniversalTime());
             }
-
-            return locks;
         }
+
+        return locks;
     }
 
     private static bool HasFiles(string folder) => Directory.Exists(folder) && Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Any();
