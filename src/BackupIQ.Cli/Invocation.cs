@@ -161,6 +161,15 @@ internal sealed class Invocation
         }
     }
 
+    /// <summary>Begins to look at what is to be backed up into the repository at <paramref name="url"/>, which is opened next.</summary>
+    /// <exception cref="BackupIQException">There is no repository, or nothing to back up.</exception>
+    public BackupBeginning Begin(BackupRequest request, string url, CancellationToken cancellationToken)
+    {
+        RequireThere(url);
+        MakeCacheFolder();
+        return BackupBeginning.Begin(request, url, RepositoryOptions, Host.Time, cancellationToken);
+    }
+
     // No secret is asked for, and no password derived, for a repository that is not there.
     private static void RequireThere(string url)
     {

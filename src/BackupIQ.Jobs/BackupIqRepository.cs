@@ -1,5 +1,4 @@
 using System.Reflection;
-using System.Text;
 using BackupIQ.Engine.Backup;
 using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
@@ -176,13 +175,24 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     /// <exception cref="BackupIQException">It failed; nothing was committed.</exception>
     public async Task<BackupOutcome> BackupAsync(BackupRequest request, BackupMonitor? monitor = null, CancellationToken cancellationToken = default)
     {
+        using BackupBeginning beginning = BackupBeginning.Begin(request, Location, _options, _time, cancellationToken);
+        return await BackupAsync(beginning, monitor, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>The same of what was begun before this repository was open. It stays the caller's, and is good for one backup.</summary>
+    /// <exception cref="OperationCanceledException">As above.</exception>
+    /// <exception cref="BackupIQException">As above.</exception>
+    public async Task<BackupOutcome> BackupAsync(BackupBeginning beginning, BackupMonitor? monitor = null, CancellationToken cancellationToken = default)
+    {
         monitor ??= new BackupMonitor();
         DateTimeOffset started = _time.GetUtcNow();
-        using IBackupSource source = request.OpenSource(OwnFolders(), _time);
         BackupRunner runner = new(_repository, _time, _options.CacheFolder);
-        BackupResult result = await runner.RunAsync(source, request.ToOptions(_options, "backupiq " + Version), monitor.Progress, cancellationToken).ConfigureAwait(false);
+        BackupOptions options = beginning.Request.ToOptions(_options, "backupiq " + Version);
+        BackupResult result = beginning.Discovery is { } discovery
+            ? await runner.RunAsync(discovery, options, monitor.Progress, cancellationToken).ConfigureAwait(false)
+            : await runner.RunAsync(beginning.Source, options, monitor.Progress, cancellationToken).ConfigureAwait(false);
         Tell(result.Damage);
-        if (source is FileSource files)
+        if (beginning.Source is FileSource files)
         {
             foreach (SourceNotice notice in files.Notices)
             {
@@ -340,21 +350,5 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
                 }
             }
         }
-    }
-
-    private List<OwnFolder> OwnFolders()
-    {
-        List<OwnFolder> own = [];
-        if (StorageLocator.LocalPath(Location) is { } path)
-        {
-            own.Add(new OwnFolder(Encoding.UTF8.GetBytes(path), "the repository"));
-        }
-
-        if (_options.CacheFolder is { } cache)
-        {
-            own.Add(new OwnFolder(Encoding.UTF8.GetBytes(cache), "the cache"));
-        }
-
-        return own;
     }
 }

@@ -57,6 +57,7 @@ internal sealed class BackupCommand : Verb
     {
         BackupRequest request = ReadRequest(run);
         IReadOnlyList<BackupReport> reports = [.. run.Arguments.Values("--report").Select(BackupReport.For)];
+        using BackupBeginning? beginning = run.RepositoryUrl is { } existing ? run.Begin(request, existing, cancellationToken) : null;
         await using BackupIqRepository repository = run.RepositoryUrl is { } url
             ? await run.OpenRepositoryAsync(url, cancellationToken).ConfigureAwait(false)
             : await FirstUse.CreateAsync(run, request.DryRun, cancellationToken).ConfigureAwait(false);
@@ -65,7 +66,9 @@ internal sealed class BackupCommand : Verb
         BackupOutcome outcome;
         await using (view.Show().ConfigureAwait(false))
         {
-            outcome = await repository.BackupAsync(request, view.Monitor, cancellationToken).ConfigureAwait(false);
+            outcome = beginning is null
+                ? await repository.BackupAsync(request, view.Monitor, cancellationToken).ConfigureAwait(false)
+                : await repository.BackupAsync(beginning, view.Monitor, cancellationToken).ConfigureAwait(false);
         }
 
         view.Finish(outcome);

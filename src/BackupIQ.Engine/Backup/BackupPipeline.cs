@@ -10,8 +10,8 @@ using BackupIQ.Repository.Sessions;
 namespace BackupIQ.Engine.Backup;
 
 /// <summary>
-/// All threads and queues of a backup: one looks what the source has, one compares it with the parents, several read, cut, hash, compress
-/// and seal, one puts the nodes together in the order of the tree. Source → (channel of events) → walk → (queue of batches) → workers, and
+/// The threads and queues of a backup: one compares what the source has with the parents, several read, cut, hash, compress and seal, one
+/// puts the nodes together in the order of the tree. <see cref="DiscoveryPipeline"/> → walk → (queue of batches) → workers, and
 /// walk → (channel of steps) → assembler, which waits for each file at its place. All are bounded, so memory does not grow with the source.
 /// </summary>
 internal sealed class BackupPipeline : IDisposable
@@ -19,11 +19,7 @@ internal sealed class BackupPipeline : IDisposable
     // Enough steps that workers never wait for the assembler's next directory: 64 pages of 64; a step is some hundred bytes.
     private const int StepPagesAhead = 64;
 
-    // The source's looks at the disk run beside the comparing, this many entries ahead at most.
-    private const int EventsPerPage = 256;
-    private const int EventPagesAhead = 16;
-
-    private readonly IBackupSource _source;
+    private readonly DiscoveryPipeline _discovery;
     private readonly UploadSession _session;
     private readonly BackupOptions _options;
     private readonly BackupProgress _progress;
@@ -36,14 +32,14 @@ internal sealed class BackupPipeline : IDisposable
     /// <summary><paramref name="checkpoint"/> is called with the tree so far, when everything that it needs is in packs.</summary>
     public BackupPipeline(
         BackupRepository repository,
-        IBackupSource source,
+        DiscoveryPipeline discovery,
         UploadSession session,
         BackupOptions options,
         BackupProgress progress,
         TimeProvider time,
         Func<DirectoryIds, CancellationToken, Task> checkpoint)
     {
-        _source = source;
+        _discovery = discovery;
         _session = session;
         _options = options;
         _progress = progress;
@@ -82,13 +78,10 @@ internal sealed class BackupPipeline : IDisposable
 
             Channel<WalkStep[]> steps = Channel.CreateBounded<WalkStep[]>(
                 new BoundedChannelOptions(StepPagesAhead) { SingleReader = true, SingleWriter = true });
-            Channel<SourceEvent[]> events = Channel.CreateBounded<SourceEvent[]>(
-                new BoundedChannelOptions(EventPagesAhead) { SingleReader = true, SingleWriter = true });
             using CancellationTokenRegistration wake = stop.Token.Register(() => queue.Fail(new OperationCanceledException(stop.Token)));
             List<Task> tasks =
             [
-                Start(() => LookAhead(events.Writer, stop.Token), stop),
-                Start(() => WalkAll(parents, events.Reader, queue, steps.Writer, stop.Token), stop),
+                Start(() => WalkAll(parents, queue, steps.Writer, stop.Token), stop),
             ];
             tasks.AddRange(workers.Select(w => Start(() => Work(w, queue), stop)));
             tasks.Add(Task.Run(() => GuardAsync(() => AssembleAsync(steps.Reader, workers, stop.Token), stop), CancellationToken.None));
@@ -177,53 +170,24 @@ internal sealed class BackupPipeline : IDisposable
         return (int)Math.Clamp(Math.Min(wanted, _options.MemoryBudget / PerWorker), 1, 64);
     }
 
-    private void LookAhead(ChannelWriter<SourceEvent[]> events, CancellationToken stop)
+    private static void Write(ChannelWriter<WalkStep[]> channel, WalkStep[] page, CancellationToken stop)
+    {
+        if (!channel.TryWrite(page))
+        {
+            channel.WriteAsync(page, stop).AsTask().GetAwaiter().GetResult();
+        }
+    }
+
+    private void WalkAll(IReadOnlyList<Snapshot> parents, WorkQueue queue, ChannelWriter<WalkStep[]> steps, CancellationToken stop)
     {
         _progress.Phase = "discovery";
-        List<SourceEvent> page = new(EventsPerPage);
-        foreach (SourceEvent next in _source.Walk(stop))
-        {
-            page.Add(next);
-            if (page.Count == EventsPerPage)
-            {
-                Write(events, [.. page], stop);
-                page.Clear();
-            }
-        }
-
-        Write(events, [.. page], stop);
-        events.Complete();
-    }
-
-    private static IEnumerable<SourceEvent> Read(ChannelReader<SourceEvent[]> events, CancellationToken stop)
-    {
-        while (events.TryRead(out SourceEvent[]? page) || events.WaitToReadAsync(stop).AsTask().GetAwaiter().GetResult())
-        {
-            foreach (SourceEvent next in page ?? [])
-            {
-                yield return next;
-            }
-        }
-    }
-
-    private static void Write<T>(ChannelWriter<T> channel, T item, CancellationToken stop)
-    {
-        if (!channel.TryWrite(item))
-        {
-            channel.WriteAsync(item, stop).AsTask().GetAwaiter().GetResult();
-        }
-    }
-
-    private void WalkAll(
-        IReadOnlyList<Snapshot> parents, ChannelReader<SourceEvent[]> events, WorkQueue queue, ChannelWriter<WalkStep[]> steps, CancellationToken stop)
-    {
         ReadOnlyMemory<byte> Metadata(ChunkId id) => _parentReader.Read(PackKind.Metadata, id);
         TreeReader lists = new(Metadata);
-        Walk walk = new(_source, _session, _options, _progress, queue, steps.TryWrite, page => Write(steps, page, stop))
+        Walk walk = new(_discovery.Source, _session, _options, _progress, queue, steps.TryWrite, page => Write(steps, page, stop))
         {
             ResolveIndirect = content => TryResolve(lists, content),
         };
-        walk.Run(ParentDirectory.Roots(Metadata, parents), Read(events, stop));
+        walk.Run(ParentDirectory.Roots(Metadata, parents), _discovery.Read(stop));
         queue.Complete();
         steps.Complete();
         _progress.Phase = "upload";

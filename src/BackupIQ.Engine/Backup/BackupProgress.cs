@@ -49,6 +49,17 @@ public sealed class BackupProgress
     /// <summary>Called with what a person should know: an excluded repository, a codec that is missing. One at a time.</summary>
     public Action<string>? OnNotice { get; init; }
 
+    /// <summary>Everything is looked at once more: what was counted no longer counts.</summary>
+    internal void BeginAgain()
+    {
+        _totalsKnown = false;
+        Interlocked.Exchange(ref _filesDone, 0);
+        Interlocked.Exchange(ref _bytesDone, 0);
+        Interlocked.Exchange(ref _filesTotal, 0);
+        Interlocked.Exchange(ref _bytesTotal, 0);
+        Interlocked.Exchange(ref _failures, 0);
+    }
+
     internal void Found(long bytes)
     {
         Interlocked.Increment(ref _filesTotal);

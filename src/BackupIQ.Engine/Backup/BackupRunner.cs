@@ -21,20 +21,41 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
     public async Task<BackupResult> RunAsync(
         IBackupSource source, BackupOptions options, BackupProgress progress, CancellationToken cancellationToken)
     {
+        using DiscoveryPipeline discovery = DiscoveryPipeline.Begin(source, time, cancellationToken);
+        return await RunAsync(discovery, options, progress, cancellationToken);
+    }
+
+    /// <summary>The same of a source whose walk was begun already. <paramref name="discovery"/> stays the caller's.</summary>
+    /// <exception cref="OperationCanceledException">As above.</exception>
+    /// <exception cref="BackupIQException">As above; <c>SessionFenced</c> where the source cannot be had again.</exception>
+    public async Task<BackupResult> RunAsync(
+        DiscoveryPipeline discovery, BackupOptions options, BackupProgress progress, CancellationToken cancellationToken)
+    {
         Snapshot? hint = null;
-        for (int attempt = 1; ; attempt++)
+        DiscoveryPipeline? another = null;
+        try
         {
-            Attempt run = new(repository, source, options, progress, time, cacheFolder);
-            try
+            for (int attempt = 1; ; attempt++)
             {
-                return await run.RunAsync(hint, cancellationToken);
+                Attempt run = new(repository, another ?? discovery, options, progress, time, cacheFolder);
+                try
+                {
+                    return await run.RunAsync(hint, cancellationToken);
+                }
+                catch (BackupIQException e) when (e.Code == ErrorCodes.SessionFenced && attempt < MaxAttempts && run.Draft is not null && discovery.Source.IsRepeatable)
+                {
+                    // Another session, everything looked up again: the tree of the lost run is a hint like any parent.
+                    hint = run.Draft;
+                    progress.OnNotice?.Invoke("Maintenance took this run for dead and fenced it off; it begins again with what is stored.");
+                    progress.BeginAgain();
+                    another?.Dispose();
+                    another = DiscoveryPipeline.Begin(discovery.Source, time, cancellationToken);
+                }
             }
-            catch (BackupIQException e) when (e.Code == ErrorCodes.SessionFenced && attempt < MaxAttempts && run.Draft is not null)
-            {
-                // Another session, everything looked up again: the tree of the lost run is a hint like any parent.
-                hint = run.Draft;
-                progress.OnNotice?.Invoke("Maintenance took this run for dead and fenced it off; it begins again with what is stored.");
-            }
+        }
+        finally
+        {
+            another?.Dispose();
         }
     }
 
@@ -42,14 +63,17 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
     /// The same in a session that is open already, the caller's, whose options are these (<see cref="BackupOptions.ToUpload"/>). Once.
     /// </summary>
     /// <exception cref="BackupIQException">Also <c>SessionFenced</c>: nothing was committed.</exception>
-    internal Task<BackupResult> RunInAsync(
-        UploadSession session, IBackupSource source, BackupOptions options, BackupProgress progress, CancellationToken cancellationToken) =>
-        new Attempt(repository, source, options, progress, time, cacheFolder).RunAsync(session, null, cancellationToken);
+    internal async Task<BackupResult> RunInAsync(
+        UploadSession session, IBackupSource source, BackupOptions options, BackupProgress progress, CancellationToken cancellationToken)
+    {
+        using DiscoveryPipeline discovery = DiscoveryPipeline.Begin(source, time, cancellationToken);
+        return await new Attempt(repository, discovery, options, progress, time, cacheFolder).RunAsync(session, null, cancellationToken);
+    }
 
     private sealed class Attempt(
-        BackupRepository repository, IBackupSource source, BackupOptions options, BackupProgress progress, TimeProvider time, string? cacheFolder)
+        BackupRepository repository, DiscoveryPipeline discovery, BackupOptions options, BackupProgress progress, TimeProvider time, string? cacheFolder)
     {
-        private readonly DateTimeOffset _started = time.GetLocalNow();
+        private readonly IBackupSource _source = discovery.Source;
         private readonly long _startedAt = time.GetTimestamp();
         private readonly List<string> _damage = [];
 
@@ -67,7 +91,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
         {
             Parents parents = await FindParentsAsync(hint, cancellationToken);
             using BackupPipeline pipeline = new(
-                repository, source, session, options, progress, time, (root, ct) => PutPartialAsync(session, parents, root, ct));
+                repository, discovery, session, options, progress, time, (root, ct) => PutPartialAsync(session, parents, root, ct));
             DirectoryIds root = await pipeline.RunAsync(parents.Compare, cancellationToken);
             SnapshotSummary summary = Summarise(pipeline.Counts, session);
             Snapshot snapshot = Describe(parents, root) with { Id = session.Id, Summary = summary };
@@ -137,7 +161,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
         private bool IsNotNewer(Snapshot snapshot) => options.CopyOf is not { } copied || snapshot.Time <= copied.Time;
 
         private bool IsSameSeries(Snapshot snapshot) =>
-            snapshot.Hostname == (options.CopyOf?.Hostname ?? options.Hostname) && snapshot.Kind == source.Kind && PathsOf(snapshot).SequenceEqual(source.Paths, ByteComparer.Instance);
+            snapshot.Hostname == (options.CopyOf?.Hostname ?? options.Hostname) && snapshot.Kind == _source.Kind && PathsOf(snapshot).SequenceEqual(_source.Paths, ByteComparer.Instance);
 
         private static IEnumerable<byte[]> PathsOf(Snapshot snapshot) => snapshot.RawPaths ?? snapshot.Paths.Select(PathText.Bytes);
 
@@ -153,13 +177,13 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
 
         private Snapshot DescribeNew(Parents parents, DirectoryIds root) => new()
         {
-            Time = _started,
+            Time = discovery.Started,
             Hostname = options.Hostname,
             Username = options.Username,
-            Paths = [.. source.Paths.Select(static p => PathText.Show(p))],
-            RawPaths = source.Paths.All(static p => PathText.IsUtf8(p)) ? null : source.Paths,
+            Paths = [.. _source.Paths.Select(static p => PathText.Show(p))],
+            RawPaths = _source.Paths.All(static p => PathText.IsUtf8(p)) ? null : _source.Paths,
             Tags = options.Tags,
-            Kind = source.Kind,
+            Kind = _source.Kind,
             Type = parents.Compare.Count == 0 ? SnapshotType.Full : options.Type,
             Parent = parents.Shown?.Id.ToString(),
             Tree = root.Tree.ToString(),

@@ -4,8 +4,8 @@ using BackupIQ.Engine.Trees;
 namespace BackupIQ.Engine.Backup;
 
 /// <summary>
-/// Something that can be backed up as a tree of entries. <see cref="Walk"/> is called once and consumed by one thread;
-/// <see cref="Describe"/> and <see cref="Open"/> are called by any thread, for any entry, until the source is disposed.
+/// Something that can be backed up as a tree of entries. A <see cref="Walk"/> is consumed by one thread;
+/// <see cref="Describe"/> and <see cref="Open"/> are called by any thread, for any entry of the last walk, until the source is disposed.
 /// </summary>
 public interface IBackupSource : IDisposable
 {
@@ -20,6 +20,9 @@ public interface IBackupSource : IDisposable
     /// parent's device, inode, size and time is the parent's, however young. Where it is false, devices are not compared and change times are.
     /// </summary>
     bool IsAtRest => false;
+
+    /// <summary>Whether it can be had again from the start, by another <see cref="Walk"/> when the one before has ended: not what a command prints.</summary>
+    bool IsRepeatable => true;
 
     /// <summary>
     /// All entries depth first, a folder before its content, siblings sorted by the unsigned bytes of their names, each name once.

@@ -69,6 +69,9 @@ public sealed class CommandSource : IBackupSource
     public IReadOnlyList<byte[]> Paths { get; }
 
     /// <inheritdoc/>
+    public bool IsRepeatable => false;
+
+    /// <inheritdoc/>
     public IEnumerable<SourceEvent> Walk(CancellationToken cancellationToken)
     {
         SourceEntry? parent = null;

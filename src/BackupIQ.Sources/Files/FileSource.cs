@@ -24,7 +24,7 @@ public sealed class FileSource : IBackupSource
     private readonly Dictionary<(ulong Device, ulong Inode), string> _ownFolders = [];
     private readonly List<SourceItemException> _missing = [];
     private readonly List<byte[]> _paths = [];
-    private readonly FileWalk _walk;
+    private FileWalk _walk;
     private bool _walked;
 
     /// <summary>Looks at the given paths; reads nothing else yet.</summary>
@@ -78,7 +78,7 @@ public sealed class FileSource : IBackupSource
             }
         }
 
-        _walk = new FileWalk(options, _folders, _ownFolders, (path, message) => _notices.Enqueue(new SourceNotice(path, message)));
+        _walk = NewWalk();
     }
 
     /// <inheritdoc/>
@@ -87,7 +87,7 @@ public sealed class FileSource : IBackupSource
     /// <inheritdoc/>
     public IReadOnlyList<byte[]> Paths => _paths;
 
-    /// <summary>What was left out without being asked, and what an option could not do. Complete when the walk and all reading are.</summary>
+    /// <summary>What the last walk left out without being asked, and what an option could not do. Complete when the walk and all reading are.</summary>
     public IReadOnlyList<SourceNotice> Notices => [.. _notices];
 
     /// <inheritdoc/>
@@ -95,7 +95,9 @@ public sealed class FileSource : IBackupSource
     {
         if (_walked)
         {
-            throw new InvalidOperationException("A source is walked once.");
+            _walk.Dispose();
+            _notices.Clear();
+            _walk = NewWalk();
         }
 
         _walked = true;
@@ -212,6 +214,9 @@ public sealed class FileSource : IBackupSource
         FollowedFolder followed => (followed.Handle, "."u8.ToArray()),
         _ => throw new ArgumentException("The entry is of another source.", nameof(entry)),
     };
+
+    private FileWalk NewWalk() =>
+        new(_options, _folders, _ownFolders, (path, message) => _notices.Enqueue(new SourceNotice(path, message)));
 
     private IEnumerable<SourceEvent> Events(CancellationToken cancellationToken)
     {

@@ -3,9 +3,13 @@ using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
+using BackupIQ.Repository.Crypto;
+using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Index;
+using BackupIQ.Sources.Command;
 using BackupIQ.Sources.Files;
 using BackupIQ.Sources.Files.Restore;
+using BackupIQ.Storage;
 using BackupIQ.Storage.Local;
 using BackupIQ.Testing.Files;
 using Shouldly;
@@ -102,6 +106,39 @@ public sealed class BackupRunnerTests : IDisposable
     }
 
     [Fact]
+    public async Task ARunThatIsFencedAtItsCommitBeginsAgainAndCountsOnce()
+    {
+        string source = MakeTree("source", seed: 21);
+        FencedOnce storage = new(NewStorage());
+        await using BackupRepository repository = await CreateAsync(storage);
+        storage.Keys = repository.Keys;
+        List<string> notices = [];
+        BackupProgress progress = new() { OnNotice = notices.Add };
+        BackupResult result = await BackupAsync(repository, source, "here", progress);
+        storage.Fenced.ShouldBe(1);
+        notices.ShouldHaveSingleItem().ShouldContain("begins again");
+        (progress.FilesDone, progress.FilesTotal, result.Warnings).ShouldBe((101, 101, 0));
+        result.Summary.DataBlobs.ShouldBe(0, "what the fenced run had stored is there");
+        (await new SnapshotStore(repository).ListAsync(CancellationToken.None)).ShouldHaveSingleItem();
+        string target = Path.Combine(_scratch.Path, "restored");
+        await RestoreAsync(repository, result.Snapshot!, target);
+        ScratchFolder.Run("diff", "-r", source, target + source).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task AFencedRunOfWhatCannotBeHadAgainSaysSo()
+    {
+        FencedOnce storage = new(NewStorage());
+        await using BackupRepository repository = await CreateAsync(storage);
+        storage.Keys = repository.Keys;
+        using CommandSource command = new(new CommandSourceOptions { Command = ["echo", "once"] }, TimeProvider.System);
+        BackupIQException refused = await Should.ThrowAsync<BackupIQException>(() => new BackupRunner(repository, TimeProvider.System, null).RunAsync(
+            command, new BackupOptions { Hostname = "here" }, new BackupProgress(), CancellationToken.None));
+        refused.Code.ShouldBe(ErrorCodes.SessionFenced);
+        (await new SnapshotStore(repository).ListAsync(CancellationToken.None)).ShouldBeEmpty();
+    }
+
+    [Fact]
     public async Task ACopySaysOfItselfWhatItsOriginalDid()
     {
         string source = MakeTree("source", seed: 40);
@@ -186,9 +223,12 @@ public sealed class BackupRunnerTests : IDisposable
         return root;
     }
 
-    private async Task<BackupRepository> CreateAsync()
+    private LocalBackend NewStorage() => LocalBackend.Create(Path.Combine(_scratch.Path, "repository"), new LocalOptions(), TimeProvider.System);
+
+    private Task<BackupRepository> CreateAsync() => CreateAsync(NewStorage());
+
+    private static async Task<BackupRepository> CreateAsync(IStorageBackend storage)
     {
-        LocalBackend storage = LocalBackend.Create(Path.Combine(_scratch.Path, "repository"), new LocalOptions(), TimeProvider.System);
         CreateOptions options = new() { KeyFile = Secret.Random(32), RecoveryKit = false };
         return (await BackupRepository.CreateAsync(storage, options, TimeProvider.System, CancellationToken.None)).Repository;
     }
@@ -209,5 +249,24 @@ public sealed class BackupRunnerTests : IDisposable
         RestoreResult result = await RestoreRunner.RunAsync(
             repository, index, snapshot, "/"u8.ToArray(), to, new RestoreOptions(), new RestoreProgress(), CancellationToken.None);
         result.ExitCode.ShouldBe(0);
+    }
+
+    /// <summary>A collector fences the first session just before its commit.</summary>
+    private sealed class FencedOnce(IStorageBackend inner) : DelegatingBackend(inner)
+    {
+        public RepositoryKeys? Keys { get; set; }
+
+        public int Fenced { get; private set; }
+
+        public override async ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken)
+        {
+            if (Keys is not null && Fenced == 0 && key.Value.StartsWith("s/", StringComparison.Ordinal))
+            {
+                Fenced++;
+                await Inner.PutAsync(key, StorageContent.FromBytes(SealedObject.Seal(Keys, ObjectKind.Fence, key, [])), cancellationToken);
+            }
+
+            return await Inner.PutAsync(key, content, cancellationToken);
+        }
     }
 }
