@@ -18,9 +18,11 @@ for argument in "$@"; do
   esac
 done
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 failures=""
 finish() {
   if [ $((passed + failed)) = 0 ]; then echo "No test ran." >&2; failed=1; fi
+  # Once more at the end: above it they stand among thousands of lines.
+  printf '%s' "$failures"
   echo "$passed passed, $failed failed, $skipped skipped"
   [ "$failed" = 0 ]
   exit
@@ -47,12 +49,16 @@ for project in "${PROJECTS[@]}"; do
     # An empty project writes no assembly element; a crashed one does not either, and ends with another code (8 is "no tests").
     if [ "$code" != 0 ] && [ "$code" != 8 ]; then
       echo "$project ended with $code before it reported." >&2
+      failures+="$project ended with $code before it reported."$'\n'
       f=1
     fi
   elif [ "$code" != 0 ] && [ "$code" != 8 ] && [ $((${f:-0} + ${e:-0})) = 0 ]; then
     echo "$project reported no failure but ended with $code." >&2
     f=1
   fi
+  failures+=$(tr '\n' ' ' 2>/dev/null <"$RESULTS/$project.xml" | grep -o '<test [^>]*result="Fail"[^>]*>.\{0,600\}' |
+    sed 's/^<test [^>]*name="\([^"]*\)"[^>]*>/FAILED \1 /; s/<[^>]*CDATA\[//g; s/<[^>]*>//g')
+  [ -z "$failures" ] || [ "${failures: -1}" = $'\n' ] || failures+=$'\n'
   passed=$((passed + ${p:-0})); failed=$((failed + ${f:-0} + ${e:-0})); skipped=$((skipped + ${s:-0} + ${n:-0}))
 done
 finish

@@ -162,9 +162,6 @@ public sealed class CopyRunner(BackupRepository from, BackupRepository to, CopyO
         finally
         {
             progress.End(counters);
-
-            // The next snapshot has a pipeline of its own: what this one left behind would stand beside it until the collector finds it worth its while.
-            GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         }
     }
 

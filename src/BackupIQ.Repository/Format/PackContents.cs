@@ -68,6 +68,8 @@ internal sealed class PackContents(PackKind kind, SessionId session, ushort work
         }
 
         PackContents contents = new((PackKind)bytes[1], SessionId.Read(bytes[4..]), BinaryPrimitives.ReadUInt16LittleEndian(bytes[2..]));
+        contents.Frames.Capacity = (int)frames;
+        contents.Chunks.Capacity = (int)chunks;
         int chunkAt = HeadSize + ((int)frames * FrameEntry.Size);
         for (int i = 0; i < frames; i++)
         {

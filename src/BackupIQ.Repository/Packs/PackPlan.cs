@@ -28,6 +28,8 @@ internal sealed class PackPlan(IReadOnlyList<SaltRow> salts, bool hasWholeIds)
     {
         PackPlan plan = new(head.Salts, hasWholeIds: true);
         plan.Frames.AddRange(contents.Frames);
+        plan.FirstChunk.Capacity = contents.Frames.Count + 1;
+        plan.Chunks.Capacity = contents.Chunks.Count;
         int chunk = 0;
         foreach (FrameEntry frame in contents.Frames)
         {

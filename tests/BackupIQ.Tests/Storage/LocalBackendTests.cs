@@ -297,6 +297,12 @@ public sealed class LocalBackendTests : StorageConformance
             (await ListAsync(storage, "")).Select(o => o.Key.Value).ShouldBe(["d/1"]);
             await PutAsync(storage, "d/3", Bytes(500_000));
 
+            // Busy for a moment while another test starts a process, which has our open files until it is another program.
+            for (int i = 0; i < 100 && Run("mount", "-o", "remount,ro", disk) != 0; i++)
+            {
+                await Task.Delay(50, Token);
+            }
+
             Run("mount", "-o", "remount,ro", disk).ShouldBe(0);
             StorageException readOnly = await Should.ThrowAsync<StorageException>(async () => await PutAsync(storage, "d/4", [1]));
             readOnly.Code.ShouldBe(ErrorCodes.StorageAuthentication);
