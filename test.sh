@@ -57,7 +57,7 @@ for project in "${PROJECTS[@]}"; do
     f=1
   fi
   failures+=$(tr '\n' ' ' 2>/dev/null <"$RESULTS/$project.xml" | grep -o '<test [^>]*result="Fail"[^>]*>.\{0,600\}' |
-    sed 's/^<test [^>]*name="\([^"]*\)"[^>]*>/FAILED \1 /; s/<[^>]*CDATA\[//g; s/<[^>]*>//g')
+    sed 's/^<test [^>]*name="\([^"]*\)"[^>]*>/FAILED \1 /; s/<[^>]*CDATA\[//g; s/<[^>]*>//g' | cut -c 1-400)
   [ -z "$failures" ] || [ "${failures: -1}" = $'\n' ] || failures+=$'\n'
   passed=$((passed + ${p:-0})); failed=$((failed + ${f:-0} + ${e:-0})); skipped=$((skipped + ${s:-0} + ${n:-0}))
 done
