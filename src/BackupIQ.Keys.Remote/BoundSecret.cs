@@ -6,13 +6,14 @@ using BackupIQ.Repository.Keys.Services;
 namespace BackupIQ.Keys.Remote;
 
 /// <summary>
-/// What a key service is given to wrap: format u8 = 1, SHA-256 of the context, the secret. Services differ in whether and how they bind what
+/// What a key service is given to wrap: format u8 = 1, seven zeros (AES key wrap wants multiples of eight), SHA-256 of the context, the secret. Services differ in whether and how they bind what
 /// they wrap to a context, some older ones leave it out without a word; this holds with all of them.
 /// </summary>
 internal static class BoundSecret
 {
     private const byte Format = 1;
-    private const int HeadSize = 1 + SHA256.HashSizeInBytes;
+    private const int HashAt = 8;
+    private const int HeadSize = HashAt + SHA256.HashSizeInBytes;
 
     /// <summary>The context in bytes: lines <c>name=value</c>.</summary>
     public static byte[] BytesOf(KeyContext context) => Encoding.UTF8.GetBytes(string.Concat(context.Pairs.Select(static pair => $"{pair.Key}={pair.Value}\n")));
@@ -22,7 +23,7 @@ internal static class BoundSecret
     {
         byte[] bound = GC.AllocateArray<byte>(HeadSize + secret.Length, pinned: true);
         bound[0] = Format;
-        SHA256.HashData(BytesOf(context), bound.AsSpan(1));
+        SHA256.HashData(BytesOf(context), bound.AsSpan(HashAt));
         secret.CopyTo(bound.AsSpan(HeadSize));
         return bound;
     }
@@ -32,6 +33,6 @@ internal static class BoundSecret
     {
         Span<byte> expected = stackalloc byte[SHA256.HashSizeInBytes];
         SHA256.HashData(BytesOf(context), expected);
-        return bound.Length > HeadSize && bound[0] == Format && CryptographicOperations.FixedTimeEquals(bound[1..HeadSize], expected) ? new Secret(bound[HeadSize..]) : null;
+        return bound.Length > HeadSize && bound[0] == Format && !bound[1..HashAt].ContainsAnyExcept((byte)0) && CryptographicOperations.FixedTimeEquals(bound[HashAt..HeadSize], expected) ? new Secret(bound[HeadSize..]) : null;
     }
 }

@@ -13,7 +13,7 @@ internal static class GlobalFlags
         Value("--password-command", "CMD", "read the password from what CMD prints"),
         Value("--password-from", "REF", "read the password from env:NAME, file:PATH, cmd:CMD, systemd:NAME, vault:MOUNT/PATH#FIELD or aws-secretsmanager:ID#FIELD"),
         Value("--key-file", "FILE", "open with this key file instead of a password"),
-        Value("--kms", "URL", "open with a key of a key service: local:FILE#KEY (a local keystore), pkcs11:, vault:"),
+        Value("--kms", "URL", "open with a key of a key service: local:FILE#KEY (a local keystore), pkcs11:, vault:, awskms:, azurekeyvault:, gcpkms:"),
         Value("--keystore-password-file", "FILE", "read the keystore's password from FILE"),
         Value("--keystore-password-command", "CMD", "read the keystore's password from what CMD prints"),
         Value("--keystore-password-from", "REF", "read the keystore's password from a reference, as --password-from"),

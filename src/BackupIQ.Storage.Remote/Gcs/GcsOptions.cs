@@ -72,7 +72,7 @@ internal sealed record GcsOptions
             Endpoint = url.Text("endpoint") is { } text ? HttpTransport.ParseEndpoint(text) : Google,
             Bucket = url.Place,
             Prefix = url.Path.Length == 0 ? "" : url.Path + "/",
-            Tokens = TokensOf(url, environment),
+            Tokens = GoogleTokens.Find(url, environment, Scope, Cure, Secrets),
             ColdClass = url.Choice("storage-class", Classes)?.ToUpperInvariant(),
             KmsKey = KeyOf(url.Text("kms-key")),
             UserProject = url.Text("user-project"),
@@ -81,27 +81,6 @@ internal sealed record GcsOptions
             Location = url.Show("endpoint"),
         };
     }
-
-    private static GoogleTokens TokensOf(StorageUrl url, Func<string, string?> environment)
-    {
-        string? file = url.Text("credentials") ?? (environment("GOOGLE_APPLICATION_CREDENTIALS") is { Length: > 0 } named ? named : null);
-        if (url.Choice("auth", ["file", "metadata"]) is { } way)
-        {
-            return way == "metadata" ? GoogleTokens.FromMetadata(environment, Scope, isGuess: false)
-                : FromFile(file ?? WellKnownFile(environment) ?? throw new BackupIQException(ErrorCodes.SecretUnavailable, "There is no file with credentials for Google", Secrets));
-        }
-
-        file ??= WellKnownFile(environment) is { } known && File.Exists(known) ? known : null;
-        return file is null ? GoogleTokens.FromMetadata(environment, Scope, isGuess: true) : FromFile(file);
-    }
-
-    private static GoogleTokens FromFile(string file) => GoogleTokens.FromFile(GoogleCredentialFile.Read(file), Scope, Cure);
-
-    // Where gcloud leaves what a person agreed to.
-    private static string? WellKnownFile(Func<string, string?> environment) =>
-        environment("CLOUDSDK_CONFIG") is { Length: > 0 } folder ? Path.Combine(folder, "application_default_credentials.json")
-        : environment("HOME") is { Length: > 0 } home ? Path.Combine(home, ".config", "gcloud", "application_default_credentials.json")
-        : null;
 
     private static string? KeyOf(string? name)
     {

@@ -39,6 +39,32 @@ internal sealed class GoogleTokens
     /// <summary>Whether this machine's time is part of what is asked.</summary>
     private bool TellsTheTime { get; init; }
 
+    /// <summary>
+    /// Who asks, by a URL's options <c>credentials</c> and <c>auth</c> (<c>file</c>, <c>metadata</c>), else as Google's own tools find it: the file that
+    /// GOOGLE_APPLICATION_CREDENTIALS names, what gcloud left behind, the machine's own account.
+    /// </summary>
+    /// <param name="url">The URL.</param>
+    /// <param name="environment">Reads a variable.</param>
+    /// <param name="scope">What tokens are for.</param>
+    /// <param name="cure">What to do when a file is not accepted any more.</param>
+    /// <param name="secrets">Where credentials come from, as a sentence.</param>
+    /// <exception cref="BackupIQException"><c>SecretUnavailable</c>: there is no such file, or it is none.</exception>
+    public static GoogleTokens Find(StorageUrl url, Func<string, string?> environment, string scope, string cure, string secrets)
+    {
+        string? file = url.Text("credentials") ?? (environment("GOOGLE_APPLICATION_CREDENTIALS") is { Length: > 0 } named ? named : null);
+        if (url.Choice("auth", ["file", "metadata"]) is { } way)
+        {
+            return way == "metadata" ? FromMetadata(environment, scope, isGuess: false)
+                : FromFile(
+                    GoogleCredentialFile.Read(file ?? WellKnownFile(environment) ?? throw new BackupIQException(ErrorCodes.SecretUnavailable, "There is no file with credentials for Google", secrets)),
+                    scope,
+                    cure);
+        }
+
+        file ??= WellKnownFile(environment) is { } known && File.Exists(known) ? known : null;
+        return file is null ? FromMetadata(environment, scope, isGuess: true) : FromFile(GoogleCredentialFile.Read(file), scope, cure);
+    }
+
     /// <summary>A service account or a person, by a file.</summary>
     /// <param name="file">What it says.</param>
     /// <param name="scope">What a service account's token is for; a person has agreed to a scope when they signed in.</param>
@@ -119,6 +145,12 @@ internal sealed class GoogleTokens
             throw new StorageException(ErrorCodes.StorageTimeout, $"{what}: the metadata server does not answer", null, e);
         }
     }
+
+    // Where gcloud leaves what a person agreed to.
+    private static string? WellKnownFile(Func<string, string?> environment) =>
+        environment("CLOUDSDK_CONFIG") is { Length: > 0 } folder ? Path.Combine(folder, "application_default_credentials.json")
+        : environment("HOME") is { Length: > 0 } home ? Path.Combine(home, ".config", "gcloud", "application_default_credentials.json")
+        : null;
 
     private StorageException Refusal(HttpResponseMessage answer, string? error, string what, DateTimeOffset now)
     {

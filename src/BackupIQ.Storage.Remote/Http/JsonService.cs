@@ -84,9 +84,6 @@ public sealed class JsonService : IDisposable
         _http.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("BackupIQ", null));
     }
 
-    /// <summary>The client, for who signs requests and has to fetch a token first.</summary>
-    internal HttpClient Http => _http;
-
     /// <summary>A body of JSON.</summary>
     public static HttpContent Body(Action<Utf8JsonWriter> write)
     {
@@ -105,8 +102,10 @@ public sealed class JsonService : IDisposable
     /// <param name="what">What fails if it does, as the beginning of a sentence.</param>
     /// <param name="compose">Makes the request, anew for each attempt.</param>
     /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="isBusy">Whether an answer says that the service is busy, where it has words of its own for that.</param>
     /// <exception cref="BackupIQException"><c>KeyService</c>: the service cannot be reached, or says that it is busy.</exception>
-    public async Task<JsonAnswer> SendAsync(string what, Func<HttpClient, CancellationToken, ValueTask<HttpRequestMessage>> compose, CancellationToken cancellationToken)
+    public async Task<JsonAnswer> SendAsync(
+        string what, Func<HttpClient, CancellationToken, ValueTask<HttpRequestMessage>> compose, CancellationToken cancellationToken, Func<JsonAnswer, bool>? isBusy = null)
     {
         RetryProfile profile = RetryProfile.Quick;
         for (int attempt = 1; ; attempt++)
@@ -114,7 +113,7 @@ public sealed class JsonService : IDisposable
             StorageException failure;
             try
             {
-                return await SendOnceAsync(what, compose, cancellationToken).ConfigureAwait(false);
+                return await SendOnceAsync(what, compose, isBusy, cancellationToken).ConfigureAwait(false);
             }
             catch (StorageException e)
             {
@@ -147,7 +146,8 @@ public sealed class JsonService : IDisposable
         return told;
     }
 
-    private async Task<JsonAnswer> SendOnceAsync(string what, Func<HttpClient, CancellationToken, ValueTask<HttpRequestMessage>> compose, CancellationToken cancellationToken)
+    private async Task<JsonAnswer> SendOnceAsync(
+        string what, Func<HttpClient, CancellationToken, ValueTask<HttpRequestMessage>> compose, Func<JsonAnswer, bool>? isBusy, CancellationToken cancellationToken)
     {
         using Patience patience = new(AnswerPatience, _time, cancellationToken);
         try
@@ -160,7 +160,14 @@ public sealed class JsonService : IDisposable
             }
 
             ReadOnlyMemory<byte> body = await HttpCall.ReadWholeAsync(response, LongestAnswer, what, patience.Token).ConfigureAwait(false);
-            return new JsonAnswer(response.StatusCode, System.Runtime.InteropServices.MemoryMarshal.AsMemory(body));
+            JsonAnswer answer = new(response.StatusCode, System.Runtime.InteropServices.MemoryMarshal.AsMemory(body));
+            if (isBusy?.Invoke(answer) != true)
+            {
+                return answer;
+            }
+
+            answer.Dispose();
+            throw new StorageException(ErrorCodes.StorageConnection, $"{what}: the service asks for fewer requests", "Try again later.");
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {

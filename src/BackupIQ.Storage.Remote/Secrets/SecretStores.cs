@@ -14,6 +14,7 @@ public static class SecretStores
         reference.Scheme switch
         {
             SecretReference.Vault => await VaultKeyValue.ReadAsync(reference, environment, time, cancellationToken).ConfigureAwait(false),
+            SecretReference.AwsSecretsManager => await AwsSecretsManager.ReadAsync(reference, environment, time, cancellationToken).ConfigureAwait(false),
             _ => reference.Read(environment),
         };
 }

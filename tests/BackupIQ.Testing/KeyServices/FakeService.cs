@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.Extensions.Logging;
 
 namespace BackupIQ.Testing.KeyServices;
@@ -58,6 +59,12 @@ public abstract class FakeService : IAsyncDisposable
     /// <summary>What a busy service answers.</summary>
     protected virtual FakeAnswer BusyAnswer => new(503, new JsonObject());
 
+    /// <summary>A request's body as it came.</summary>
+    protected static string RawBody(HttpRequest request) => (string?)request.HttpContext.Items[typeof(FakeService)] ?? "";
+
+    /// <summary>The fields of a form.</summary>
+    protected static IFormCollection Form(HttpRequest request) => new FormCollection(QueryHelpers.ParseQuery(RawBody(request)));
+
     private async Task ServeAsync(HttpContext context)
     {
         JsonObject? body = null;
@@ -65,6 +72,7 @@ public abstract class FakeService : IAsyncDisposable
         {
             using StreamReader reader = new(context.Request.Body);
             string text = await reader.ReadToEndAsync();
+            context.Items[typeof(FakeService)] = text;
             body = context.Request.HasFormContentType || text.Length == 0 ? null : JsonNode.Parse(text) as JsonObject;
         }
 

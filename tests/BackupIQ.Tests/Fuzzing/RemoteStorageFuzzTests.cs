@@ -1,12 +1,16 @@
 using System.Text;
 using System.Text.Json;
 using System.Xml;
+using BackupIQ.Keys.Remote.Azure;
 using BackupIQ.Primitives;
+using BackupIQ.Storage.Remote.Aws;
 using BackupIQ.Storage.Remote.Azure;
 using BackupIQ.Storage.Remote.Gcs;
 using BackupIQ.Storage.Remote.Google;
 using BackupIQ.Storage.Remote.Http;
+using BackupIQ.Storage.Remote.Http;
 using BackupIQ.Storage.Remote.Rclone;
+using BackupIQ.Storage.Remote.Secrets;
 using BackupIQ.Storage.Remote.WebDav;
 using BackupIQ.Tests.Storage.Azure;
 using BackupIQ.Tests.Storage.Google;
@@ -138,4 +142,24 @@ public sealed class RemoteStorageFuzzTests
         },
         perByte: 4096,
         allocates: 4 << 20);
+
+    [Fact]
+    public void AnswersOfKeyServices() => Fuzz.Run(
+        [
+            """{"data":{"ciphertext":"vault:v1:AAAA","keys":{"1":1780000001},"latest_version":1},"errors":["permission denied"]}"""u8.ToArray(),
+            """{"__type":"com.amazonaws.kms#DisabledException","message":"x","CiphertextBlob":"AQID"}"""u8.ToArray(),
+            """{"error":{"code":403,"status":"PERMISSION_DENIED","innererror":{"code":"KeyDisabled"}},"value":"AQID"}"""u8.ToArray(),
+            """{"version":"0698c2156c1a4e1da5b6bab6f6422fd6","algorithm":"RSA-OAEP-256","value":"ovQIlbB0DgWhZA7sgkPxbg9H"}"""u8.ToArray(),
+        ],
+        static bytes =>
+        {
+            using JsonAnswer answer = new(System.Net.HttpStatusCode.OK, bytes.ToArray());
+            answer.Text("data", "ciphertext");
+            answer.Bytes("CiphertextBlob");
+            answer.Find("error", "innererror", "code");
+            AwsJsonService.ErrorOf(answer).Length.ShouldBeLessThanOrEqualTo(80);
+            VaultClient.ErrorOf(answer).ShouldNotBeNull();
+            AzureKeyVaultKey.Read(bytes);
+        },
+        perByte: 1024);
 }

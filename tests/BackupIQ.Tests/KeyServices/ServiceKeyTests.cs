@@ -133,8 +133,12 @@ public sealed class ServiceKeyTests : IAsyncDisposable
             opened!.Bytes.SequenceEqual(secret).ShouldBeTrue();
         }
 
+        // As docs/format-keys.md has it: format, seven zeros, the hash of the context's lines, the secret.
+        bound.Length.ShouldBe(72);
+        Convert.ToHexStringLower(bound.AsSpan(0, 8)).ShouldBe("0100000000000000");
+        bound.AsSpan(8, 32).SequenceEqual(SHA256.HashData("purpose=slot\nrepository=101112131415161718191a1b1c1d1e1f\nsubject=a0a1a2a3a4a5a6a7a8a9aaabacadaeaf\n"u8)).ShouldBeTrue();
         BoundSecret.Open(bound, Mine with { Subject = "b" }).ShouldBeNull();
-        BoundSecret.Open(bound.AsSpan(0, 33), Mine).ShouldBeNull();
+        BoundSecret.Open(bound.AsSpan(0, 40), Mine).ShouldBeNull();
         bound[0] = 2;
         BoundSecret.Open(bound, Mine).ShouldBeNull();
     }
