@@ -37,23 +37,54 @@ public sealed class JsonAnswer : IDisposable
     public JsonElement? Find(params ReadOnlySpan<string> path)
     {
         JsonElement at = _document?.RootElement ?? default;
-        foreach (string name in path)
+        try
         {
-            if (at.ValueKind != JsonValueKind.Object || !at.TryGetProperty(name, out at))
+            foreach (string name in path)
             {
-                return null;
+                if (at.ValueKind != JsonValueKind.Object || !at.TryGetProperty(name, out at))
+                {
+                    return null;
+                }
             }
+        }
+        catch (InvalidOperationException)
+        {
+            // A name beside it is no text: see TextOf.
+            return null;
         }
 
         return at.ValueKind is JsonValueKind.Undefined or JsonValueKind.Null ? null : at;
     }
 
     /// <summary>The text at a path of names, or null where there is none.</summary>
-    public string? Text(params ReadOnlySpan<string> path) => Find(path) is { ValueKind: JsonValueKind.String } text ? text.GetString() : null;
+    public string? Text(params ReadOnlySpan<string> path) => TextOf(Find(path));
+
+    /// <summary>The text of a member, or null where it is none.</summary>
+    public static string? TextOf(JsonElement? member)
+    {
+        try
+        {
+            return member is { ValueKind: JsonValueKind.String } text ? text.GetString() : null;
+        }
+        catch (InvalidOperationException)
+        {
+            // JSON's reader takes bytes that are no UTF-8, and half of a pair of surrogates; whoever wants text of them is told so here.
+            return null;
+        }
+    }
 
     /// <summary>The bytes whose base64 stands at a path of names, or null where there is none. The caller wipes them.</summary>
-    public byte[]? Bytes(params ReadOnlySpan<string> path) =>
-        Find(path) is { ValueKind: JsonValueKind.String } text && text.TryGetBytesFromBase64(out byte[]? bytes) ? bytes : null;
+    public byte[]? Bytes(params ReadOnlySpan<string> path)
+    {
+        try
+        {
+            return Find(path) is { ValueKind: JsonValueKind.String } text && text.TryGetBytesFromBase64(out byte[]? bytes) ? bytes : null;
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()

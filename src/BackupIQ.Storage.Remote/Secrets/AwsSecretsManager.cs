@@ -42,10 +42,10 @@ internal static class AwsSecretsManager
                 return SecretSource.FirstLine(Encoding.UTF8.GetBytes(value.ValueKind == JsonValueKind.String ? value.GetString()! : value.GetRawText()), reference.ToString());
             }
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // What it holds is quoted by nobody.
-            throw new BackupIQException(ErrorCodes.SecretUnavailable, $"{what}: it has no fields, for it is no JSON object", "Leave '#FIELD' out.").With("position", $"{e.LineNumber}");
+            // The failure would quote what it holds.
+            throw new BackupIQException(ErrorCodes.SecretUnavailable, $"{what}: it has no fields, for it is no JSON object", "Leave '#FIELD' out.");
         }
 
         throw new BackupIQException(ErrorCodes.SecretUnavailable, $"{what}: it has no field '{field}'", "See it in Secrets Manager.");

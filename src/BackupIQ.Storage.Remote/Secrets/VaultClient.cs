@@ -92,7 +92,7 @@ public sealed class VaultClient : IDisposable
 
     /// <summary>The first of Vault's own words for what went wrong, empty where it says none. Not for messages: they may quote the request.</summary>
     public static string ErrorOf(JsonAnswer answer) =>
-        answer.Find("errors") is { ValueKind: JsonValueKind.Array } errors ? string.Join(' ', errors.EnumerateArray().Where(static e => e.ValueKind == JsonValueKind.String).Select(static e => e.GetString())) : "";
+        answer.Find("errors") is { ValueKind: JsonValueKind.Array } errors ? string.Join(' ', errors.EnumerateArray().Select(static e => JsonAnswer.TextOf(e))) : "";
 
     private Task<JsonAnswer> SendAsync(HttpMethod method, string path, Action<Utf8JsonWriter>? body, Secret token, string what, CancellationToken cancellationToken)
     {

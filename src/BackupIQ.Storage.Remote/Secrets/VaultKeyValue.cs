@@ -32,7 +32,7 @@ internal static class VaultKeyValue
 
         return answer.Find([.. fields, reference.Field!]) switch
         {
-            { ValueKind: JsonValueKind.String } text => SecretSource.FirstLine(Encoding.UTF8.GetBytes(text.GetString()!), reference.ToString()),
+            { ValueKind: JsonValueKind.String } text when JsonAnswer.TextOf(text) is { } value => SecretSource.FirstLine(Encoding.UTF8.GetBytes(value), reference.ToString()),
             { ValueKind: JsonValueKind.Number } number => SecretSource.FirstLine(Encoding.UTF8.GetBytes(number.GetRawText()), reference.ToString()),
             null => throw new BackupIQException(ErrorCodes.SecretUnavailable, $"{what}: it has no field '{reference.Field}'", "'vault kv get' shows what fields it has.").With("vault", vault.Host),
             _ => throw new BackupIQException(ErrorCodes.SecretUnavailable, $"{what}: its field '{reference.Field}' is no text").With("vault", vault.Host),

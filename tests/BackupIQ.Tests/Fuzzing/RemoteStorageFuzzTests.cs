@@ -8,7 +8,6 @@ using BackupIQ.Storage.Remote.Azure;
 using BackupIQ.Storage.Remote.Gcs;
 using BackupIQ.Storage.Remote.Google;
 using BackupIQ.Storage.Remote.Http;
-using BackupIQ.Storage.Remote.Http;
 using BackupIQ.Storage.Remote.Rclone;
 using BackupIQ.Storage.Remote.Secrets;
 using BackupIQ.Storage.Remote.WebDav;
