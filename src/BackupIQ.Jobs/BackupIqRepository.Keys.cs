@@ -102,5 +102,5 @@ public sealed partial class BackupIqRepository
     }
 
     private static KeyInfo Show(KeySlotInfo slot) =>
-        new(slot.Id, slot.Type, slot.Label, slot.Created, slot.IsCurrent) { Epoch = slot.Epoch, CanFollow = slot.CanFollow };
+        new(slot.Id, slot.Type, slot.Label, slot.Created, slot.IsCurrent) { Epoch = slot.Epoch, CanFollow = slot.CanFollow, Service = slot.ServiceKey?.Service, ServiceKey = slot.ServiceKey?.Key };
 }

@@ -144,6 +144,12 @@ public sealed record KeyInfo(string Id, string Type, string Label, DateTimeOffse
 
     /// <summary>Whether a new epoch can be begun for it without its secret.</summary>
     public bool CanFollow { get; init; }
+
+    /// <summary>Of a key service's key: which service; else null.</summary>
+    public string? Service { get; init; }
+
+    /// <summary>Of a key service's key: its name there; else null.</summary>
+    public string? ServiceKey { get; init; }
 }
 
 /// <summary>A key epoch.</summary>

@@ -66,6 +66,12 @@ internal static class KeyCommand
         {
             writer.WriteNull("epoch");
         }
+
+        if (key.Service is not null)
+        {
+            writer.WriteString("service", key.Service);
+            writer.WriteString("service_key", key.ServiceKey);
+        }
     }
 
     /// <summary>
@@ -168,7 +174,7 @@ internal sealed class KeyListCommand() : Verb("list", "Lists the keys; * marks t
                     Words.Moment(key.Created, run.Zone),
                     $"{Words.Number((long)Math.Max(0, (now - key.Created).TotalDays))} d",
                     key.Epoch is { } epoch ? Words.Number(epoch) : "?",
-                    DisplayText.Of(key.Label));
+                    DisplayText.Of(key.Service is null ? key.Label : $"{key.Label} ({key.Service} {key.ServiceKey})"));
             }
 
             run.Print(table.Write);

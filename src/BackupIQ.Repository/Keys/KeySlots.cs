@@ -20,6 +20,9 @@ public sealed record KeySlotInfo(string Id, string Type, string Label, DateTimeO
 
     /// <summary>Whether a new epoch can be begun for it without its secret.</summary>
     public bool CanFollow { get; init; }
+
+    /// <summary>Of a key service's key: which service, and the key's name there; else null.</summary>
+    public (string Service, string Key)? ServiceKey { get; init; }
 }
 
 /// <summary>A key epoch.</summary>
@@ -289,6 +292,7 @@ public sealed class KeySlots
         {
             Epoch = epochs.ReachOf(slot, _keys),
             CanFollow = PublicKeyOf(slot, epochs) is not null,
+            ServiceKey = slot.Head.Kms is { } kms ? (Printable(kms.Service), Printable(kms.Key)) : null,
         };
 
     // A slot that an earlier epoch left out has no part in the next one, whatever it says of itself: its holder may have made it anew.

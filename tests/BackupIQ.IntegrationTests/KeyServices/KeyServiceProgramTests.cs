@@ -51,6 +51,9 @@ public abstract class KeyServiceProgramTests : IDisposable
         string before = CurrentKey();
         Run("key", "rotate").ShouldEndWith(0);
         CurrentKey().ShouldNotBe(before);
+        JsonElement listed = Run("key", "list", "--json").ShouldEndWith(0).Json().EnumerateArray().Single(static key => key.GetProperty("type").GetString() == "kms");
+        Kms.ShouldStartWith(listed.GetProperty("service").GetString()!.Split(':')[0]);
+        Run("key", "list").ShouldEndWith(0).Text.ShouldContain($"({listed.GetProperty("service").GetString()} {listed.GetProperty("service_key").GetString()})");
         RetireOldVersion();
         Run("snapshots").ShouldEndWith(0);
         packs.Select(File.GetLastWriteTimeUtc).ShouldBe(written);
