@@ -37,7 +37,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     private readonly RepositoryOptions _options;
     private readonly TimeProvider _time;
     private readonly List<string> _findings = [];
-    private readonly LocalCache? _cache;
+    private LocalCache? _cache;
 
     private BackupIqRepository(IStorageBackend storage, BackupRepository repository, RepositoryOptions options, TimeProvider time)
     {
@@ -45,7 +45,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         _repository = repository;
         _options = options;
         _time = time;
-        _cache = LocalCache.Use(options.CacheFolder, repository.Id, options.CacheLimit, time);
+        repository.OnCacheUse = () => _cache ??= LocalCache.Use(options.CacheFolder, repository.Id, options.CacheLimit, time);
         repository.OnIndexRead = options.OnIndexRead;
         Tell(repository.Findings.Select(static finding => finding.ToString()));
     }

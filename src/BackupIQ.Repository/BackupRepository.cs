@@ -56,6 +56,9 @@ public sealed class BackupRepository : IAsyncDisposable
     /// </summary>
     public bool CommitsByName => Configuration.CommitsByName ?? Storage.Capabilities.ConditionalPut;
 
+    /// <summary>Hears before the local cache of this repository is used, each time.</summary>
+    public Action? OnCacheUse { get; set; }
+
     /// <summary>Hears how many segments of the index were read, and of how many, while it is loaded.</summary>
     public Action<int, int>? OnIndexRead { get; set; }
 

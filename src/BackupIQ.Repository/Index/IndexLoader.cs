@@ -28,6 +28,11 @@ public static class IndexLoader
     /// <exception cref="StorageException">The storage cannot be listed or read.</exception>
     public static async Task<IndexLoad> LoadAsync(BackupRepository repository, string? cacheFolder, CancellationToken cancellationToken)
     {
+        if (cacheFolder is not null)
+        {
+            repository.OnCacheUse?.Invoke();
+        }
+
         ChunkIndex index = new(cacheFolder is null ? null : Path.Combine(cacheFolder, repository.Id.ToString(), "index"));
         try
         {
