@@ -37,6 +37,7 @@ public sealed partial class BackupIqRepository
         IReadOnlyList<Snapshot> chosen = await from.SelectAsync(request.Snapshots, cancellationToken).ConfigureAwait(false);
         CopyResult result = await runner.RunAsync(chosen, (monitor ?? new CopyMonitor()).Progress, cancellationToken).ConfigureAwait(false);
         Tell(result.Damage);
+        TellOfLocks(result.Snapshots.Select(static one => one.LockProblem).FirstOrDefault(static problem => problem is not null));
         return new CopyReport([.. result.Snapshots.Select(CopiedSnapshotInfo.From)], _time.GetElapsedTime(started));
     }
 

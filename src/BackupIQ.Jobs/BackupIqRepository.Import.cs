@@ -83,6 +83,7 @@ public sealed partial class BackupIqRepository
             BackupRunner runner = new(_repository, _time, _options.CacheFolder);
             BackupResult result = await runner.RunAsync(source, options, progress, cancellationToken).ConfigureAwait(false);
             Tell(result.Damage);
+            TellOfLocks(result.Locks.Problem);
             import.Add(restic, result, BackupCounts.From(result.Summary, began, _time.GetUtcNow()));
         }
         catch (ResticDamageException damage)

@@ -337,6 +337,14 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         }
     }
 
+    private void TellOfLocks(string? problem)
+    {
+        if (problem is not null)
+        {
+            _options.OnStorageNotice?.Invoke(new StorageNotice($"Locks of what snapshots need could not be extended, so it can be deleted when they end: {problem}", IsWarning: true));
+        }
+    }
+
     private void Tell(IEnumerable<string> damage)
     {
         lock (_findings)

@@ -37,6 +37,9 @@ public sealed record CopiedSnapshot(Snapshot Original, Snapshot? Copy, CopyOutco
 
     /// <summary>Bytes that the target grew by.</summary>
     public long BytesPut { get; init; }
+
+    /// <summary>Why locks of what the copy relies on could not be extended; null: all could, or the target's storage has none.</summary>
+    public string? LockProblem { get; init; }
 }
 
 /// <summary>What came of a copy.</summary>

@@ -157,6 +157,7 @@ public sealed class CopyRunner(BackupRepository from, BackupRepository to, CopyO
                 BytesRead = counters.BytesDone,
                 DataAdded = session.DataAdded,
                 BytesPut = result.BytesPut,
+                LockProblem = result.Locks.Problem,
             };
         }
         finally

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using BackupIQ.Storage;
 
 namespace BackupIQ.Repository.Maintenance;
@@ -34,6 +36,14 @@ internal sealed class LockMemory
             _path = null;
         }
     }
+
+    /// <summary>
+    /// What is known of a repository's locks; nothing where its storage has none, or there is no cache. By the storage, too: a copy of the repository elsewhere
+    /// has locks of its own.
+    /// </summary>
+    public static LockMemory Of(BackupRepository repository, string? cacheFolder) => new(
+        cacheFolder is null || !repository.Storage.Capabilities.ExtendsLocks ? null
+        : Path.Combine(cacheFolder, repository.Id.ToString(), "locks-" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(repository.Storage.Location)))[..16]));
 
     /// <summary>Whether the object is known to be locked at least so long.</summary>
     public bool IsLocked(StorageKey key, DateTimeOffset atLeast) => _until.TryGetValue(key.Value, out long until) && until >= atLeast.ToUnixTimeSeconds();

@@ -1,6 +1,4 @@
 using System.Collections.Concurrent;
-using System.Security.Cryptography;
-using System.Text;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Compression;
 using BackupIQ.Repository.Crypto;
@@ -57,7 +55,7 @@ public sealed class UploadSession : IAsyncDisposable
 
     // The packs that the snapshot relies on and that others stored, with their kinds; null where nobody asks.
     private readonly ConcurrentDictionary<PackId, PackKind>? _reliedOn;
-    private string? _lockMemory;
+    private LockMemory _lockMemory = new(null);
 
     private UploadSession(BackupRepository repository, UploadOptions options, TimeProvider time)
     {
@@ -118,7 +116,7 @@ public sealed class UploadSession : IAsyncDisposable
         BackupRepository repository, UploadOptions options, string? cacheFolder, TimeProvider time, CancellationToken cancellationToken)
     {
         repository.Configuration.Require(RepositoryOperation.Write);
-        UploadSession session = new(repository, options, time) { _lockMemory = LockMemoryOf(repository, cacheFolder) };
+        UploadSession session = new(repository, options, time) { _lockMemory = LockMemory.Of(repository, cacheFolder) };
         try
         {
             if (!options.DryRun)
@@ -194,10 +192,6 @@ public sealed class UploadSession : IAsyncDisposable
         _reliedOn.TryAdd(Index.GetFrame(location.Frame).Pack, kind);
         return true;
     }
-
-    // By the storage, too: a copy of the repository elsewhere has locks of its own.
-    private static string? LockMemoryOf(BackupRepository repository, string? cacheFolder) => cacheFolder is null ? null : Path.Combine(
-        cacheFolder, repository.Id.ToString(), "locks-" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(repository.Storage.Location)))[..16]);
 
     /// <summary>True when the caller must store the chunk: nobody has it and nobody else of this session is about to store it.</summary>
     internal bool Claim(PackKind kind, in ChunkId id, int length)
@@ -293,7 +287,7 @@ public sealed class UploadSession : IAsyncDisposable
         IEnumerable<StorageKey> packs = _reliedOn.Where(pack => !own.Contains(pack.Key)).Select(static pack => RepositoryLayout.Pack(pack.Value, pack.Key));
         try
         {
-            return await new LockPipeline(_repository, _time, new LockMemory(_lockMemory)).RunAsync(packs, [], cancellationToken);
+            return await new LockPipeline(_repository, _time, _lockMemory).RunAsync(packs, [], cancellationToken);
         }
         catch (StorageException e)
         {
@@ -339,9 +333,10 @@ public sealed class UploadSession : IAsyncDisposable
     /// <summary>Where it keeps what is on its way; the session's own, or the storage's, where dead ones may have left something.</summary>
     internal string Spool => _spool;
 
-    /// <summary>Takes an index that other sessions have, too, and somebody else disposes.</summary>
-    internal void Share(IndexLoad load)
+    /// <summary>Takes an index that other sessions have, too, and somebody else disposes; and what they know of locks.</summary>
+    internal void Share(IndexLoad load, LockMemory memory)
     {
+        _lockMemory = memory;
         Index.Dispose();
         Index = load.Index;
         _ownsIndex = false;

@@ -1,4 +1,5 @@
 using BackupIQ.Repository.Index;
+using BackupIQ.Repository.Maintenance;
 using BackupIQ.Storage;
 
 namespace BackupIQ.Repository.Sessions;
@@ -41,7 +42,8 @@ public sealed class UploadSessionSeries : IAsyncDisposable
 
             await SessionSweep.RunAsync(repository, sessions[0].Spool, time, cancellationToken);
             IndexLoad load = await IndexLoader.LoadAsync(repository, cacheFolder, cancellationToken);
-            sessions.ForEach(session => session.Share(load));
+            LockMemory memory = LockMemory.Of(repository, cacheFolder);
+            sessions.ForEach(session => session.Share(load, memory));
             return new UploadSessionSeries(sessions, load);
         }
         catch
