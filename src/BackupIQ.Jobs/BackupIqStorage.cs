@@ -123,6 +123,21 @@ public static class BackupIqStorage
     public static NetworkMountInfo? MountAt(string url) =>
         StorageLocator.LocalPath(url) is { } path && NetworkMount.At(path) is { } mount ? new NetworkMountInfo(mount.ToString(), mount.ListingLag) : null;
 
+    /// <summary>
+    /// Lets this machine use a storage that asks for a person (Google Drive): they type a code in a browser, on any machine. What comes of it is kept in a file of its
+    /// owner alone, and a sign-in that was there is replaced.
+    /// </summary>
+    /// <param name="url">Where it is.</param>
+    /// <param name="tell">Shows the person what to do.</param>
+    /// <param name="time">This machine's clock.</param>
+    /// <param name="cancellationToken">Stops waiting; nothing is kept then.</param>
+    /// <returns>The file.</returns>
+    /// <exception cref="BackupIQException"><c>Usage</c>: the storage asks for nobody; <c>StorageAuthentication</c>: the person refused, or did nothing in time.</exception>
+    public static Task<string> SignInAsync(string url, Action<StorageConsent> tell, TimeProvider? time = null, CancellationToken cancellationToken = default) =>
+        StorageUrl.HasScheme(url)
+            ? RemoteStorage.SignInAsync(url, tell, time ?? TimeProvider.System, cancellationToken)
+            : throw new BackupIQException(ErrorCodes.Usage, "Nobody signs in to a folder", "Name the URL of a storage, as gdrive://Backups.");
+
     private static async Task<IReadOnlyList<StoredKind>> CountAsync(IStorageBackend storage, CancellationToken cancellationToken)
     {
         Dictionary<string, StoredKind> kinds = new(StringComparer.Ordinal);

@@ -2,14 +2,15 @@ using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands;
 
-/// <summary><c>storage test|info</c></summary>
+/// <summary><c>storage test|info|login</c></summary>
 internal static class StorageCommand
 {
     public static VerbGroup Create() => new(
         "storage",
         "Looks at a storage by itself, whatever is on it; no key is needed.",
         new StorageTestCommand(),
-        new StorageInfoCommand());
+        new StorageInfoCommand(),
+        new StorageLoginCommand());
 
     /// <summary>The storage that is named, or the configured repository's.</summary>
     /// <exception cref="BackupIQException">Neither is there.</exception>

@@ -6,6 +6,7 @@ using BackupIQ.Storage;
 using BackupIQ.Storage.Remote;
 using BackupIQ.Storage.Remote.Azure;
 using BackupIQ.Storage.Remote.Gcs;
+using BackupIQ.Storage.Remote.GoogleDrive;
 using BackupIQ.Storage.Remote.Http;
 using BackupIQ.Storage.Remote.Rclone;
 using BackupIQ.Storage.Remote.S3;
@@ -20,9 +21,9 @@ namespace BackupIQ.Jobs.Composition;
 internal static class RemoteStorage
 {
     // Their servers are reached by HTTP from here, so that options of the transport are theirs.
-    private static readonly string[] OverHttp = ["s3", "azblob", "gs", "webdavs", "webdav"];
+    private static readonly string[] OverHttp = ["s3", "azblob", "gs", "gdrive", "webdavs", "webdav"];
 
-    private static readonly string[] Schemes = ["file", "s3", "azblob", "gs", "webdavs", "webdav", "sftp", "icloud", "rclone"];
+    private static readonly string[] Schemes = ["file", "s3", "azblob", "gs", "gdrive", "webdavs", "webdav", "sftp", "icloud", "rclone"];
 
     // Data packs are most of what is stored and seldom read. Packs, snapshots, keys and configuration are what nothing else can replace: the index is
     // made again from packs, and what sessions say of themselves must be swept.
@@ -49,6 +50,7 @@ internal static class RemoteStorage
             "s3" => S3Backend.ConnectAsync(url, Layout, time, cancellationToken),
             "azblob" => AzureBlobBackend.ConnectAsync(url, Layout, time, cancellationToken),
             "gs" => GcsBackend.ConnectAsync(url, Layout, time, cancellationToken),
+            "gdrive" => GoogleDriveBackend.ConnectAsync(url, time, cancellationToken),
             "webdavs" or "webdav" => WebDavBackend.ConnectAsync(url, time, cancellationToken),
             _ => throw Unknown(url),
         };
@@ -59,6 +61,17 @@ internal static class RemoteStorage
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static TimeSpan? SilenceOf(string text) =>
         !RcloneBackend.IsFor(text) && StorageUrl.Parse(text) is { } url && OverHttp.Contains(url.Scheme) ? HttpTransport.SilenceOf(url) : null;
+
+    /// <summary>Lets this machine use a storage that asks for a person; the file in which that is kept.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: the URL is wrong, or names a storage that asks for nobody; or the sign-in failed.</exception>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static Task<string> SignInAsync(string text, Action<StorageConsent> tell, TimeProvider time, CancellationToken cancellationToken)
+    {
+        StorageUrl url = StorageUrl.Parse(text);
+        return url.Scheme == "gdrive"
+            ? DriveSignIn.RunAsync(url, consent => tell(new StorageConsent(consent.Address, consent.Code, consent.Until)), time, cancellationToken)
+            : throw new BackupIQException(ErrorCodes.Usage, $"Nobody signs in to '{url.Scheme}' storage", "Its page under docs/storage says where its credentials come from.");
+    }
 
     /// <summary>What storages share that fail together, as people are told of it: kind and endpoint, or rclone's remote.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: it is no storage's URL.</exception>

@@ -46,7 +46,14 @@ public sealed class GcsBackend : IStorageBackend
         _time = time;
         _api = new GoogleApi(options.Endpoint, options.Tokens, handler, GcsWords.For(options.Bucket), time);
         _uploads = new ResumableUploads(_api);
-        Capabilities = new StorageCapabilities { ConditionalPut = true, HasStoreClock = true, LocksFor = options.LockMode is null ? null : options.LockFor, Checksum = "MD5" };
+        Capabilities = new StorageCapabilities
+        {
+            ConditionalPut = true,
+            HasStoreClock = true,
+            LocksFor = options.LockMode is null ? null : options.LockFor,
+            Checksum = "MD5",
+            ServerEncryption = options.KmsKey,
+        };
     }
 
     /// <inheritdoc/>
@@ -282,7 +289,7 @@ public sealed class GcsBackend : IStorageBackend
             bool keepsVersions = json.RootElement.TryGetProperty("versioning", out JsonElement versioning) && versioning.ValueKind == JsonValueKind.Object
                 && versioning.TryGetProperty("enabled", out JsonElement enabled) && enabled.ValueKind == JsonValueKind.True;
             bool keepsLocks = json.RootElement.TryGetProperty("objectRetention", out JsonElement retention) && retention.ValueKind == JsonValueKind.Object
-                && GcsObject.Text(retention, "mode") == "Enabled";
+                && GoogleJson.Text(retention, "mode") == "Enabled";
             if (_options.LockMode is not null && !keepsLocks)
             {
                 throw new BackupIQException(

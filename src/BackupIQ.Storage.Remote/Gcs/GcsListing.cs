@@ -1,4 +1,5 @@
 using System.Text.Json;
+using BackupIQ.Storage.Remote.Google;
 
 namespace BackupIQ.Storage.Remote.Gcs;
 
@@ -37,6 +38,6 @@ internal sealed record GcsListing(IReadOnlyList<StoredObject> Objects, string? N
             }
         }
 
-        return new GcsListing(objects, GcsObject.Text(page, "nextPageToken") is { Length: > 0 } next ? next : null);
+        return new GcsListing(objects, GoogleJson.Text(page, "nextPageToken") is { Length: > 0 } next ? next : null);
     }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using BackupIQ.Storage.Remote.Google;
 
 namespace BackupIQ.Storage.Remote.Gcs;
 
@@ -23,33 +24,19 @@ internal sealed record GcsObject(string Name, long Size, DateTimeOffset Created)
     /// <summary>Null: it is no object's description.</summary>
     public static GcsObject? Read(JsonElement json) =>
         json.ValueKind == JsonValueKind.Object
-        && Text(json, "name") is { } name
-        && long.TryParse(Text(json, "size"), NumberStyles.None, CultureInfo.InvariantCulture, out long size)
-        && DateTimeOffset.TryParse(Text(json, "timeCreated"), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset created)
+        && GoogleJson.Text(json, "name") is { } name
+        && long.TryParse(GoogleJson.Text(json, "size"), NumberStyles.None, CultureInfo.InvariantCulture, out long size)
+        && DateTimeOffset.TryParse(GoogleJson.Text(json, "timeCreated"), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset created)
             ? new GcsObject(name, size, created)
             {
-                Md5 = Text(json, "md5Hash"),
-                StorageClass = Text(json, "storageClass"),
-                KmsKey = Text(json, "kmsKeyName"),
-                LockMode = json.TryGetProperty("retention", out JsonElement retention) && retention.ValueKind == JsonValueKind.Object ? Text(retention, "mode") : null,
+                Md5 = GoogleJson.Text(json, "md5Hash"),
+                StorageClass = GoogleJson.Text(json, "storageClass"),
+                KmsKey = GoogleJson.Text(json, "kmsKeyName"),
+                LockMode = json.TryGetProperty("retention", out JsonElement retention) && retention.ValueKind == JsonValueKind.Object ? GoogleJson.Text(retention, "mode") : null,
             }
             : null;
 
     /// <summary>As the repository knows it; null where the name is none that a key can have.</summary>
     public StoredObject? Under(string prefix) =>
         Name.StartsWith(prefix, StringComparison.Ordinal) && StorageKey.TryCreate(Name[prefix.Length..], out StorageKey key) ? new StoredObject(key, Size, Created) : null;
-
-    /// <summary>A property that is text, or null.</summary>
-    public static string? Text(JsonElement parent, string name)
-    {
-        try
-        {
-            return parent.TryGetProperty(name, out JsonElement value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
-        }
-        catch (InvalidOperationException)
-        {
-            // Half of a pair of surrogates, by an escape.
-            return null;
-        }
-    }
 }
