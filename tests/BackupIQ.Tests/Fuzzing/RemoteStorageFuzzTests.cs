@@ -7,6 +7,7 @@ using BackupIQ.Storage.Remote.Aws;
 using BackupIQ.Storage.Remote.Azure;
 using BackupIQ.Storage.Remote.Gcs;
 using BackupIQ.Storage.Remote.Google;
+using BackupIQ.Storage.Remote.GoogleDrive;
 using BackupIQ.Storage.Remote.Http;
 using BackupIQ.Storage.Remote.Rclone;
 using BackupIQ.Storage.Remote.Secrets;
@@ -59,7 +60,7 @@ public sealed class RemoteStorageFuzzTests
     [Fact]
     public void AnswersOfGoogle() => Fuzz.Run(
         [
-            Encoding.UTF8.GetBytes(GoogleAnswersTests.Page), """{"access_token":"ya29.x","expires_in":3599,"token_type":"Bearer"}"""u8.ToArray(),
+            Encoding.UTF8.GetBytes(GoogleAnswersTests.Page), Encoding.UTF8.GetBytes(GoogleAnswersTests.Files), """{"access_token":"ya29.x","expires_in":3599,"token_type":"Bearer"}"""u8.ToArray(),
             """{"error":{"code":403,"message":"You may not.","errors":[{"reason":"forbidden","message":"\ud83d"}]}}"""u8.ToArray(),
         ],
         static bytes =>
@@ -76,6 +77,12 @@ public sealed class RemoteStorageFuzzTests
                     foreach (var stored in GcsListing.Read(json.RootElement, "p/")?.Objects ?? [])
                     {
                         stored.Size.ShouldBeGreaterThanOrEqualTo(0);
+                    }
+
+                    foreach (DriveFile file in DriveFile.ReadPage(json.RootElement)?.Files ?? [])
+                    {
+                        DriveFile.IsId(file.Id).ShouldBeTrue();
+                        (file.AsObject()?.Size ?? 0).ShouldBeGreaterThanOrEqualTo(0);
                     }
                 }
             }

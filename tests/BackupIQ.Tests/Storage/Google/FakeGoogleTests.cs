@@ -44,16 +44,21 @@ public sealed class FakeGoogleTests : IAsyncLifetime
     }
 
     [Fact]
-    public void WhatItAnswersIsInThePublishedDescription()
+    public async Task WhatTheyAnswerIsInThePublishedDescription()
     {
         GoogleDiscovery.Storage.Source.ShouldContain("discovery document storage:v1");
-        Storage.MethodIds.ShouldBeSubsetOf(GoogleDiscovery.Storage.Methods.Select(static method => method.Id));
-        foreach (GoogleMethod method in GoogleDiscovery.Storage.Methods)
+        GoogleDiscovery.Drive.Source.ShouldContain("discovery document drive:v3");
+        await using FakeGoogleDrive drive = await FakeGoogleDrive.StartAsync();
+        foreach ((FakeGoogle fake, GoogleDiscovery discovery, string service) in ((FakeGoogle, GoogleDiscovery, string)[])[(Storage, GoogleDiscovery.Storage, "/storage/v1/"), (drive, GoogleDiscovery.Drive, "/drive/v3/")])
         {
-            string path = "/storage/v1/" + method.Path.Replace("{bucket}", "b%2Fc", StringComparison.Ordinal).Replace("{object}", "d%2Fe", StringComparison.Ordinal);
-            (GoogleMethod found, IReadOnlyDictionary<string, string> names, _) = GoogleDiscovery.Storage.Find(method.HttpMethod, path).ShouldNotBeNull();
-            found.Id.ShouldBe(method.Id);
-            names["bucket"].ShouldBe("b/c");
+            fake.MethodIds.Order().ShouldBe(discovery.Methods.Select(static method => method.Id).Order());
+            foreach (GoogleMethod method in discovery.Methods)
+            {
+                string path = service + method.Path.Replace("{bucket}", "b%2Fc", StringComparison.Ordinal).Replace("{object}", "d%2Fe", StringComparison.Ordinal).Replace("{fileId}", "f", StringComparison.Ordinal);
+                (GoogleMethod found, IReadOnlyDictionary<string, string> names, _) = discovery.Find(method.HttpMethod, path).ShouldNotBeNull();
+                found.Id.ShouldBe(method.Id);
+                names.GetValueOrDefault("object", "d/e").ShouldBe("d/e");
+            }
         }
     }
 

@@ -4,6 +4,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Remote.Gcs;
 using BackupIQ.Storage.Remote.Google;
+using BackupIQ.Storage.Remote.GoogleDrive;
 using Shouldly;
 using Xunit;
 
@@ -17,6 +18,13 @@ public sealed class GoogleAnswersTests
         {"kind":"storage#objects","nextPageToken":"CgEx","items":[
         {"name":"p/d/00/a","size":"100","timeCreated":"2026-11-26T01:00:01.250Z"},{"name":"p/Not A Key","size":"5","timeCreated":"2026-11-26T01:00:02Z"},
         {"name":"p/s/1","size":"0","timeCreated":"2026-11-26T01:00:03Z","md5Hash":"1B2M2Y8AsgTpgAmY7PhCfg==","retention":{"mode":"Locked","retainUntilTime":"2027-01-01T00:00:00Z"}}]}
+        """;
+
+    /// <summary>A page of Drive's files.</summary>
+    public const string Files = """
+        {"nextPageToken":"~!x","files":[{"id":"1b","name":"d/00/a","size":"100","md5Checksum":"d41d8cd98f00b204e9800998ecf8427e","createdTime":"2026-11-26T01:00:01.250Z","mimeType":"application/octet-stream","trashed":false},
+        {"id":"1a","name":"d","createdTime":"2026-11-26T01:00:00Z","mimeType":"application/vnd.google-apps.folder","trashed":false},
+        {"id":"1c","name":"Letter","createdTime":"2026-11-26T01:00:02Z","mimeType":"application/vnd.google-apps.document"}]}
         """;
 
     /// <summary>The key of a service account, without a key.</summary>
@@ -42,6 +50,30 @@ public sealed class GoogleAnswersTests
     [InlineData("""{"items":[{"name":"\ud800","size":"1","timeCreated":"2026-11-26T01:00:02Z"}]}""")]
     [InlineData("""{"items":[7]}""")]
     public void WhatIsNoListingIsRefused(string text) => Read(text).ShouldBeNull();
+
+    [Fact]
+    public void FilesOfDriveAreToldFromFoldersAndDocuments()
+    {
+        using JsonDocument json = JsonDocument.Parse(Files);
+        (IReadOnlyList<DriveFile> files, string? next) = DriveFile.ReadPage(json.RootElement).ShouldNotBeNull();
+        next.ShouldBe("~!x");
+        files.Select(static file => $"{file.Id} {file.IsFolder} {file.AsObject()?.Key}").ShouldBe(["1b False d/00/a", "1a True ", "1c False "]);
+        files.Order().Select(static file => file.Id).ShouldBe(["1a", "1b", "1c"], "the first is that which was made first");
+    }
+
+    [Theory]
+    [InlineData("""{"files":{}}""")]
+    [InlineData("""{"items":[]}""")]
+    [InlineData("""{"files":[{"id":"../../about","name":"x","createdTime":"2026-11-26T01:00:00Z"}]}""")]
+    [InlineData("""{"files":[{"id":"1","name":"\ud800","createdTime":"2026-11-26T01:00:00Z"}]}""")]
+    public void WhatIsNoPageOfFilesIsRefused(string text)
+    {
+        using JsonDocument json = JsonDocument.Parse(text);
+        DriveFile.ReadPage(json.RootElement).ShouldBeNull();
+    }
+
+    [Fact]
+    public void ATextInAQueryStaysOne() => DriveClient.Quote("it's a \\ name").ShouldBe("'it\\'s a \\\\ name'");
 
     [Theory]
     [InlineData("""{"error":{"code":403,"message":"You may not.","errors":[{"reason":"forbidden","message":"You may not."}]}}""", "forbidden", "You may not.")]
