@@ -53,6 +53,10 @@ public sealed class AppendOnlyBackend(IStorageBackend inner, IReadOnlyList<strin
     public override ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken) =>
         _isClosed ? throw Refused($"{key} may not be deleted by who may only add") : base.DeleteAsync(key, cancellationToken);
 
+    /// <inheritdoc/>
+    public override ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken) =>
+        _isClosed ? throw Refused($"{keys.Count} objects may not be deleted by who may only add") : Inner.DeleteAllAsync(keys, cancellationToken);
+
     private static StorageException Refused(string message) => new(ErrorCodes.AppendOnly, message);
 
     private async Task<bool> IsSameAsync(StoredObject there, StorageContent content, CancellationToken cancellationToken)

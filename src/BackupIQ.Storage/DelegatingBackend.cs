@@ -34,6 +34,10 @@ public abstract class DelegatingBackend(IStorageBackend inner) : IStorageBackend
     /// <inheritdoc/>
     public virtual ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken) => Inner.DeleteAsync(key, cancellationToken);
 
+    /// <summary>One by one through <see cref="DeleteAsync"/>, which a decorator may have changed; who changes nothing about deletions passes them on together.</summary>
+    public virtual ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken) =>
+        Deletions.OneByOneAsync(this, keys, cancellationToken);
+
     /// <inheritdoc/>
     public virtual ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
         Inner.ExtendLockAsync(key, atLeast, until, cancellationToken);

@@ -56,6 +56,14 @@ public interface IStorageBackend : IAsyncDisposable
     ValueTask DeleteAsync(StorageKey key, CancellationToken cancellationToken);
 
     /// <summary>
+    /// Deletes objects, in no particular order and in as few requests as the storage takes (<see cref="StorageCapabilities.DeletesAtOnce"/>); one by one where it takes
+    /// no more. Deleting what is not there is success, and what fails keeps none of the others.
+    /// </summary>
+    /// <returns>What could not be deleted, and why.</returns>
+    ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken) =>
+        Deletions.OneByOneAsync(this, keys, cancellationToken);
+
+    /// <summary>
     /// Keeps an object locked until <paramref name="until"/> if its lock ends before <paramref name="atLeast"/>; no lock becomes shorter. For storage that
     /// declares <see cref="StorageCapabilities.ExtendsLocks"/>.
     /// </summary>

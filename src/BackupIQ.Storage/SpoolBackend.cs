@@ -10,4 +10,7 @@ public sealed class SpoolBackend(IStorageBackend inner, string folder) : Delegat
 {
     /// <inheritdoc/>
     public override string? SpoolFolder => folder;
+
+    /// <inheritdoc/>
+    public override ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken) => Inner.DeleteAllAsync(keys, cancellationToken);
 }

@@ -25,6 +25,9 @@ public sealed record StorageCapabilities
     /// <summary>Whether objects may be deleted at all; false where it is known that they may not.</summary>
     public bool CanDelete { get; init; } = true;
 
+    /// <summary>How many objects one request can delete (<see cref="IStorageBackend.DeleteAllAsync"/>).</summary>
+    public int DeletesAtOnce { get; init; } = 1;
+
     /// <summary>Reads cost no more than a local disk's: plain <c>check</c> may then read whole packs.</summary>
     public bool IsLocal { get; init; }
 

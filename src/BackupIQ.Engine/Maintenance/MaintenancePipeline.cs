@@ -115,20 +115,24 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
     {
         progress.Begin("delete", packs.Count, packs.Sum(static p => p.Size));
         ConcurrentBag<BackupIQException> locked = [];
-        await ForEachAsync(packs, SmallRequests, async (pack, ct) =>
+        await ForEachAsync([.. packs.Chunk(collector.DeletesAtOnce)], SmallRequests, async (batch, ct) =>
         {
-            long size = pack.Size;
-            try
+            Dictionary<CollectedPack, long> sizes = batch.ToDictionary(static pack => pack, static pack => pack.Size);
+            IReadOnlyDictionary<CollectedPack, BackupIQException> failed = await collector.DeleteAsync(batch, ct);
+            foreach (CollectedPack pack in batch.Where(pack => !failed.ContainsKey(pack)))
             {
-                await collector.DeleteAsync(pack, ct);
-            }
-            catch (BackupIQException e) when (e.Code == ErrorCodes.RetentionRefused)
-            {
-                locked.Add(e);
-                return;
+                progress.PackDone(sizes[pack]);
             }
 
-            progress.PackDone(size);
+            foreach (BackupIQException e in failed.Values)
+            {
+                if (e.Code != ErrorCodes.RetentionRefused)
+                {
+                    System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(e);
+                }
+
+                locked.Add(e);
+            }
         }, cancellationToken);
         if (locked.TryPeek(out BackupIQException? one))
         {

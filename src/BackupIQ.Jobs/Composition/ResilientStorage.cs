@@ -94,6 +94,9 @@ internal static class ResilientStorage
     /// <summary>A registry of its own goes with its storage.</summary>
     private sealed class RegistryOwner(IStorageBackend inner, StorageRegistry registry) : DelegatingBackend(inner)
     {
+        public override ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken) =>
+            Inner.DeleteAllAsync(keys, cancellationToken);
+
         public override async ValueTask DisposeAsync()
         {
             await base.DisposeAsync().ConfigureAwait(false);

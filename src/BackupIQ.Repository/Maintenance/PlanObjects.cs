@@ -45,9 +45,6 @@ public static class PlanObjects
             }
         }
 
-        foreach (StorageKey key in old)
-        {
-            await repository.Storage.DeleteAsync(key, cancellationToken);
-        }
+        await Deletions.RequireAsync(repository.Storage, old, cancellationToken);
     }
 }

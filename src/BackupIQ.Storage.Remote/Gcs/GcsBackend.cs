@@ -23,6 +23,9 @@ public sealed class GcsBackend : IStorageBackend
     /// <summary>Up to this size an object goes in one request; a larger one costs one more to open its upload.</summary>
     internal const int LargestWhole = 8 << 20;
 
+    /// <summary>The service takes no more in one batch.</summary>
+    private const int MostDeletions = 100;
+
     /// <summary>The service gives no more in one page.</summary>
     private const int LargestList = 1000;
 
@@ -53,6 +56,7 @@ public sealed class GcsBackend : IStorageBackend
             LocksFor = options.LockMode is null ? null : options.LockFor,
             Checksum = "MD5",
             ServerEncryption = options.KmsKey,
+            DeletesAtOnce = MostDeletions,
         };
     }
 
@@ -169,6 +173,35 @@ public sealed class GcsBackend : IStorageBackend
         {
             await RequireBucketAsync(answer, what, cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken)
+    {
+        if (keys.Count is 0 or > MostDeletions)
+        {
+            return await Deletions.OneByOneAsync(this, keys, cancellationToken).ConfigureAwait(false);
+        }
+
+        string what = $"{keys.Count} objects could not be deleted";
+        using HttpRequestMessage request = new(HttpMethod.Post, _api.At("/batch/storage/v1")) { Content = GoogleBatch.Body(keys.Select(key => $"DELETE {PathOf(key, "")}")) };
+        using HttpResponseMessage answer = await _api.SendAsync(request, what, cancellationToken, HttpStatusCode.OK).ConfigureAwait(false);
+        ReadOnlyMemory<byte> body = await HttpCall.ReadWholeAsync(answer, GcsListing.LongestPage, what, cancellationToken).ConfigureAwait(false);
+        IReadOnlyDictionary<int, GoogleBatchAnswer> parts = GoogleBatch.Read(body, answer.Content.Headers.ContentType?.Parameters.FirstOrDefault(static p => p.Name == "boundary")?.Value);
+        Dictionary<StorageKey, StorageException> failed = [];
+        for (int number = 0; number < keys.Count; number++)
+        {
+            string one = $"Object {keys[number]} could not be deleted";
+            StorageException? failure = !parts.TryGetValue(number, out GoogleBatchAnswer? part) ? GoogleApi.NoAnswer(one, null)
+                : part.Status is HttpStatusCode.NoContent or HttpStatusCode.OK || (part.Status == HttpStatusCode.NotFound && !GcsWords.IsBucketMissing(part.Error)) ? null
+                : _api.Failure(part.Status, null, part.Error, one);
+            if (failure is not null)
+            {
+                failed[keys[number]] = failure;
+            }
+        }
+
+        return failed;
     }
 
     /// <summary>Nothing: a bucket has no end, and what it holds nobody adds up but its bill.</summary>

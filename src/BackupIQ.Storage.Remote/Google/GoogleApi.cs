@@ -82,9 +82,13 @@ internal sealed class GoogleApi(Uri endpoint, GoogleTokens tokens, HttpMessageHa
     }
 
     /// <summary>The failure that an answer means, whose body was read.</summary>
-    public StorageException Failure(HttpResponseMessage answer, GoogleError error, string what)
+    public StorageException Failure(HttpResponseMessage answer, GoogleError error, string what) => Failure(
+        answer.StatusCode, answer.Headers.NonValidated.TryGetValues("Retry-After", out HeaderStringValues values) ? values.ToString() : null, error, what);
+
+    /// <summary>The same of a part of an answer.</summary>
+    public StorageException Failure(HttpStatusCode answered, string? retryAfter, GoogleError error, string what)
     {
-        (ErrorCode code, string why, string? guidance) = words(answer.StatusCode, error) ?? (answer.StatusCode, error.Reason) switch
+        (ErrorCode code, string why, string? guidance) = words(answered, error) ?? (answered, error.Reason) switch
         {
             (HttpStatusCode.Unauthorized, _) => (ErrorCodes.StorageAuthentication, "Google does not accept the token", "Run again; when it stays so, sign in again or make a new key."),
             (HttpStatusCode.TooManyRequests, _) or (_, "rateLimitExceeded" or "userRateLimitExceeded" or "RESOURCE_EXHAUSTED") =>
@@ -94,7 +98,7 @@ internal sealed class GoogleApi(Uri endpoint, GoogleTokens tokens, HttpMessageHa
         };
         StorageException failure = new(code, $"{what}: {why}", guidance)
         {
-            RetryAfter = HttpFailure.RetryAfter(answer.Headers.NonValidated.TryGetValues("Retry-After", out HeaderStringValues values) ? values.ToString() : null, time.GetUtcNow()),
+            RetryAfter = HttpFailure.RetryAfter(retryAfter, time.GetUtcNow()),
         };
         if (error.Message.Length > 0)
         {

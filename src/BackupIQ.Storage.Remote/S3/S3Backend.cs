@@ -22,13 +22,18 @@ namespace BackupIQ.Storage.Remote.S3;
 /// </remarks>
 public sealed class S3Backend : IStorageBackend
 {
+    /// <summary>The most that the protocol allows.</summary>
+    private const int MostDeletions = 1000;
+
     private readonly S3Connection _connection;
     private readonly S3Upload _upload;
 
     private S3Backend(S3Connection connection, StorageCapabilities capabilities, S3Limits limits)
     {
         _connection = connection;
-        Capabilities = capabilities;
+
+        // Of what is locked each version has to be looked up.
+        Capabilities = capabilities with { DeletesAtOnce = Settings.LockMode is null ? MostDeletions : 1 };
         _upload = new S3Upload(this, connection, limits);
     }
 
@@ -206,6 +211,51 @@ public sealed class S3Backend : IStorageBackend
         };
         await _connection.CallAsync($"The object {key} could not be locked", patience => Client.PutObjectRetentionAsync(request, patience.Token), cancellationToken);
         return true;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken)
+    {
+        if (keys.Count > Capabilities.DeletesAtOnce)
+        {
+            return await Deletions.OneByOneAsync(this, keys, cancellationToken);
+        }
+
+        Dictionary<string, StorageKey> names = keys.Distinct().ToDictionary(NameOf, StringComparer.Ordinal);
+        DeleteObjectsRequest request = new()
+        {
+            BucketName = Settings.Bucket,
+            Objects = [.. names.Keys.Select(static name => new KeyVersion { Key = name })],
+            Quiet = true,
+            RequestPayer = _connection.Payer,
+        };
+        DeleteObjectsResponse answer = await _connection.CallAsync($"{names.Count} objects could not be deleted", async patience =>
+        {
+            try
+            {
+                return await Client.DeleteObjectsAsync(request, patience.Token);
+            }
+            catch (DeleteObjectsException e)
+            {
+                return e.Response;
+            }
+        }, cancellationToken);
+        Dictionary<StorageKey, StorageException> failed = [];
+        foreach (DeleteError error in answer.DeleteErrors ?? [])
+        {
+            if (names.TryGetValue(error.Key, out StorageKey key) && error.Code is not ("NoSuchKey" or "NoSuchVersion"))
+            {
+                ErrorCode code = error.Code switch
+                {
+                    "AccessDenied" => ErrorCodes.StorageAuthentication,
+                    "InternalError" or "SlowDown" or "ServiceUnavailable" => ErrorCodes.StorageConnection,
+                    _ => ErrorCodes.Storage,
+                };
+                failed[key] = new StorageException(code, $"The object {key} could not be deleted: the server answered with {error.Code}");
+            }
+        }
+
+        return failed;
     }
 
     /// <inheritdoc/>

@@ -46,6 +46,8 @@ internal sealed class ClockSkewBackend(IStorageBackend inner, StorageHealth heal
         }
     }
 
+    public override ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken) => Inner.DeleteAllAsync(keys, cancellationToken);
+
     // What cannot be looked at now is looked at another time.
     private async ValueTask<(bool IsKnown, StoredObject? Object)> TryStatAsync(StorageKey key, CancellationToken cancellationToken)
     {

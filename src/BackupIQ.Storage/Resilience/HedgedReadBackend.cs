@@ -22,6 +22,8 @@ internal sealed class HedgedReadBackend(IStorageBackend inner, StorageProvider p
     private readonly ConcurrentDictionary<Task, bool> _losers = new();
     private double _saved;
 
+    public override ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken) => Inner.DeleteAllAsync(keys, cancellationToken);
+
     public override async ValueTask<int> ReadAsync(StorageKey key, long offset, Memory<byte> destination, CancellationToken cancellationToken)
     {
         LatencyWindow latencies = provider.Health.ReadsLike(destination.Length);

@@ -56,6 +56,9 @@ internal abstract class InterceptingBackend(IStorageBackend inner) : DelegatingB
             },
             cancellationToken).ConfigureAwait(false);
 
+    public override ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken) => CallAsync(
+        new StorageRequest(StorageOperation.Delete, Deletion(keys), 0), token => Inner.DeleteAllAsync(keys, token), cancellationToken);
+
     public override ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
         CallAsync(new StorageRequest(StorageOperation.Lock, key.Value, 0), token => Inner.ExtendLockAsync(key, atLeast, until, token), cancellationToken);
 
@@ -80,6 +83,10 @@ internal abstract class InterceptingBackend(IStorageBackend inner) : DelegatingB
 
     /// <summary>Lets a request through to the storage behind, in whatever way this decorator is for.</summary>
     protected abstract ValueTask<T> CallAsync<T>(StorageRequest request, Func<CancellationToken, ValueTask<T>> call, CancellationToken cancellationToken);
+
+    /// <summary>How a deletion of many is called.</summary>
+    internal static string Deletion(IReadOnlyList<StorageKey> keys) =>
+        keys.Count == 1 ? keys[0].Value : string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{keys[0]} and {keys.Count - 1} more");
 
     // A file that is not there is the backend's to tell of.
     private static long LengthOf(StorageContent content) => content.File is null || File.Exists(content.File) ? content.GetLength() : 0;

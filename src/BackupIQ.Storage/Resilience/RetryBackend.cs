@@ -71,6 +71,23 @@ internal sealed class RetryBackend : DelegatingBackend
             },
             cancellationToken).ConfigureAwait(false);
 
+    public override async ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken)
+    {
+        int most = Inner.Capabilities.DeletesAtOnce;
+        if (most <= 1 || keys.Count <= 1)
+        {
+            return await base.DeleteAllAsync(keys, cancellationToken).ConfigureAwait(false);
+        }
+
+        Dictionary<StorageKey, StorageException> failed = [];
+        foreach (StorageKey[] batch in keys.Chunk(most))
+        {
+            await DeleteBatchAsync(batch, failed, cancellationToken).ConfigureAwait(false);
+        }
+
+        return failed;
+    }
+
     public override ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
         _policy.RunAsync(StorageOperation.Lock, key.Value, token => Inner.ExtendLockAsync(key, atLeast, until, token), cancellationToken);
 
@@ -152,6 +169,44 @@ internal sealed class RetryBackend : DelegatingBackend
                 objects = null;
                 await broken.DisposeAsync().ConfigureAwait(false);
                 throw;
+            }
+        }
+    }
+
+    // What failed in a way that may pass is asked again, and nothing else. A storage that refuses to be asked for many at once is asked one by one.
+    private async ValueTask DeleteBatchAsync(IReadOnlyList<StorageKey> keys, Dictionary<StorageKey, StorageException> failed, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<StorageKey> left = keys;
+        try
+        {
+            await _policy.RunAsync(
+                StorageOperation.Delete,
+                InterceptingBackend.Deletion(keys),
+                async token =>
+                {
+                    IReadOnlyDictionary<StorageKey, StorageException> refused = await Inner.DeleteAllAsync(left, token).ConfigureAwait(false);
+                    foreach ((StorageKey key, StorageException e) in refused.Where(static one => !one.Value.IsTransient))
+                    {
+                        failed[key] = e;
+                    }
+
+                    left = [.. refused.Where(static one => one.Value.IsTransient).Select(static one => one.Key)];
+                    return left.Count == 0 ? true : throw refused[left[0]];
+                },
+                cancellationToken).ConfigureAwait(false);
+        }
+        catch (StorageException e) when (e.IsTransient)
+        {
+            foreach (StorageKey key in left)
+            {
+                failed[key] = e;
+            }
+        }
+        catch (StorageException)
+        {
+            foreach ((StorageKey key, StorageException e) in await base.DeleteAllAsync(left, cancellationToken).ConfigureAwait(false))
+            {
+                failed[key] = e;
             }
         }
     }

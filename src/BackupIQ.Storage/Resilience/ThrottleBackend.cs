@@ -20,6 +20,9 @@ public sealed class ThrottleBackend(IStorageBackend inner, RateSchedule upload, 
     private readonly TokenBucket _down = new(download, time);
 
     /// <inheritdoc/>
+    public override ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken) => Inner.DeleteAllAsync(keys, cancellationToken);
+
+    /// <inheritdoc/>
     public override async ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken)
     {
         if (upload.IsUnlimited)

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using BackupIQ.Primitives;
 using BackupIQ.Storage;
+using BackupIQ.Storage.Resilience;
 using BackupIQ.Testing;
 using BackupIQ.Testing.Servers;
 using BackupIQ.Testing.Servers.Google;
@@ -121,6 +122,36 @@ public sealed class GcsConformanceTests(GoogleStorageFixture google) : StorageCo
         string without = await google.UrlAsync(await google.NewBucketAsync(), "p", "&lock=locked&lock-days=30");
         BackupIQException refused = await Should.ThrowAsync<BackupIQException>(async () => await google.ConnectAsync(without));
         refused.Guidance.ShouldContain("--enable-per-object-retention");
+    }
+
+    [Fact]
+    public async Task ManyDeletionsAreFewRequestsAndWhatIsLockedKeepsNoneOfTheOthers()
+    {
+        await using FakeGoogleStorage server = await FakeGoogleStorage.StartAsync();
+        server.MakeBucket("b", objectRetention: true);
+        Dictionary<string, string> who = With(server.Accounts.ServiceAccount("x"));
+        await using (IStorageBackend locking = await google.ConnectAsync($"gs://b?endpoint=http://{server.Address.Authority}&lock=locked&lock-days=1", who))
+        {
+            await PutAsync(locking, "d/locked", Bytes(10));
+        }
+
+        using StorageRegistry registry = new(TimeProvider.System);
+        await using IStorageBackend storage = StorageStack.Wrap(
+            await google.ConnectAsync($"gs://b?endpoint=http://{server.Address.Authority}", who), "gs", new ResilienceOptions { Retry = RetryProfile.Quick }, registry, TimeProvider.System);
+        StorageKey[] keys = [.. Enumerable.Range(0, 250).Select(static i => new StorageKey($"d/{i}"))];
+        await Parallel.ForEachAsync(keys, Token, async (key, stop) => await storage.PutAsync(key, StorageContent.FromBytes(new byte[] { 1 }), stop));
+        KeyValuePair<StorageKey, StorageException> stays = (await storage.DeleteAllAsync([.. keys, new StorageKey("d/locked")], Token)).ShouldHaveSingleItem();
+        stays.Key.Value.ShouldBe("d/locked");
+        stays.Value.Code.ShouldBe(ErrorCodes.RetentionRefused);
+        server.Served["batch"].ShouldBe(3);
+        (await ListAsync(storage, "")).ShouldHaveSingleItem().Key.Value.ShouldBe("d/locked");
+
+        // Where batches are refused as such, one by one.
+        server.RefusesBatches = true;
+        await PutAsync(storage, "d/1", Bytes(10));
+        await PutAsync(storage, "d/2", Bytes(10));
+        (await storage.DeleteAllAsync([new StorageKey("d/1"), new StorageKey("d/2"), new StorageKey("d/locked")], Token)).ShouldHaveSingleItem().Value.Code.ShouldBe(ErrorCodes.RetentionRefused);
+        (await ListAsync(storage, "")).ShouldHaveSingleItem();
     }
 
     [Fact]

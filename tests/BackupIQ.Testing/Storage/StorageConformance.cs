@@ -391,6 +391,21 @@ public abstract class StorageConformance : IAsyncLifetime
         await ShouldHoldAsync(storage, key.Value, Bytes(20, seed: 2));
     }
 
+    [Fact]
+    public async Task ManyAreDeletedTogetherAndTheRestStays()
+    {
+        IStorageBackend storage = await ClientAsync();
+        string[] keys = [.. Enumerable.Range(0, 40).Select(static i => $"d/{i % 4}/{i}")];
+        await Task.WhenAll(keys.Select(key => PutAsync(storage, key, Bytes(10))));
+        StorageKey[] gone = [.. keys.Where(static key => key[2] != '3').Append("d/never/there").Select(static key => new StorageKey(key))];
+        (await storage.DeleteAllAsync(gone, Token)).ShouldBeEmpty();
+        (await storage.DeleteAllAsync(gone, Token)).ShouldBeEmpty("what is not there is deleted");
+        (await storage.DeleteAllAsync([], Token)).ShouldBeEmpty();
+        await Task.WhenAll(gone.Select(async key => (await storage.StatAsync(key, Token)).ShouldBeNull()));
+        await Task.WhenAll(keys.Where(static key => key[2] == '3').Select(key => ShouldHoldAsync(storage, key, Bytes(10))));
+        await Should.ThrowAsync<OperationCanceledException>(async () => await storage.DeleteAllAsync([new StorageKey("d/3/3")], Cancelled));
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

@@ -95,6 +95,20 @@ public sealed class RemoteStorageFuzzTests
         allocates: 4 << 20);
 
     [Fact]
+    public void AnswersToBatchesOfGoogle() => Fuzz.Run(
+        [Encoding.UTF8.GetBytes(GoogleAnswersTests.Batch)],
+        static bytes =>
+        {
+            foreach ((int number, GoogleBatchAnswer answer) in GoogleBatch.Read(bytes, "x_y"))
+            {
+                number.ShouldBeGreaterThanOrEqualTo(0);
+                answer.Error.Message.ShouldAllBe(static c => !char.IsControl(c));
+            }
+        },
+        perByte: 2048,
+        allocates: 4 << 20);
+
+    [Fact]
     public void FilesWithCredentialsOfGoogle() => Fuzz.Run(
         [Encoding.UTF8.GetBytes(GoogleAnswersTests.ServiceAccount), Encoding.UTF8.GetBytes(GoogleAnswersTests.Person)],
         static bytes => GoogleCredentialFile.Parse(bytes)?.TokenServer.IsAbsoluteUri.ShouldBeTrue(),

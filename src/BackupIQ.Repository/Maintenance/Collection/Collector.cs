@@ -315,16 +315,37 @@ public sealed class Collector : IAsyncDisposable
     public Task<SweepCounts> SweepAsync(IReadOnlyCollection<string> stalePartials, CancellationToken cancellationToken) =>
         new RepositorySweep(this, new IndexCompactor(this)).RunAsync(stalePartials, cancellationToken);
 
-    /// <summary>Deletes a condemned pack. Its tombstone must be there.</summary>
-    public async Task DeleteAsync(CollectedPack pack, CancellationToken cancellationToken)
+    /// <summary>How many packs are best deleted together.</summary>
+    public int DeletesAtOnce => _repository.Storage.Capabilities.DeletesAtOnce;
+
+    /// <summary>Deletes condemned packs. Their tombstones must be there.</summary>
+    /// <returns>Those that could not be deleted, and why.</returns>
+    public async Task<IReadOnlyDictionary<CollectedPack, BackupIQException>> DeleteAsync(IReadOnlyList<CollectedPack> packs, CancellationToken cancellationToken)
     {
-        if (!pack.IsSettled || !(pack.IsTombstoned || _options.Switches.PutNoTombstones))
+        foreach (CollectedPack pack in packs)
         {
-            throw new InvalidOperationException($"Pack {pack.Id} is not to be deleted.");
+            if (!pack.IsSettled || !(pack.IsTombstoned || _options.Switches.PutNoTombstones))
+            {
+                throw new InvalidOperationException($"Pack {pack.Id} is not to be deleted.");
+            }
         }
 
-        await _repository.Storage.DeleteAsync(RepositoryLayout.Pack(pack.Kind, pack.Id), cancellationToken);
-        pack.Size = -1;
+        IReadOnlyDictionary<StorageKey, StorageException> refused =
+            await _repository.Storage.DeleteAllAsync([.. packs.Select(static pack => RepositoryLayout.Pack(pack.Kind, pack.Id))], cancellationToken);
+        Dictionary<CollectedPack, BackupIQException> failed = [];
+        foreach (CollectedPack pack in packs)
+        {
+            if (refused.TryGetValue(RepositoryLayout.Pack(pack.Kind, pack.Id), out StorageException? failure))
+            {
+                failed[pack] = failure;
+            }
+            else
+            {
+                pack.Size = -1;
+            }
+        }
+
+        return failed;
     }
 
     /// <summary>Says that the collector is done. Without it the next one finds out. One that has put nothing leaves nothing of itself behind.</summary>

@@ -155,10 +155,7 @@ internal sealed class RepositorySweep(Collector collector, IndexCompactor compac
             }
         }
 
-        foreach (StorageKey parity in waste)
-        {
-            await _storage.DeleteAsync(parity, cancellationToken);
-        }
+        await Deletions.RequireAsync(_storage, waste, cancellationToken);
     }
 
     private bool IsBuried(PackId pack) =>

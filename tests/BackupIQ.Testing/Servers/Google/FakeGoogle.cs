@@ -49,6 +49,9 @@ public abstract class FakeGoogle : IAsyncDisposable
     /// <summary>A resumable upload takes at most so many bytes a request, and then says "go on"; null: all.</summary>
     public int? TakesAtMost { get; set; }
 
+    /// <summary>Whether it knows no batches.</summary>
+    public bool RefusesBatches { get; set; }
+
     /// <summary>Its time.</summary>
     public DateTimeOffset Now => TimeProvider.System.GetUtcNow() + ClockSkew;
 
@@ -159,7 +162,7 @@ public abstract class FakeGoogle : IAsyncDisposable
             return;
         }
 
-        if (path == _discovery.BatchPath && context.Request.Method == "POST")
+        if (path == _discovery.BatchPath && context.Request.Method == "POST" && !RefusesBatches)
         {
             Count("batch");
             await FakeGoogleBatch.ServeAsync(context, this);

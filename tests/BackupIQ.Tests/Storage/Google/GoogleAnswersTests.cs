@@ -27,6 +27,13 @@ public sealed class GoogleAnswersTests
         {"id":"1c","name":"Letter","createdTime":"2026-11-26T01:00:02Z","mimeType":"application/vnd.google-apps.document"}]}
         """;
 
+    /// <summary>The answer to a batch of three deletions, after the documentation's example.</summary>
+    public const string Batch =
+        "--x_y\r\nContent-Type: application/http\r\nContent-ID: <response-0>\r\n\r\nHTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n\r\n" +
+        "--x_y\r\nContent-Type: application/http\r\nContent-ID: <response-2>\r\n\r\nHTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n\r\n" +
+        "{\"error\":{\"code\":403,\"message\":\"Locked.\",\"errors\":[{\"reason\":\"retentionPolicyNotMet\"}]}}\r\n" +
+        "--x_y\r\nContent-Type: application/http\r\nContent-ID: <response-1>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n--x_y--\r\n";
+
     /// <summary>The key of a service account, without a key.</summary>
     public const string ServiceAccount = """{"type":"service_account","project_id":"p","private_key_id":"k","private_key":"SECRET","client_email":"a@p.iam.gserviceaccount.com","token_uri":"https://oauth2.googleapis.com/token"}""";
 
@@ -84,6 +91,15 @@ public sealed class GoogleAnswersTests
     [InlineData("", "", "")]
     public void ARefusalIsAWordAndASentence(string body, string reason, string message) =>
         GoogleError.Read(Encoding.UTF8.GetBytes(body)).ShouldBe(new GoogleError(reason, message));
+
+    [Fact]
+    public void TheAnswerToABatchIsReadPartByPart()
+    {
+        IReadOnlyDictionary<int, GoogleBatchAnswer> answers = GoogleBatch.Read(Encoding.UTF8.GetBytes(Batch), "x_y");
+        answers.OrderBy(static one => one.Key).Select(static one => $"{one.Key} {(int)one.Value.Status} {one.Value.Error.Reason}").ShouldBe(["0 204 ", "1 204 ", "2 403 retentionPolicyNotMet"]);
+        GoogleBatch.Read(Encoding.UTF8.GetBytes(Batch)[..^20], "x_y").Count.ShouldBe(2, "what is cut off is no answer");
+        GoogleBatch.Read(Encoding.UTF8.GetBytes(Batch), null).ShouldBeEmpty();
+    }
 
     [Fact]
     public void AFileSaysWhoAsksAndIsNeverPrinted()
