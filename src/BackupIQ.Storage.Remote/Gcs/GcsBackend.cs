@@ -319,9 +319,9 @@ public sealed class GcsBackend : IStorageBackend
             using HttpResponseMessage answer = await _api.SendAsync(
                 HttpMethod.Get, WithProject($"{BucketPath}?fields=versioning,objectRetention"), What, cancellationToken, HttpStatusCode.OK).ConfigureAwait(false);
             using JsonDocument json = await GoogleApi.ReadAsync(answer, LongestAnswer, What, cancellationToken).ConfigureAwait(false);
-            bool keepsVersions = json.RootElement.TryGetProperty("versioning", out JsonElement versioning) && versioning.ValueKind == JsonValueKind.Object
-                && versioning.TryGetProperty("enabled", out JsonElement enabled) && enabled.ValueKind == JsonValueKind.True;
-            bool keepsLocks = json.RootElement.TryGetProperty("objectRetention", out JsonElement retention) && retention.ValueKind == JsonValueKind.Object
+            bool keepsVersions = GoogleJson.TryGet(json.RootElement, "versioning", out JsonElement versioning) && versioning.ValueKind == JsonValueKind.Object
+                && GoogleJson.TryGet(versioning, "enabled", out JsonElement enabled) && enabled.ValueKind == JsonValueKind.True;
+            bool keepsLocks = GoogleJson.TryGet(json.RootElement, "objectRetention", out JsonElement retention) && retention.ValueKind == JsonValueKind.Object
                 && GoogleJson.Text(retention, "mode") == "Enabled";
             if (_options.LockMode is not null && !keepsLocks)
             {

@@ -17,7 +17,7 @@ internal sealed record GcsListing(IReadOnlyList<StoredObject> Objects, string? N
     public static GcsListing? Read(JsonElement page, string prefix)
     {
         List<StoredObject> objects = [];
-        if (page.TryGetProperty("items", out JsonElement items))
+        if (GoogleJson.TryGet(page, "items", out JsonElement items))
         {
             if (items.ValueKind != JsonValueKind.Array)
             {

@@ -32,7 +32,7 @@ internal sealed record GcsObject(string Name, long Size, DateTimeOffset Created)
                 Md5 = GoogleJson.Text(json, "md5Hash"),
                 StorageClass = GoogleJson.Text(json, "storageClass"),
                 KmsKey = GoogleJson.Text(json, "kmsKeyName"),
-                LockMode = json.TryGetProperty("retention", out JsonElement retention) && retention.ValueKind == JsonValueKind.Object ? GoogleJson.Text(retention, "mode") : null,
+                LockMode = GoogleJson.TryGet(json, "retention", out JsonElement retention) && retention.ValueKind == JsonValueKind.Object ? GoogleJson.Text(retention, "mode") : null,
             }
             : null;
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using BackupIQ.Storage.Remote.Http;
 
 namespace BackupIQ.Storage.Remote.Google;
 
@@ -6,16 +7,20 @@ namespace BackupIQ.Storage.Remote.Google;
 internal static class GoogleJson
 {
     /// <summary>A property of an object that is text, or null.</summary>
-    public static string? Text(JsonElement parent, string name)
+    public static string? Text(JsonElement parent, string name) => TryGet(parent, name, out JsonElement value) ? JsonAnswer.TextOf(value) : null;
+
+    /// <summary>A property of an object.</summary>
+    public static bool TryGet(JsonElement parent, string name, out JsonElement value)
     {
         try
         {
-            return parent.TryGetProperty(name, out JsonElement value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+            return parent.TryGetProperty(name, out value);
         }
         catch (InvalidOperationException)
         {
-            // Half of a pair of surrogates, by an escape.
-            return null;
+            // A name beside it is no text: half of a pair of surrogates, by an escape, or bytes that are no UTF-8.
+            value = default;
+            return false;
         }
     }
 }

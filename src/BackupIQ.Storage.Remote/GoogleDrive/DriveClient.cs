@@ -137,8 +137,8 @@ internal sealed class DriveClient : IDisposable
         using HttpResponseMessage answer = await _api.SendAsync(
             HttpMethod.Get, string.Create(CultureInfo.InvariantCulture, $"/drive/v3/files/generateIds?count={IdsAtOnce}&space=drive"), what, cancellationToken, HttpStatusCode.OK).ConfigureAwait(false);
         using JsonDocument json = await GoogleApi.ReadAsync(answer, LongestAnswer, what, cancellationToken).ConfigureAwait(false);
-        string[] ids = json.RootElement.TryGetProperty("ids", out JsonElement array) && array.ValueKind == JsonValueKind.Array
-            ? [.. array.EnumerateArray().Where(static one => one.ValueKind == JsonValueKind.String).Select(static one => one.GetString()!).Where(DriveFile.IsId).Distinct()]
+        string[] ids = GoogleJson.TryGet(json.RootElement, "ids", out JsonElement array) && array.ValueKind == JsonValueKind.Array
+            ? [.. array.EnumerateArray().Where(static one => one.ValueKind == JsonValueKind.String).Select(static one => JsonAnswer.TextOf(one) ?? "").Where(DriveFile.IsId).Distinct()]
             : [];
         if (ids.Length == 0)
         {
@@ -175,7 +175,7 @@ internal sealed class DriveClient : IDisposable
     {
         using HttpResponseMessage answer = await _api.SendAsync(HttpMethod.Get, "/drive/v3/about?fields=storageQuota(limit,usage)", what, cancellationToken, HttpStatusCode.OK).ConfigureAwait(false);
         using JsonDocument json = await GoogleApi.ReadAsync(answer, LongestAnswer, what, cancellationToken).ConfigureAwait(false);
-        return json.RootElement.TryGetProperty("storageQuota", out JsonElement quota) && quota.ValueKind == JsonValueKind.Object ? (Number("limit"), Number("usage")) : (null, null);
+        return GoogleJson.TryGet(json.RootElement, "storageQuota", out JsonElement quota) && quota.ValueKind == JsonValueKind.Object ? (Number("limit"), Number("usage")) : (null, null);
 
         long? Number(string name) => long.TryParse(GoogleJson.Text(quota, name), NumberStyles.None, CultureInfo.InvariantCulture, out long number) ? number : null;
     }

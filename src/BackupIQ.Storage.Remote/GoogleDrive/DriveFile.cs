@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using BackupIQ.Storage.Remote.Google;
 
 namespace BackupIQ.Storage.Remote.GoogleDrive;
 
@@ -49,20 +50,20 @@ internal sealed record DriveFile(string Id, string Name, DateTimeOffset Created)
 
         return new DriveFile(id, name, created)
         {
-            Parent = json.TryGetProperty("parents", out JsonElement parents) && parents.ValueKind == JsonValueKind.Array && parents.GetArrayLength() == 1 && parents[0].ValueKind == JsonValueKind.String
-                ? parents[0].GetString()
+            Parent = GoogleJson.TryGet(json, "parents", out JsonElement parents) && parents.ValueKind == JsonValueKind.Array && parents.GetArrayLength() == 1 && parents[0].ValueKind == JsonValueKind.String
+                ? Http.JsonAnswer.TextOf(parents[0])
                 : null,
             Size = long.TryParse(Text(json, "size"), NumberStyles.None, CultureInfo.InvariantCulture, out long size) ? size : null,
             Md5 = Text(json, "md5Checksum"),
             IsFolder = Text(json, "mimeType") == FolderType,
-            IsTrashed = json.TryGetProperty("trashed", out JsonElement trashed) && trashed.ValueKind == JsonValueKind.True,
+            IsTrashed = GoogleJson.TryGet(json, "trashed", out JsonElement trashed) && trashed.ValueKind == JsonValueKind.True,
         };
     }
 
     /// <summary>One page of a listing; null: it is none.</summary>
     public static (IReadOnlyList<DriveFile> Files, string? NextPage)? ReadPage(JsonElement page)
     {
-        if (!page.TryGetProperty("files", out JsonElement items) || items.ValueKind != JsonValueKind.Array)
+        if (!GoogleJson.TryGet(page, "files", out JsonElement items) || items.ValueKind != JsonValueKind.Array)
         {
             return null;
         }
@@ -84,5 +85,5 @@ internal sealed record DriveFile(string Id, string Name, DateTimeOffset Created)
     /// <summary>Whether text is what Drive knows a file by: it becomes a part of addresses.</summary>
     public static bool IsId(string text) => text.Length is > 0 and <= 128 && text.All(static c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_');
 
-    private static string? Text(JsonElement parent, string name) => Google.GoogleJson.Text(parent, name);
+    private static string? Text(JsonElement parent, string name) => GoogleJson.Text(parent, name);
 }

@@ -155,7 +155,7 @@ public static class DriveSignIn
     private static string? Text(JsonElement parent, string name) => GoogleJson.Text(parent, name);
 
     private static TimeSpan Seconds(JsonElement parent, string name, TimeSpan otherwise, TimeSpan most) =>
-        parent.TryGetProperty(name, out JsonElement value) && value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double seconds) && seconds > 0
+        GoogleJson.TryGet(parent, name, out JsonElement value) && value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double seconds) && seconds > 0
             ? TimeSpan.FromSeconds(Math.Min(seconds, most.TotalSeconds))
             : otherwise;
 }

@@ -50,6 +50,14 @@ public sealed class GoogleAnswersTests
         Read("{}")!.NextPage.ShouldBeNull();
     }
 
+    [Fact]
+    public void ANameThatIsNoTextIsNoFault()
+    {
+        Read("""{"\ud800":1,"\udc00nextPageToken":"x","nextPageToken":"y"}""");
+        using JsonDocument json = JsonDocument.Parse("""{"\ud800":1,"id":"1","name":"a","createdTime":"2026-11-26T01:00:00Z","\udc00":2,"parents":["\ud800"],"trashed":false}""");
+        DriveFile.Read(json.RootElement)?.Parent.ShouldBeNull();
+    }
+
     [Theory]
     [InlineData("""{"items":{}}""")]
     [InlineData("""{"items":[{"name":"p/a"}]}""")]
