@@ -1,12 +1,13 @@
 using System.Xml.Linq;
+using BackupIQ.Testing.Files;
 
 namespace BackupIQ.Tests.Architecture;
 
-/// <summary>The repository's own files, found from where the tests were built.</summary>
+/// <summary>The project's own files.</summary>
 internal static class SourceTree
 {
     /// <summary>The folder that holds BackupIQ.slnx.</summary>
-    public static string Root { get; } = FindRoot();
+    public static string Root => SourceFolder.Root;
 
     /// <summary>Each project under src/ with the names of the projects that it references.</summary>
     public static Dictionary<string, string[]> ProjectReferences() =>
@@ -53,18 +54,5 @@ internal static class SourceTree
         byte[] head = new byte[4096];
         int read = stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false);
         return !head.AsSpan(0, read).Contains((byte)0);
-    }
-
-    private static string FindRoot()
-    {
-        for (string? folder = AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))
-        {
-            if (File.Exists(Path.Combine(folder, "BackupIQ.slnx")))
-            {
-                return folder;
-            }
-        }
-
-        throw new InvalidOperationException("BackupIQ.slnx is in no folder above " + AppContext.BaseDirectory);
     }
 }
