@@ -343,7 +343,7 @@ internal sealed class RestorePipeline : IDisposable
         if (file.Placement == Placement.Keep || (file.Placement == Placement.Update && IsRight(file)))
         {
             action = RestoreAction.Unchanged;
-            _progress.Spared((long)metadata.Size);
+            _progress.Spared(RestorePlanner.DataIn(metadata, file.Extents));
             loss = _target.SetMetadata(directory, metadata, file.Existing);
         }
         else

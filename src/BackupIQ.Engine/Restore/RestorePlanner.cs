@@ -114,7 +114,8 @@ internal sealed class RestorePlanner(
     private void VisitEntry(PlannedDirectory parent, Node node)
     {
         NodeMetadata entry = node.Metadata;
-        progress.Found((long)entry.Size);
+        long bytes = DataIn(entry, ExtentsOf(node));
+        progress.Found(bytes, (long)entry.Size - bytes);
         Ensure(parent);
         if (parent.HasFailed)
         {
@@ -129,7 +130,7 @@ internal sealed class RestorePlanner(
         if (node.HardLinkGroup != 0 && _groups.TryGetValue(node.HardLinkGroup, out LinkGroup? group))
         {
             parent.Hold();
-            progress.Spared((long)entry.Size);
+            progress.Spared(bytes);
             _window.AddLink(new PlannedLink(parent, entry, group));
             return;
         }
@@ -140,7 +141,7 @@ internal sealed class RestorePlanner(
             bool isThere = !parent.IsEmpty && target.TryStat(parent.Target!, entry.Name, out existing);
             if (isThere && IsLeft(options.Overwrite, entry, existing))
             {
-                progress.Spared((long)entry.Size);
+                progress.Spared(bytes);
                 progress.Count(RestoreAction.Skipped);
                 progress.Tell(RestoreAction.Skipped, CurrentPath(), (long)entry.Size);
                 return;
@@ -166,13 +167,13 @@ internal sealed class RestorePlanner(
     {
         NodeMetadata entry = node.Metadata;
         FileContent content = entry.Type == NodeType.File ? node.Content! : FileContent.Empty;
-        bool hasExtents = content.Kind == ContentKind.Extents || (content.Kind == ContentKind.Indirect && content.Extents.Count > 0);
+        IReadOnlyList<Extent>? extents = ExtentsOf(node);
         PlannedFile file = new()
         {
             Directory = parent,
             Metadata = entry,
             Inline = content.Inline,
-            Extents = hasExtents ? content.Extents : null,
+            Extents = extents,
             Existing = existing,
             Placement = !isThere ? Placement.New
                 : existing.Type != entry.Type ? Placement.Replace
@@ -184,7 +185,7 @@ internal sealed class RestorePlanner(
             file.Group = new LinkGroup { Directory = parent, Name = entry.Name };
         }
 
-        if (FindFault(entry, content, hasExtents) is { } fault)
+        if (FindFault(entry, content, extents is not null) is { } fault)
         {
             progress.Fail(ErrorCodes.CorruptData, CurrentPath(), fault);
             return;
@@ -210,6 +211,23 @@ internal sealed class RestorePlanner(
         {
             _groups.Add(node.HardLinkGroup, group);
         }
+    }
+
+    // Where a file with holes has data; null: everywhere.
+    private static IReadOnlyList<Extent>? ExtentsOf(Node node) =>
+        node.Metadata.Type == NodeType.File && node.Content is { } content &&
+        (content.Kind == ContentKind.Extents || (content.Kind == ContentKind.Indirect && content.Extents.Count > 0)) ? content.Extents : null;
+
+    // Extents beyond the size are a fault, which is found later.
+    internal static long DataIn(NodeMetadata entry, IReadOnlyList<Extent>? extents)
+    {
+        ulong left = entry.Size;
+        foreach (Extent extent in extents ?? [])
+        {
+            left -= Math.Min(left, extent.Length);
+        }
+
+        return (long)(extents is null ? entry.Size : entry.Size - left);
     }
 
     // What a tree says must agree with itself before anything is made of it.
@@ -402,7 +420,7 @@ internal sealed class RestorePlanner(
                 continue;
             }
 
-            progress.Found(0);
+            progress.Found(0, 0);
             try
             {
                 Make(at, at.Parent);

@@ -132,10 +132,12 @@ public sealed class RestoreProgress
         TotalsKnown = true;
     }
 
-    internal void Found(long bytes)
+    /// <summary>An entry was met. Its holes are not written, though what the snapshot says of itself counts them.</summary>
+    internal void Found(long bytes, long holes)
     {
         Interlocked.Increment(ref _totalFiles);
         Interlocked.Add(ref _totalBytes, bytes);
+        Interlocked.Add(ref _expectedBytes, -holes);
     }
 
     internal void Wrote(long bytes)

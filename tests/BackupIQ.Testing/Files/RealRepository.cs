@@ -76,13 +76,14 @@ public sealed class RealRepository : IAsyncDisposable
 
     /// <summary>Restores a path of a snapshot into a folder, or into <paramref name="into"/>.</summary>
     public async Task<RestoreResult> RestoreAsync(
-        Snapshot snapshot, string target, string path = "/", RestoreOptions? options = null, Func<IRestoreTarget, IRestoreTarget>? into = null)
+        Snapshot snapshot, string target, string path = "/", RestoreOptions? options = null, Func<IRestoreTarget, IRestoreTarget>? into = null,
+        RestoreProgress? progress = null)
     {
         IndexLoad load = await IndexLoader.LoadAsync(Repository, null, CancellationToken.None);
         using ChunkIndex index = load.Index;
         using LinuxRestoreTarget folder = new(PathText.Bytes(target));
         return await RestoreRunner.RunAsync(
-            Repository, index, snapshot, PathText.Bytes(path), into?.Invoke(folder) ?? folder, options ?? new RestoreOptions(), new RestoreProgress(), CancellationToken.None);
+            Repository, index, snapshot, PathText.Bytes(path), into?.Invoke(folder) ?? folder, options ?? new RestoreOptions(), progress ?? new RestoreProgress(), CancellationToken.None);
     }
 
     /// <summary>Checks; with <paramref name="readData"/> every chunk.</summary>

@@ -141,6 +141,27 @@ public sealed class RestoreRunnerTests : IAsyncLifetime
         Names("target/docs").ShouldBeEmpty();
     }
 
+    [Theory]
+    [InlineData("/")]
+    [InlineData(null)]
+    public async Task HolesAreNotAmongWhatIsStillToBeWritten(string? path)
+    {
+        Scratch.WriteRandom("source/plain", 3 << 20, seed: 1);
+        using (FileStream sparse = File.Create(Scratch.At("source/sparse")))
+        {
+            sparse.SetLength(64L << 30);
+            sparse.Position = 40L << 30;
+            sparse.Write(File.ReadAllBytes(Scratch.At("source/plain")));
+        }
+
+        Snapshot snapshot = await BackupAsync();
+        RestoreProgress progress = new();
+        await _repository.RestoreAsync(snapshot, Target, path ?? Source, progress: progress);
+        progress.TotalBytes.ShouldBe(6 << 20);
+        progress.BytesRestored.ShouldBe(6 << 20);
+        progress.PercentDone.ShouldBe(1);
+    }
+
     [Fact]
     public async Task LongRunsOfZerosBecomeHolesWhereThatIsAsked()
     {
