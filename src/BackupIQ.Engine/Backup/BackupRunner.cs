@@ -104,11 +104,22 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
                 return Result(null, summary, session);
             }
 
-            await session.FlushAsync(cancellationToken);
-            if (options.Verify)
+            try
             {
-                progress.Phase = "verification";
-                await StoredPackVerifier.VerifyAsync(repository, session.Index, session.StoredPacks, cancellationToken);
+                await session.FlushAsync(cancellationToken);
+                if (options.Verify)
+                {
+                    progress.Phase = "verification";
+                    await StoredPackVerifier.VerifyAsync(repository, session.Index, session.StoredPacks, cancellationToken);
+                }
+
+                cancellationToken.ThrowIfCancellationRequested();
+            }
+            catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+            {
+                // Stopped when all was read: the next run takes it over, as it does from a pipeline that was stopped.
+                await PutPartialAsync(session, parents, root, CancellationToken.None);
+                throw;
             }
 
             summary = Summarise(pipeline.Counts, session);

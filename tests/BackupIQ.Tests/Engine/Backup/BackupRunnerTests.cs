@@ -106,6 +106,36 @@ public sealed class BackupRunnerTests : IDisposable
     }
 
     [Fact]
+    public async Task ABackupThatIsCancelledWhenAllIsReadLeavesItAllForTheNext()
+    {
+        string source = MakeTree("source", seed: 22);
+        await using BackupRepository repository = await CreateAsync();
+        int all = 0;
+        using (FileSource files = new(new FileSourceOptions { Paths = [PathText.Bytes(source)] }))
+        {
+            await new BackupRunner(repository, TimeProvider.System, null).RunAsync(
+                files, new BackupOptions { Hostname = "here", DryRun = true }, new BackupProgress { OnItem = (_, _, _) => all++ }, CancellationToken.None);
+        }
+
+        using CancellationTokenSource stop = new();
+        int items = 0;
+        BackupProgress progress = new()
+        {
+            OnItem = (_, _, _) =>
+            {
+                if (++items == all)
+                {
+                    stop.Cancel();
+                }
+            },
+        };
+        await Should.ThrowAsync<OperationCanceledException>(() => BackupAsync(repository, source, "here", progress, stop.Token));
+        (await new SnapshotStore(repository).ListPartialAsync(CancellationToken.None)).Count.ShouldBe(1);
+        BackupResult next = await BackupAsync(repository, source, "here");
+        next.Summary.FilesUnmodified.ShouldBe(101);
+    }
+
+    [Fact]
     public async Task ARunThatIsFencedAtItsCommitBeginsAgainAndCountsOnce()
     {
         string source = MakeTree("source", seed: 21);
