@@ -79,6 +79,11 @@ public sealed class FakeVault() : FakeService("vault")
 
         string[] parts = ((string)body["ciphertext"]!).Split(':');
         int version = int.Parse(parts[1][1..], CultureInfo.InvariantCulture);
+        if (!Convert.TryFromBase64String(parts[2], new byte[parts[2].Length], out _))
+        {
+            return Errors(400, "invalid ciphertext: could not decode base64");
+        }
+
         return version < key.Oldest ? Errors(400, "ciphertext or signature version is disallowed by policy (too old)")
             : key.Decrypt(version, Convert.FromBase64String(parts[2]), associated) is { } plain ? Data(new JsonObject { ["plaintext"] = Convert.ToBase64String(plain) })
             : Errors(400, "cipher: message authentication failed");
