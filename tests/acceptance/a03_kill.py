@@ -119,7 +119,7 @@ def stored_again(a):
         worst = max(worst, again)
         a.note(f"round {n}: {'killed' if running else 'had ended'} with {human(stored)} stored; the next run stored {human(summary['data_added_packed'])}; "
                f"both {human(total)}, one run needs {human(needed)}: {human(again)} again")
-        fresh(repository.path)
+        repository.clear()
     a.check("with --checkpoint-interval 1s at most 64 MiB are stored again", worst <= 64 * MIB, f"worst of {rounds} rounds {human(worst)}")
 
 

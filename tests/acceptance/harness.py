@@ -13,11 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 sys.path.insert(0, HERE)
+
+# What is started by a shell in its background ignores Ctrl-C, and so would everything that is started here and is sent one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MIB = 1024 * 1024
 EXIT_CODES = {0, 1, 2, 3, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 130}
@@ -59,6 +63,65 @@ class Failed(Exception):
     """A step that the rest of the script needs went wrong."""
 
 
+class Server:
+    """A storage that is no folder, for --storage: a server of the integration tests (StorageHost), which stops when its file is gone."""
+
+    def __init__(self, a, kind):
+        self.a, self.file = a, a.path(f"storage-{kind}.json")
+        program = os.path.join(ROOT, "artifacts/bin/BackupIQ.IntegrationTests/release/BackupIQ.IntegrationTests")
+        if not os.access(program, os.X_OK):
+            raise Failed(f"{program} is not there: build it with `dotnet build tests/BackupIQ.IntegrationTests -c Release`")
+        environment = dict(os.environ, BACKUPIQ_HOST=kind, BACKUPIQ_HOST_FILE=self.file, BACKUPIQ_REQUIRE_SERVERS="1")
+        with open(a.path("storage.log"), "wb") as log:
+            self.process = subprocess.Popen([program, "-explicit", "only", "-class", "BackupIQ.IntegrationTests.Storage.StorageHost", "-noLogo", "-noColor"],
+                                            stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+        while not os.path.exists(self.file):
+            if self.process.poll() is not None:
+                with open(a.path("storage.log"), errors="replace") as log:
+                    raise Failed(f"the server for {kind} did not start: {log.read()[-1500:]}")
+            time.sleep(0.1)
+        with open(self.file) as file:
+            place = json.load(file)
+        self.environment, self.folder, self.template = place["Environment"], place["Folder"], place["Url"]
+
+    def url(self, name):
+        return self.template.replace("REPOSITORY", name)
+
+    def objects(self, name):
+        """(name, size) of each object of a repository, by the server's own files where it keeps some, else by rclone, which is not ours."""
+        if self.folder:
+            return objects_in(os.path.join(self.folder, name))
+        url = urllib.parse.urlsplit(self.template)
+        options = dict(urllib.parse.parse_qsl(url.query))
+        remote = (f":s3,provider=Ceph,endpoint='{options['endpoint']}',env_auth=true:" if url.scheme == "s3" else
+                  f":azureblob,account={options['account']},key='{self.environment['AZURE_STORAGE_KEY']}',endpoint='{options['endpoint']}':")
+        listed = subprocess.run(["rclone", "--config", "/dev/null", "lsjson", "-R", "--files-only", "--no-mimetype", "--no-modtime", f"{remote}{url.netloc}/{name}"],
+                                env=self.a.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if listed.returncode:
+            raise Failed(f"rclone does not list {self.template}: {listed.stderr.decode(errors='replace')[-500:]}")
+        return [(item["Path"], item["Size"]) for item in json.loads(listed.stdout)]
+
+    def stop(self):
+        try:
+            os.unlink(self.file)
+            self.process.wait(timeout=30)
+        except (FileNotFoundError, subprocess.TimeoutExpired):
+            self.process.kill()
+            self.process.wait()
+
+
+def objects_in(root):
+    """(name, size) of each file below a folder; what vanishes meanwhile is left out."""
+    found = []
+    for folder, _, files in os.walk(root):
+        for file in files:
+            try:
+                found.append((os.path.relpath(os.path.join(folder, file), root), os.lstat(os.path.join(folder, file)).st_size))
+            except FileNotFoundError:
+                pass
+    return found
+
+
 class Acceptance:
     """One acceptance point: parses the common options, keeps the score, cleans up, ends the process with 0 or 1."""
 
@@ -68,6 +131,7 @@ class Acceptance:
         parser.add_argument("--keep", action="store_true", help="leave the workspace behind")
         parser.add_argument("--seed", type=int, default=20261122, help="seed of everything random (default %(default)s)")
         parser.add_argument("--work", help="the workspace's parent folder")
+        parser.add_argument("--storage", choices=("local", "s3", "azure", "webdav", "sftp"), default="local", help="where the repositories lie (default %(default)s)")
         if add_options:
             add_options(parser)
         self.options = parser.parse_args()
@@ -85,6 +149,7 @@ class Acceptance:
         with open(self.password_file, "w") as file:
             file.write("correct horse battery staple\n")
         self._executable = None
+        self.server = None
 
     # Workspace -----------------------------------------------------------------------------------------------------------------
 
@@ -106,6 +171,7 @@ class Acceptance:
         """An environment in which nothing of the user's own configuration or cache takes part."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("BACKUPIQ_", "RESTIC_", "BORG_", "XDG_"))}
         clean.update(HOME=self.home, LC_ALL="C.UTF-8", NO_COLOR="1")
+        clean.update(self.server.environment if self.server else {})
         clean.update({k: v for k, v in extra.items() if v is not None})
         return clean
 
@@ -125,14 +191,19 @@ class Acceptance:
 
     def run(self, body):
         """Runs body(self), prints the verdict and ends the process."""
-        self.say(f"{self.what}{' (short)' if self.short else ''}; seed {self.options.seed}; workspace {self.work}")
+        storage = "" if self.options.storage == "local" else f", on {self.options.storage}"
+        self.say(f"{self.what}{storage}{' (short)' if self.short else ''}; seed {self.options.seed}; workspace {self.work}")
         try:
+            if storage:
+                self.server = Server(self, self.options.storage)
             body(self)
         except Failed as failure:
             self.check("the run", False, str(failure))
         except subprocess.TimeoutExpired as late:
             self.check("the run", False, f"no end after {late.timeout} s: {late.cmd}")
         finally:
+            if self.server:
+                self.server.stop()
             if self.options.keep:
                 self.note(f"kept {self.work}")
             else:
@@ -179,8 +250,9 @@ class Repository:
     """A repository under test and the ways to call backupiq on it."""
 
     def __init__(self, acceptance, name="repository", path=None, initialise=True):
-        self.a = acceptance
-        self.path = path or acceptance.path(name)
+        self.a, self.name = acceptance, name
+        self.server = None if path else acceptance.server
+        self.path = path or (self.server.url(name) if self.server else acceptance.path(name))
         self.cache = acceptance.path(f"cache-{name}")
         self.password_file = acceptance.password_file
         if initialise:
@@ -216,27 +288,19 @@ class Repository:
 
     def size(self, with_temporary=True):
         """Bytes of the objects in the repository, by their length."""
-        total = 0
-        for folder, folders, files in os.walk(self.path):
-            if not with_temporary:
-                folders[:] = [f for f in folders if f not in ("tmp", ".tmp")]
-            for file in files:
-                try:
-                    total += os.lstat(os.path.join(folder, file)).st_size
-                except FileNotFoundError:
-                    pass
-        return total
+        return sum(size for name, size in self.listed() if with_temporary or not temporary(name))
 
     def objects(self, prefix=""):
         """Names of objects relative to the repository; those of its temporary folder are left out."""
-        found = []
-        for folder, folders, files in os.walk(self.path):
-            folders[:] = sorted(f for f in folders if f not in ("tmp", ".tmp"))
-            for file in sorted(files):
-                name = os.path.relpath(os.path.join(folder, file), self.path)
-                if name.startswith(prefix):
-                    found.append(name)
-        return found
+        return sorted(name for name, _ in self.listed() if name.startswith(prefix) and not temporary(name))
+
+    def listed(self):
+        return self.server.objects(self.name) if self.server else objects_in(self.path)
+
+    def clear(self):
+        """Gives the room back. On a server it stays until that is stopped."""
+        if not self.server:
+            fresh(self.path)
 
     def restore(self, snapshot, target, *options, codes=(0,)):
         return self.must("restore", snapshot, "--target", target, *options, codes=codes)
@@ -244,6 +308,10 @@ class Repository:
     def restored(self, target, source):
         """Where a restore of a whole snapshot to target put source: absolute paths are made again under the target."""
         return os.path.join(target, os.path.abspath(source).lstrip("/"))
+
+
+def temporary(name):
+    return name.split("/")[0] in ("tmp", ".tmp")
 
 
 def kill_group(process):

@@ -172,7 +172,7 @@ public sealed class CopyVerbTests : IDisposable
         ScratchFolder.Run("diff", "-r", source, _user.At("imported") + source).ShouldBeEmpty();
 
         _user.RunPlain(["keystore", "disable", store, "accounts", .. password]).ShouldEndWith(0);
-        _user.RunPlain(["snapshots", "--repo", file, "--kms", $"local:{store}#accounts", .. password]).ShouldEndWith(12).Error.ShouldContain("keystore enable");
+        _user.RunPlain(["snapshots", "--repo", file, "--kms", $"local:{store}#accounts", .. password]).ShouldEndWith(13).Error.ShouldContain("keystore enable");
     }
 
     [Fact]
