@@ -170,20 +170,12 @@ internal sealed class BackupPipeline : IDisposable
         return (int)Math.Clamp(Math.Min(wanted, _options.MemoryBudget / PerWorker), 1, 64);
     }
 
-    private static void Write(ChannelWriter<WalkStep[]> channel, WalkStep[] page, CancellationToken stop)
-    {
-        if (!channel.TryWrite(page))
-        {
-            channel.WriteAsync(page, stop).AsTask().GetAwaiter().GetResult();
-        }
-    }
-
     private void WalkAll(IReadOnlyList<Snapshot> parents, WorkQueue queue, ChannelWriter<WalkStep[]> steps, CancellationToken stop)
     {
         _progress.Phase = "discovery";
         ReadOnlyMemory<byte> Metadata(ChunkId id) => _parentReader.Read(PackKind.Metadata, id);
         TreeReader lists = new(Metadata);
-        Walk walk = new(_discovery.Source, _session, _options, _progress, queue, steps.TryWrite, page => Write(steps, page, stop))
+        Walk walk = new(_discovery.Source, _session, _options, _progress, queue, steps.TryWrite, page => DiscoveryPipeline.Write(steps, page, stop))
         {
             ResolveIndirect = content => TryResolve(lists, content),
         };

@@ -60,6 +60,15 @@ public sealed class DiscoveryPipeline : IDisposable
         _stop.Dispose();
     }
 
+    /// <summary>Writes, and waits for room where there is none: for threads of their own.</summary>
+    internal static void Write<T>(ChannelWriter<T> channel, T item, CancellationToken stop)
+    {
+        if (!channel.TryWrite(item))
+        {
+            channel.WriteAsync(item, stop).AsTask().GetAwaiter().GetResult();
+        }
+    }
+
     private void Walk()
     {
         try
@@ -70,24 +79,16 @@ public sealed class DiscoveryPipeline : IDisposable
                 page.Add(next);
                 if (page.Count == EventsPerPage)
                 {
-                    Write([.. page]);
+                    Write(_pages.Writer, [.. page], _stop.Token);
                     page.Clear();
                 }
             }
 
-            Write([.. page]);
+            Write(_pages.Writer, [.. page], _stop.Token);
         }
         finally
         {
             _pages.Writer.Complete();
-        }
-    }
-
-    private void Write(SourceEvent[] page)
-    {
-        if (!_pages.Writer.TryWrite(page))
-        {
-            _pages.Writer.WriteAsync(page, _stop.Token).AsTask().GetAwaiter().GetResult();
         }
     }
 }
