@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net;
-using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text;
 using System.Xml;
@@ -126,26 +125,10 @@ public sealed class AzureBlobBackend : IStorageBackend
     }
 
     /// <inheritdoc/>
-    public async IAsyncEnumerable<StoredObject> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
+    public IAsyncEnumerable<StoredObject> ListAsync(string prefix, CancellationToken cancellationToken)
     {
         StoragePrefix.Check(prefix);
-        string? marker = null;
-        do
-        {
-            AzureListing page = await ListPageAsync(prefix, LargestList, marker, cancellationToken);
-            foreach (StoredObject stored in page.Objects)
-            {
-                yield return stored;
-            }
-
-            if (page.NextMarker is { } next && next == marker)
-            {
-                throw new StorageException(ErrorCodes.Storage, "The storage's listing goes round in a circle");
-            }
-
-            marker = page.NextMarker;
-        }
-        while (marker is not null);
+        return ListingPages.ReadAllAsync((at, stop) => ListPageAsync(prefix, LargestList, at, stop), cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -288,7 +271,7 @@ public sealed class AzureBlobBackend : IStorageBackend
         _isLockProven = true;
     }
 
-    private async Task<AzureListing> ListPageAsync(string prefix, int most, string? marker, CancellationToken cancellationToken)
+    private async Task<ListingPage> ListPageAsync(string prefix, int most, string? marker, CancellationToken cancellationToken)
     {
         const string What = "The storage could not be listed";
         string query = string.Create(CultureInfo.InvariantCulture, $"restype=container&comp=list&maxresults={most}&prefix={Uri.EscapeDataString(_options.Prefix + prefix)}");

@@ -5,28 +5,16 @@ using BackupIQ.Storage.Remote.Http;
 namespace BackupIQ.Storage.Remote.Azure;
 
 /// <summary>One page of a listing: XML of the operation List Blobs. It comes from outside, and so do the sizes in it.</summary>
-internal sealed class AzureListing
+internal static class AzureListing
 {
     /// <summary>The most that a page of 5,000 names takes, and twice that.</summary>
     public const int LongestPage = 32 << 20;
-
-    private AzureListing(IReadOnlyList<StoredObject> objects, string? marker)
-    {
-        Objects = objects;
-        NextMarker = marker;
-    }
-
-    /// <summary>What is under the prefix and has a name that a key can have.</summary>
-    public IReadOnlyList<StoredObject> Objects { get; }
-
-    /// <summary>Where the next page begins; null: this was the last.</summary>
-    public string? NextMarker { get; }
 
     /// <summary>Reads a page.</summary>
     /// <param name="page">Its bytes.</param>
     /// <param name="prefix">What stands before each key in the container.</param>
     /// <exception cref="XmlException">It is none.</exception>
-    public static AzureListing Read(ReadOnlyMemory<byte> page, string prefix)
+    public static ListingPage Read(ReadOnlyMemory<byte> page, string prefix)
     {
         List<StoredObject> objects = [];
         string? marker = null;
@@ -64,7 +52,7 @@ internal sealed class AzureListing
             throw new XmlException("A listing that is no XML.", e);
         }
 
-        return isListing ? new AzureListing(objects, marker is { Length: > 0 } ? marker : null) : throw new XmlException("No listing.");
+        return isListing ? new ListingPage(objects, marker is { Length: > 0 } ? marker : null) : throw new XmlException("No listing.");
     }
 
     private static StoredObject? ReadBlob(XmlReader blob, string prefix)

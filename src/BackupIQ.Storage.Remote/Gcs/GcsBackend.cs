@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
-using System.Runtime.CompilerServices;
 using System.Text.Json;
 using BackupIQ.Primitives;
 using BackupIQ.Storage.Remote.Google;
@@ -142,26 +141,10 @@ public sealed class GcsBackend : IStorageBackend
     }
 
     /// <inheritdoc/>
-    public async IAsyncEnumerable<StoredObject> ListAsync(string prefix, [EnumeratorCancellation] CancellationToken cancellationToken)
+    public IAsyncEnumerable<StoredObject> ListAsync(string prefix, CancellationToken cancellationToken)
     {
         StoragePrefix.Check(prefix);
-        string? next = null;
-        do
-        {
-            GcsListing page = await ListPageAsync(prefix, LargestList, next, cancellationToken).ConfigureAwait(false);
-            foreach (StoredObject stored in page.Objects)
-            {
-                yield return stored;
-            }
-
-            if (page.NextPage is { } following && following == next)
-            {
-                throw new StorageException(ErrorCodes.Storage, "The storage's listing goes round in a circle");
-            }
-
-            next = page.NextPage;
-        }
-        while (next is not null);
+        return ListingPages.ReadAllAsync((at, stop) => ListPageAsync(prefix, LargestList, at, stop), cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -300,7 +283,7 @@ public sealed class GcsBackend : IStorageBackend
         }
     }
 
-    private async Task<GcsListing> ListPageAsync(string prefix, int most, string? page, CancellationToken cancellationToken)
+    private async Task<ListingPage> ListPageAsync(string prefix, int most, string? page, CancellationToken cancellationToken)
     {
         const string What = "The storage could not be listed";
         string query = string.Create(CultureInfo.InvariantCulture, $"maxResults={most}&fields=nextPageToken,items({GcsObject.Fields})&prefix={Uri.EscapeDataString(_options.Prefix + prefix)}");

@@ -4,9 +4,7 @@ using BackupIQ.Storage.Remote.Google;
 namespace BackupIQ.Storage.Remote.Gcs;
 
 /// <summary>One page of a listing.</summary>
-/// <param name="Objects">What is under the prefix and has a name that a key can have.</param>
-/// <param name="NextPage">Where the next page begins; null: this was the last.</param>
-internal sealed record GcsListing(IReadOnlyList<StoredObject> Objects, string? NextPage)
+internal static class GcsListing
 {
     /// <summary>The most that a page of 1,000 names takes, and much more than that.</summary>
     public const int LongestPage = 16 << 20;
@@ -14,7 +12,7 @@ internal sealed record GcsListing(IReadOnlyList<StoredObject> Objects, string? N
     /// <summary>Reads a page; null: it is none.</summary>
     /// <param name="page">JSON, from outside.</param>
     /// <param name="prefix">What stands before each key in the bucket.</param>
-    public static GcsListing? Read(JsonElement page, string prefix)
+    public static ListingPage? Read(JsonElement page, string prefix)
     {
         List<StoredObject> objects = [];
         if (GoogleJson.TryGet(page, "items", out JsonElement items))
@@ -38,6 +36,6 @@ internal sealed record GcsListing(IReadOnlyList<StoredObject> Objects, string? N
             }
         }
 
-        return new GcsListing(objects, GoogleJson.Text(page, "nextPageToken") is { Length: > 0 } next ? next : null);
+        return new ListingPage(objects, GoogleJson.Text(page, "nextPageToken") is { Length: > 0 } next ? next : null);
     }
 }

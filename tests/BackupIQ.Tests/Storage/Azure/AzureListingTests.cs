@@ -1,5 +1,6 @@
 using System.Text;
 using System.Xml;
+using BackupIQ.Storage.Remote;
 using BackupIQ.Storage.Remote.Azure;
 using Shouldly;
 using Xunit;
@@ -23,12 +24,12 @@ public sealed class AzureListingTests
     [Fact]
     public void KeysUnderThePrefixAreReadAndOtherNamesLeftAlone()
     {
-        AzureListing page = Read(Page);
+        ListingPage page = Read(Page);
         page.Objects.Select(static o => $"{o.Key} {o.Size} {o.StoredAt:ss}").ShouldBe(["d/00/a 100 01", "s/1 0 03"]);
-        page.NextMarker.ShouldBe("2!80!MDAw");
-        AzureListing last = Read("<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>");
+        page.Next.ShouldBe("2!80!MDAw");
+        ListingPage last = Read("<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>");
         last.Objects.ShouldBeEmpty();
-        last.NextMarker.ShouldBeNull();
+        last.Next.ShouldBeNull();
     }
 
     [Theory]
@@ -38,5 +39,5 @@ public sealed class AzureListingTests
     [InlineData("<!DOCTYPE x [<!ENTITY a SYSTEM \"file:///etc/passwd\">]><EnumerationResults>&a;</EnumerationResults>")]
     public void WhatIsNoListingIsRefused(string text) => Should.Throw<XmlException>(() => Read(text));
 
-    private static AzureListing Read(string text) => AzureListing.Read(Encoding.UTF8.GetBytes(text), "p/");
+    private static ListingPage Read(string text) => AzureListing.Read(Encoding.UTF8.GetBytes(text), "p/");
 }

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using BackupIQ.Primitives;
 using BackupIQ.Storage;
+using BackupIQ.Storage.Remote;
 using BackupIQ.Storage.Remote.Gcs;
 using BackupIQ.Storage.Remote.Google;
 using BackupIQ.Storage.Remote.GoogleDrive;
@@ -43,11 +44,11 @@ public sealed class GoogleAnswersTests
     [Fact]
     public void KeysUnderThePrefixAreReadAndOtherNamesLeftAlone()
     {
-        GcsListing page = Read(Page).ShouldNotBeNull();
+        ListingPage page = Read(Page).ShouldNotBeNull();
         page.Objects.Select(static o => $"{o.Key} {o.Size} {o.StoredAt:ss.fff}").ShouldBe(["d/00/a 100 01.250", "s/1 0 03.000"]);
-        page.NextPage.ShouldBe("CgEx");
+        page.Next.ShouldBe("CgEx");
         Read("{}")!.Objects.ShouldBeEmpty();
-        Read("{}")!.NextPage.ShouldBeNull();
+        Read("{}")!.Next.ShouldBeNull();
     }
 
     [Fact]
@@ -138,7 +139,7 @@ public sealed class GoogleAnswersTests
     public void AUrlThatIsWrongIsRefusedWithWhatToDo(string url, string guidance) =>
         Should.Throw<BackupIQException>(() => GcsOptions.Read(StorageUrl.Parse(url), static _ => null)).Guidance.ShouldContain(guidance);
 
-    private static GcsListing? Read(string text)
+    private static ListingPage? Read(string text)
     {
         using JsonDocument json = JsonDocument.Parse(text);
         return GcsListing.Read(json.RootElement, "p/");
