@@ -115,17 +115,12 @@ internal sealed class AzureKeyVaultKey : ServiceKey
             throw Failure(answer, what);
         }
 
-        using MemoryStream bytes = new();
-        using (Utf8JsonWriter writer = new(bytes))
+        return JsonService.Write(writer =>
         {
-            writer.WriteStartObject();
             writer.WriteString("version", version);
             writer.WriteString("algorithm", algorithm);
             writer.WriteString("value", value);
-            writer.WriteEndObject();
-        }
-
-        return bytes.ToArray();
+        });
     }
 
     /// <inheritdoc/>
@@ -188,35 +183,14 @@ internal sealed class AzureKeyVaultKey : ServiceKey
         }
     }
 
-    private async Task<JsonAnswer> CallAsync(HttpMethod method, string path, string? algorithm, byte[]? value, string what, CancellationToken cancellationToken)
+    private Task<JsonAnswer> CallAsync(HttpMethod method, string path, string? algorithm, byte[]? value, string what, CancellationToken cancellationToken)
     {
-        Uri target = new(_vault, $"/{path}?api-version={ApiVersion}");
-        for (int attempt = 1; ; attempt++)
+        Action<Utf8JsonWriter>? body = value is null ? null : writer =>
         {
-            JsonAnswer answer = await _service.SendAsync(
-                what,
-                async (http, stop) =>
-                {
-                    HttpRequestMessage request = new(method, target)
-                    {
-                        Content = value is null ? null : JsonService.Body(writer =>
-                        {
-                            writer.WriteString("alg", algorithm);
-                            writer.WriteString("value", Base64Url.EncodeToString(value));
-                        }),
-                    };
-                    await _identity.SignAsync(request, http, stop).ConfigureAwait(false);
-                    return request;
-                },
-                cancellationToken).ConfigureAwait(false);
-            if (answer.Status != HttpStatusCode.Unauthorized || attempt == 2)
-            {
-                return answer;
-            }
-
-            answer.Dispose();
-            _identity.Refuse();
-        }
+            writer.WriteString("alg", algorithm);
+            writer.WriteString("value", Base64Url.EncodeToString(value));
+        };
+        return _identity.SendAsync(_service, method, new Uri(_vault, $"/{path}?api-version={ApiVersion}"), body, what, cancellationToken);
     }
 
     private BackupIQException Failure(JsonAnswer answer, string what)

@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Net;
-using System.Numerics;
 using System.Text.Json;
 using BackupIQ.Primitives;
+using BackupIQ.Repository.Hashing;
 using BackupIQ.Repository.Keys.Services;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Remote.Http;
@@ -115,56 +115,23 @@ internal sealed class GoogleKmsKey : ServiceKey
         return Checked(answer, "plaintext", what);
     }
 
-    /// <summary>CRC-32C (Castagnoli) as Google's interfaces use it.</summary>
-    internal static uint Crc32C(ReadOnlySpan<byte> bytes)
-    {
-        uint crc = uint.MaxValue;
-        foreach (byte value in bytes)
-        {
-            crc = BitOperations.Crc32C(crc, value);
-        }
-
-        return ~crc;
-    }
-
     // Numbers of 64 bits are text in Google's JSON.
     private static void Write(Utf8JsonWriter writer, string name, byte[] bytes)
     {
         writer.WriteBase64String(name, bytes);
-        writer.WriteString(name + "Crc32c", Crc32C(bytes).ToString(CultureInfo.InvariantCulture));
+        writer.WriteString(name + "Crc32c", Crc32C.Of(bytes).ToString(CultureInfo.InvariantCulture));
     }
 
     private static byte[] Checked(JsonAnswer answer, string name, string what) =>
-        answer.Bytes(name) is { Length: > 0 and <= 8192 } bytes && uint.TryParse(answer.Text(name + "Crc32c"), NumberStyles.None, CultureInfo.InvariantCulture, out uint crc) && crc == Crc32C(bytes)
+        answer.Bytes(name) is { Length: > 0 and <= 8192 } bytes && uint.TryParse(answer.Text(name + "Crc32c"), NumberStyles.None, CultureInfo.InvariantCulture, out uint crc) && crc == Crc32C.Of(bytes)
             ? bytes
             : throw Garbled(what);
 
     private static BackupIQException Garbled(string what) =>
         new(ErrorCodes.KeyService, $"{what}: bytes were changed on the way", "Run again; when it stays so, look at what lies between here and Google.");
 
-    private async Task<JsonAnswer> CallAsync(HttpMethod method, string verb, Action<Utf8JsonWriter>? body, string what, CancellationToken cancellationToken)
-    {
-        Uri target = new(_endpoint, $"/v1/{Key}{verb}");
-        for (int attempt = 1; ; attempt++)
-        {
-            JsonAnswer answer = await _service.SendAsync(
-                what,
-                async (http, stop) =>
-                {
-                    HttpRequestMessage request = new(method, target) { Content = body is null ? null : JsonService.Body(body) };
-                    await _identity.SignAsync(request, http, stop).ConfigureAwait(false);
-                    return request;
-                },
-                cancellationToken).ConfigureAwait(false);
-            if (answer.Status != HttpStatusCode.Unauthorized || attempt == 2)
-            {
-                return answer;
-            }
-
-            answer.Dispose();
-            _identity.Refuse();
-        }
-    }
+    private Task<JsonAnswer> CallAsync(HttpMethod method, string verb, Action<Utf8JsonWriter>? body, string what, CancellationToken cancellationToken) =>
+        _identity.SendAsync(_service, method, new Uri(_endpoint, $"/v1/{Key}{verb}"), body, what, cancellationToken);
 
     private void Require(JsonAnswer answer, string what)
     {

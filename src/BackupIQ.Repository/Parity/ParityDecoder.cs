@@ -89,7 +89,7 @@ internal static class ParityDecoder
             }
 
             ReadBlock(parity, head.Size + ((long)b * block.Length), block);
-            if (ParityHead.Checksum(block) != head.ParityChecksums[b])
+            if (Crc32C.Of(block) != head.ParityChecksums[b])
             {
                 return false;
             }
@@ -122,7 +122,7 @@ internal static class ParityDecoder
             }
 
             ReadBlock(copy, (long)b * layout.BlockSize, block);
-            if (ParityHead.Checksum(block) != head.DataChecksums[b])
+            if (Crc32C.Of(block) != head.DataChecksums[b])
             {
                 damaged[b % layout.Columns].Add(b / layout.Columns);
             }
@@ -182,7 +182,7 @@ internal static class ParityDecoder
             {
                 Span<byte> block = _lacking.AsSpan(parities.Count * size, size);
                 ReadBlock(parity, head.Size + ((((long)p * _layout.Columns) + column) * size), block);
-                if (ParityHead.Checksum(block) == head.ParityChecksums[(p * _layout.Columns) + column])
+                if (Crc32C.Of(block) == head.ParityChecksums[(p * _layout.Columns) + column])
                 {
                     parities.Add(p);
                 }
@@ -237,7 +237,7 @@ internal static class ParityDecoder
 
                 int number = (lost[l] * _layout.Columns) + column;
                 long offset = (long)number * size;
-                if (ParityHead.Checksum(_block) == head.DataChecksums[number])
+                if (Crc32C.Of(_block) == head.DataChecksums[number])
                 {
                     RandomAccess.Write(copy, _block.AsSpan(0, (int)Math.Min(size, _layout.Size - offset)), offset);
                 }

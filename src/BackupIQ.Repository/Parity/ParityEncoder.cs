@@ -70,7 +70,7 @@ internal sealed class ParityEncoder(IStorageBackend storage)
                 ReadOnlySpan<byte> shard = _parity.AsSpan(p * width, width);
                 for (int c = 0; c < columns; c++)
                 {
-                    checksums[layout.DataBlocks + (p * layout.Columns) + first + c] = ParityHead.Checksum(shard.Slice(c * layout.BlockSize, layout.BlockSize));
+                    checksums[layout.DataBlocks + (p * layout.Columns) + first + c] = Crc32C.Of(shard.Slice(c * layout.BlockSize, layout.BlockSize));
                 }
 
                 RandomAccess.Write(target, shard, headSize + ((long)p * shardBytes) + ((long)first * layout.BlockSize));
@@ -121,7 +121,7 @@ internal sealed class ParityEncoder(IStorageBackend storage)
             ReadOnlySpan<byte> piece = _data.AsSpan(offset, Math.Min(pieceSize, length - offset));
             for (int b = 0; b < piece.Length; b += layout.BlockSize)
             {
-                checksums[block++] = ParityHead.Checksum(piece.Slice(b, layout.BlockSize));
+                checksums[block++] = Crc32C.Of(piece.Slice(b, layout.BlockSize));
             }
 
             for (int p = 0; p < layout.ParityShards; p++)

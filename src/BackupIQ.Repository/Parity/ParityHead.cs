@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Numerics;
-using System.Runtime.InteropServices;
 using BackupIQ.Repository.Hashing;
 
 namespace BackupIQ.Repository.Parity;
@@ -34,23 +33,6 @@ internal sealed record ParityHead(ParityLayout Layout, PackId Hash, uint[] Check
 
     /// <summary>Bytes of the whole parity object: the head twice, and between them the parity blocks.</summary>
     public static long ObjectSizeFor(in ParityLayout layout) => (2L * SizeFor(layout)) + layout.ParityBytes;
-
-    /// <summary>The checksum of a block.</summary>
-    public static uint Checksum(ReadOnlySpan<byte> block)
-    {
-        uint crc = uint.MaxValue;
-        foreach (ulong eight in MemoryMarshal.Cast<byte, ulong>(block))
-        {
-            crc = BitOperations.Crc32C(crc, BitConverter.IsLittleEndian ? eight : BinaryPrimitives.ReverseEndianness(eight));
-        }
-
-        for (int i = block.Length & ~7; i < block.Length; i++)
-        {
-            crc = BitOperations.Crc32C(crc, block[i]);
-        }
-
-        return ~crc;
-    }
 
     public byte[] ToBytes()
     {

@@ -116,7 +116,11 @@ public sealed class JsonService : IDisposable
     }
 
     /// <summary>A body of JSON.</summary>
-    public static HttpContent Body(Action<Utf8JsonWriter> write)
+    public static HttpContent Body(Action<Utf8JsonWriter> write) =>
+        new ByteArrayContent(Write(write)) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+
+    /// <summary>An object of JSON.</summary>
+    public static byte[] Write(Action<Utf8JsonWriter> write)
     {
         using MemoryStream bytes = new();
         using (Utf8JsonWriter writer = new(bytes))
@@ -126,7 +130,7 @@ public sealed class JsonService : IDisposable
             writer.WriteEndObject();
         }
 
-        return new ByteArrayContent(bytes.ToArray()) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+        return bytes.ToArray();
     }
 
     /// <summary>Sends a request and returns the answer, whatever its status but for those that say to try again later. The caller disposes it.</summary>

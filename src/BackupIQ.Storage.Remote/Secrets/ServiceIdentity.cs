@@ -1,4 +1,6 @@
+using System.Net;
 using System.Net.Http.Headers;
+using System.Text.Json;
 using BackupIQ.Storage.Remote.Azure;
 using BackupIQ.Storage.Remote.Google;
 using BackupIQ.Storage.Remote.Http;
@@ -39,17 +41,37 @@ public sealed class ServiceIdentity : IDisposable
     public static ServiceIdentity OfGoogle(string scope, string cure, StorageUrl url, Func<string, string?> environment, TimeProvider time) =>
         new(new TokenCache(GoogleTokens.Find(url, environment, scope, cure, cure).FetchAsync, time));
 
-    /// <summary>Puts the token on a request.</summary>
-    /// <exception cref="StorageException">There is none.</exception>
-    public async ValueTask SignAsync(HttpRequestMessage request, HttpClient http, CancellationToken cancellationToken)
+    /// <summary>Sends a request with the token, and once more with a new one where that is not accepted. The caller disposes the answer, whatever its status.</summary>
+    /// <param name="service">The service.</param>
+    /// <param name="method">The method.</param>
+    /// <param name="target">The address.</param>
+    /// <param name="body">Writes the members of the body, once for each attempt; null: there is none.</param>
+    /// <param name="what">What fails if it does, as the beginning of a sentence.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <exception cref="BackupIQ.Primitives.BackupIQException">There is no token, or the service cannot be reached (<see cref="JsonService.SendAsync"/>).</exception>
+    public async Task<JsonAnswer> SendAsync(
+        JsonService service, HttpMethod method, Uri target, Action<Utf8JsonWriter>? body, string what, CancellationToken cancellationToken)
     {
-        string token = await _tokens.GetAsync(http, cancellationToken).ConfigureAwait(false);
-        _last = token;
-        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
-    }
+        for (int attempt = 1; ; attempt++)
+        {
+            JsonAnswer answer = await service.SendAsync(what, ComposeAsync, cancellationToken).ConfigureAwait(false);
+            if (answer.Status != HttpStatusCode.Unauthorized || attempt == 2)
+            {
+                return answer;
+            }
 
-    /// <summary>The last token was refused: the next request gets a new one.</summary>
-    public void Refuse() => _tokens.Refuse(_last ?? "");
+            answer.Dispose();
+            _tokens.Refuse(_last ?? "");
+        }
+
+        async ValueTask<HttpRequestMessage> ComposeAsync(HttpClient http, CancellationToken stop)
+        {
+            HttpRequestMessage request = new(method, target) { Content = body is null ? null : JsonService.Body(body) };
+            _last = await _tokens.GetAsync(http, stop).ConfigureAwait(false);
+            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", _last);
+            return request;
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose() => _tokens.Dispose();
