@@ -33,13 +33,7 @@ public sealed class AwsProgramTests : KeyServiceProgramTests
 
     protected override string[] Secrets => [SecretKey];
 
-    public override void Dispose()
-    {
-        // Whatever was tested, what was asked and answered is as published.
-        _aws.Violations.ShouldBeEmpty();
-        _aws.DisposeAsync().AsTask().GetAwaiter().GetResult();
-        base.Dispose();
-    }
+    protected override FakeService? Fake => _aws;
 
     [Fact]
     public void WhoMayNotUseTheKeyIsToldWhichRightIsMissing()

@@ -28,13 +28,7 @@ public sealed class AzureProgramTests : KeyServiceProgramTests
 
     protected override string[] Secrets => [_vault.ClientSecret];
 
-    public override void Dispose()
-    {
-        // Whatever was tested, what was asked and answered is as published.
-        _vault.Violations.ShouldBeEmpty();
-        _vault.DisposeAsync().AsTask().GetAwaiter().GetResult();
-        base.Dispose();
-    }
+    protected override FakeService? Fake => _vault;
 
     [Fact]
     public void TokensAreForTheVaultsOfItsCloudAndWhoMayNotUseTheKeyIsTold()

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using BackupIQ.IntegrationTests.Processes;
 using BackupIQ.Testing.Files;
+using BackupIQ.Testing.KeyServices;
 using Shouldly;
 using Xunit;
 
@@ -28,8 +29,14 @@ public abstract class KeyServiceProgramTests : IDisposable
     /// <summary>The code with which a key that is disabled is refused.</summary>
     protected virtual int DisabledCode => 13;
 
+    /// <summary>The fake that stands for the service; null where it is the real one.</summary>
+    protected virtual FakeService? Fake => null;
+
     public virtual void Dispose()
     {
+        // Whatever was tested, what was asked and answered is as published.
+        Fake?.Violations.ShouldBeEmpty();
+        Fake?.DisposeAsync().AsTask().GetAwaiter().GetResult();
         User.Dispose();
         GC.SuppressFinalize(this);
     }

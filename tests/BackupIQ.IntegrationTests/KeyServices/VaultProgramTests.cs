@@ -32,13 +32,7 @@ public sealed class VaultProgramTests : KeyServiceProgramTests
 
     protected override string[] Secrets => [Token];
 
-    public override void Dispose()
-    {
-        // Whatever was tested, what was asked and answered is as published.
-        _vault.Violations.ShouldBeEmpty();
-        _vault.DisposeAsync().AsTask().GetAwaiter().GetResult();
-        base.Dispose();
-    }
+    protected override FakeService? Fake => _vault;
 
     [Fact]
     public void WhoMayNotUseTheKeyIsToldWhichRightIsMissing()

@@ -13,29 +13,12 @@ namespace BackupIQ.IntegrationTests.Storage;
 public sealed class GoogleDriveFixture : IAsyncDisposable
 {
     private readonly ScratchFolder _scratch = new();
-    private readonly SemaphoreSlim _gate = new(1);
-    private FakeGoogleDrive? _server;
+    private readonly Lazy<Task<FakeGoogleDrive>> _server;
+
+    public GoogleDriveFixture() => _server = new(StartAsync);
 
     /// <summary>The server. A query for a name knows nothing of what was made within the last two seconds.</summary>
-    public async ValueTask<FakeGoogleDrive> GetAsync()
-    {
-        await _gate.WaitAsync(TestContext.Current.CancellationToken);
-        try
-        {
-            if (_server is null)
-            {
-                _server = await FakeGoogleDrive.StartAsync();
-                _server.NamesLag = TimeSpan.FromSeconds(2);
-                File.WriteAllText(CredentialFile, _server.Accounts.Person("me@example.org"));
-            }
-
-            return _server;
-        }
-        finally
-        {
-            _gate.Release();
-        }
-    }
+    public Task<FakeGoogleDrive> GetAsync() => _server.Value;
 
     /// <summary>What a person who signed in has.</summary>
     public string CredentialFile => Path.Combine(_scratch.Path, "drive.json");
@@ -58,12 +41,19 @@ public sealed class GoogleDriveFixture : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        if (_server is not null)
+        if (_server.IsValueCreated)
         {
-            await _server.DisposeAsync();
+            await (await _server.Value).DisposeAsync();
         }
 
-        _gate.Dispose();
         _scratch.Dispose();
+    }
+
+    private async Task<FakeGoogleDrive> StartAsync()
+    {
+        FakeGoogleDrive server = await FakeGoogleDrive.StartAsync();
+        server.NamesLag = TimeSpan.FromSeconds(2);
+        File.WriteAllText(CredentialFile, server.Accounts.Person("me@example.org"));
+        return server;
     }
 }

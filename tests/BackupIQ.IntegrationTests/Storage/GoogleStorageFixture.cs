@@ -14,28 +14,12 @@ namespace BackupIQ.IntegrationTests.Storage;
 public sealed class GoogleStorageFixture : IAsyncDisposable
 {
     private readonly ScratchFolder _scratch = new();
-    private readonly SemaphoreSlim _gate = new(1);
-    private FakeGoogleStorage? _server;
+    private readonly Lazy<Task<FakeGoogleStorage>> _server;
+
+    public GoogleStorageFixture() => _server = new(StartAsync);
 
     /// <summary>The server.</summary>
-    public async ValueTask<FakeGoogleStorage> GetAsync()
-    {
-        await _gate.WaitAsync(TestContext.Current.CancellationToken);
-        try
-        {
-            if (_server is null)
-            {
-                _server = await FakeGoogleStorage.StartAsync();
-                File.WriteAllText(KeyFile, _server.Accounts.ServiceAccount("backups"));
-            }
-
-            return _server;
-        }
-        finally
-        {
-            _gate.Release();
-        }
-    }
+    public Task<FakeGoogleStorage> GetAsync() => _server.Value;
 
     /// <summary>The key of a service account that may do everything with objects.</summary>
     public string KeyFile => Path.Combine(_scratch.Path, "backups.json");
@@ -70,12 +54,18 @@ public sealed class GoogleStorageFixture : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        if (_server is not null)
+        if (_server.IsValueCreated)
         {
-            await _server.DisposeAsync();
+            await (await _server.Value).DisposeAsync();
         }
 
-        _gate.Dispose();
         _scratch.Dispose();
+    }
+
+    private async Task<FakeGoogleStorage> StartAsync()
+    {
+        FakeGoogleStorage server = await FakeGoogleStorage.StartAsync();
+        File.WriteAllText(KeyFile, server.Accounts.ServiceAccount("backups"));
+        return server;
     }
 }

@@ -1,9 +1,9 @@
 using System.Buffers.Text;
 using System.Globalization;
-using System.Numerics;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
+using BackupIQ.Testing.Servers.Google;
 using Microsoft.AspNetCore.Http;
 
 namespace BackupIQ.Testing.KeyServices;
@@ -133,11 +133,7 @@ public sealed class FakeGoogleKms() : FakeService("google-kms")
         return (string?)body[name + "Crc32c"] == Crc(bytes) ? bytes : throw new InvalidOperationException($"The checksum of {name} is wrong.");
     }
 
-    private static string Crc(byte[] bytes)
-    {
-        uint crc = bytes.Aggregate(uint.MaxValue, static (crc, value) => BitOperations.Crc32C(crc, value));
-        return (~crc).ToString(CultureInfo.InvariantCulture);
-    }
+    private static string Crc(byte[] bytes) => GoogleChecksum.Of(bytes).ToString(CultureInfo.InvariantCulture);
 
     private static FakeAnswer Error(int status, string code, string message) =>
         new(status, new JsonObject { ["error"] = new JsonObject { ["code"] = status, ["message"] = message, ["status"] = code } });

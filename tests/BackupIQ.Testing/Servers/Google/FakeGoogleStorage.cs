@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Globalization;
-using System.Numerics;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -354,14 +353,8 @@ public sealed class FakeGoogleStorage : FakeGoogle
 
     private static string Crc32C(byte[] bytes)
     {
-        uint crc = uint.MaxValue;
-        foreach (byte one in bytes)
-        {
-            crc = BitOperations.Crc32C(crc, one);
-        }
-
         byte[] sum = new byte[sizeof(uint)];
-        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(sum, ~crc);
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(sum, GoogleChecksum.Of(bytes));
         return Convert.ToBase64String(sum);
     }
 
