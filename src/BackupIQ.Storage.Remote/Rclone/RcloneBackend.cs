@@ -232,7 +232,7 @@ public sealed class RcloneBackend : IStorageBackend, IFolderStorage
         bool isMine = _moves;
         try
         {
-            await _client.UploadAsync(name, content, length, $"The object {key} could not be sent", cancellationToken).ConfigureAwait(false);
+            await UploadAsync(key, name, content, length, cancellationToken).ConfigureAwait(false);
 
             // rclone takes a small file that was cut off on its way for a whole one.
             if (await FindAsync(name, cancellationToken).ConfigureAwait(false) is not { } sent || sent.Size != length)
@@ -260,25 +260,63 @@ public sealed class RcloneBackend : IStorageBackend, IFolderStorage
         }
     }
 
-    private async Task<PutOutcome> MoveAsync(StorageKey key, string temporary, StorageContent content, CancellationToken cancellationToken)
+    private async Task UploadAsync(StorageKey key, string name, StorageContent content, long length, CancellationToken cancellationToken)
     {
-        string what = $"The object {key} could not be put in its place";
-        JsonObject move = new() { ["srcFs"] = RcloneProcess.Remote, ["srcRemote"] = temporary, ["dstFs"] = RcloneProcess.Remote, ["dstRemote"] = key.Value };
+        string what = $"The object {key} could not be sent";
         try
         {
-            return await _client.CallPlainAsync("operations/movefile", move, what, cancellationToken).ConfigureAwait(false) is not null ? PutOutcome.Stored
-                : throw new StorageException(ErrorCodes.StorageConnection, $"{what}: what was sent a moment ago is gone", "Run again.");
+            await _client.UploadAsync(name, content, length, what, cancellationToken).ConfigureAwait(false);
         }
-        catch (StorageException)
+        catch (StorageException e) when (e.Code == ErrorCodes.Storage)
         {
-            // OpenSSH's server renames only where nothing is: somebody may have been first.
-            if (await FindAsync(key.Value, cancellationToken).ConfigureAwait(false) is not { } there)
+            if (!await IsFolderThereAsync(name, cancellationToken).ConfigureAwait(false))
             {
                 throw;
             }
 
-            return await StoredBytes.CompareAsync(this, new StoredObject(key, there.Size, there.Modified), content, cancellationToken).ConfigureAwait(false);
+            await _client.UploadAsync(name, content, length, what, cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    private async Task<PutOutcome> MoveAsync(StorageKey key, string temporary, StorageContent content, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await MoveAsync(key, temporary, cancellationToken).ConfigureAwait(false);
+        }
+        catch (StorageException e)
+        {
+            // OpenSSH's server renames only where nothing is: somebody may have been first.
+            if (await FindAsync(key.Value, cancellationToken).ConfigureAwait(false) is { } there)
+            {
+                return await StoredBytes.CompareAsync(this, new StoredObject(key, there.Size, there.Modified), content, cancellationToken).ConfigureAwait(false);
+            }
+
+            if (e.Code != ErrorCodes.Storage || !await IsFolderThereAsync(key.Value, cancellationToken).ConfigureAwait(false))
+            {
+                throw;
+            }
+
+            return await MoveAsync(key, temporary, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async Task<PutOutcome> MoveAsync(StorageKey key, string temporary, CancellationToken cancellationToken)
+    {
+        string what = $"The object {key} could not be put in its place";
+        JsonObject move = new() { ["srcFs"] = RcloneProcess.Remote, ["srcRemote"] = temporary, ["dstFs"] = RcloneProcess.Remote, ["dstRemote"] = key.Value };
+        return await _client.CallPlainAsync("operations/movefile", move, what, cancellationToken).ConfigureAwait(false) is not null ? PutOutcome.Stored
+            : throw new StorageException(ErrorCodes.StorageConnection, $"{what}: what was sent a moment ago is gone", "Run again.");
+    }
+
+    // rclone makes the folder into which it writes, and where two processes make one at the same moment, one of them is told that it failed (by SFTP: "Failure").
+    // The folder is there then, and the same again goes through.
+    private async Task<bool> IsFolderThereAsync(string name, CancellationToken cancellationToken)
+    {
+        string folder = RemoteSpool.FolderOf(name);
+        return _keepsFolders && folder.Length > 0
+            && await _client.CallAsync("operations/stat", new JsonObject { ["remote"] = folder }, $"The folder {folder} could not be looked at", cancellationToken).ConfigureAwait(false) is { } answer
+            && RcloneAnswers.Item(answer) is { IsFolder: true };
     }
 
     /// <summary>Before the first put: what others left behind in the folder for what is being sent is removed.</summary>

@@ -141,6 +141,18 @@ public abstract class StorageConformance : IAsyncLifetime
     }
 
     [Fact]
+    public async Task WhoeverPutsIntoANewFolderFirstKeepsNobodyElseOut()
+    {
+        IStorageBackend[] clients = [await ClientAsync(), await ClientAsync(), await ClientAsync(), await ClientAsync()];
+        for (int round = 0; round < 12; round++)
+        {
+            string folder = $"d/{round:x2}";
+            PutOutcome[] outcomes = await Task.WhenAll(clients.Select((c, i) => Task.Run(() => PutAsync(c, $"{folder}/{i}", Bytes(40, seed: i)), Token)));
+            outcomes.ShouldAllBe(o => o == PutOutcome.Stored);
+        }
+    }
+
+    [Fact]
     public async Task ManyPutsAtOnceAllArrive()
     {
         IStorageBackend storage = await ClientAsync();
