@@ -253,24 +253,35 @@ public sealed class BackupRepository : IAsyncDisposable
     /// <summary>Reads and opens a sealed object.</summary>
     /// <exception cref="CorruptDataException">It is not what was stored.</exception>
     /// <exception cref="StorageException">With <c>StorageObjectNotFound</c> when there is no such object.</exception>
-    internal async Task<byte[]> ReadObjectAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
+    internal async Task<byte[]> ReadObjectAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken) =>
+        await TryReadObjectAsync(kind, key, cancellationToken) ?? throw new StorageException(ErrorCodes.StorageObjectNotFound, $"{key} is not there.");
+
+    /// <summary>As <see cref="ReadObjectAsync"/>; null when there is no such object.</summary>
+    /// <exception cref="CorruptDataException">It is not what was stored.</exception>
+    internal async Task<byte[]?> TryReadObjectAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
     {
-        using NativeBuffer bytes = await ReadBytesAsync(key, cancellationToken);
-        return SealedObject.Open(Keys, kind, key, bytes.GetSpan());
+        using NativeBuffer? bytes = await TryReadBytesAsync(key, cancellationToken);
+        return bytes is null ? null : SealedObject.Open(Keys, kind, key, bytes.GetSpan());
     }
 
-    /// <summary>As <see cref="ReadObjectAsync"/>; null when a fence has that name, in a snapshot's place.</summary>
-    internal async Task<byte[]?> ReadUnlessFenceAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
+    /// <summary>What stands under a snapshot's name: nothing, a snapshot's document, or, without one, a fence.</summary>
+    /// <exception cref="CorruptDataException">It is not what was stored.</exception>
+    internal async Task<(bool IsThere, byte[]? Document)> ReadUnlessFenceAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
     {
-        using NativeBuffer bytes = await ReadBytesAsync(key, cancellationToken);
+        using NativeBuffer? bytes = await TryReadBytesAsync(key, cancellationToken);
+        if (bytes is null)
+        {
+            return (false, null);
+        }
+
         if (!SealedObject.TryPeekKind(bytes.GetSpan(), out ObjectKind found) || found != ObjectKind.Fence)
         {
-            return SealedObject.Open(Keys, kind, key, bytes.GetSpan());
+            return (true, SealedObject.Open(Keys, kind, key, bytes.GetSpan()));
         }
 
         // The kind in the clear is a claim: only a fence that opens as one stands in a snapshot's place.
         SealedObject.Open(Keys, ObjectKind.Fence, key, bytes.GetSpan());
-        return null;
+        return (true, null);
     }
 
     /// <inheritdoc/>
@@ -281,10 +292,13 @@ public sealed class BackupRepository : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    private async Task<NativeBuffer> ReadBytesAsync(StorageKey key, CancellationToken cancellationToken)
+    private async Task<NativeBuffer?> TryReadBytesAsync(StorageKey key, CancellationToken cancellationToken)
     {
-        StoredObject stored = await Storage.StatAsync(key, cancellationToken)
-            ?? throw new StorageException(ErrorCodes.StorageObjectNotFound, $"{key} is not there.");
+        if (await Storage.StatAsync(key, cancellationToken) is not { } stored)
+        {
+            return null;
+        }
+
         if (stored.Size > SealedObject.MaxSize)
         {
             throw new CorruptDataException($"{key}: it has {stored.Size} bytes, more than any sealed object.");
@@ -295,6 +309,12 @@ public sealed class BackupRepository : IAsyncDisposable
         {
             int length = await Storage.ReadAsync(key, 0, bytes.Room((int)stored.Size), cancellationToken);
             return length == bytes.Length ? bytes : throw new CorruptDataException($"{key} is cut short.");
+        }
+        catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
+        {
+            // It went between the two requests.
+            bytes.Dispose();
+            return null;
         }
         catch
         {

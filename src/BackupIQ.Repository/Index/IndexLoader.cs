@@ -168,12 +168,12 @@ public static class IndexLoader
     {
         try
         {
-            byte[] plain = await repository.ReadObjectAsync(ObjectKind.Index, new StorageKey(name), cancellationToken);
+            if (await repository.TryReadObjectAsync(ObjectKind.Index, new StorageKey(name), cancellationToken) is not { } plain)
+            {
+                return false;
+            }
+
             index.Add([name], plain, isVouchedFor);
-        }
-        catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
-        {
-            return false;
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {

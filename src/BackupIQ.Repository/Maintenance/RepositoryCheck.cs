@@ -285,18 +285,12 @@ public sealed class RepositoryCheck : IDisposable
         {
             bool isConfirmed = isPartial || _repository.CommitsByName ||
                 await _repository.Storage.StatAsync(RepositoryLayout.Confirmation(session), cancellationToken) is not null;
-            byte[]? document = await _repository.ReadUnlessFenceAsync(
-                isPartial ? ObjectKind.PartialSnapshot : ObjectKind.Snapshot, key, cancellationToken);
-            if (document is null)
-            {
-                return;
-            }
 
-            (isPartial || !isConfirmed ? _partials : _snapshots).Add(new SnapshotObject(session, key.Value, document, ""));
-        }
-        catch (BackupIQException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
-        {
-            // Forgotten since the listing.
+            // It may be a fence, or forgotten since the listing.
+            if (await _repository.ReadUnlessFenceAsync(isPartial ? ObjectKind.PartialSnapshot : ObjectKind.Snapshot, key, cancellationToken) is (_, { } document))
+            {
+                (isPartial || !isConfirmed ? _partials : _snapshots).Add(new SnapshotObject(session, key.Value, document, ""));
+            }
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
@@ -377,11 +371,12 @@ public sealed class RepositoryCheck : IDisposable
             try
             {
                 bool isVouchedFor = RepositoryLayout.TryParseIndex(key, out SessionId session, out _, out _) && _announced.Contains(session);
-                _index.Add(await _repository.ReadObjectAsync(ObjectKind.Index, key, cancellationToken), isRecovered: false, isVouchedFor);
-            }
-            catch (BackupIQException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
-            {
-                // Compacted away since the listing: its entries stand in a later segment, and packs it alone named are found by their contents.
+
+                // One that was compacted away since the listing is of no use: its entries stand in a later segment, and packs it alone named are found by their contents.
+                if (await _repository.TryReadObjectAsync(ObjectKind.Index, key, cancellationToken) is { } plain)
+                {
+                    _index.Add(plain, isRecovered: false, isVouchedFor);
+                }
             }
             catch (BackupIQException e) when (DamageReading.IsDamage(e))
             {

@@ -150,12 +150,8 @@ public sealed class VerificationLedger
     {
         try
         {
-            return LedgerSegment.Read(await repository.ReadObjectAsync(ObjectKind.Ledger, key, cancellationToken));
-        }
-        catch (BackupIQException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
-        {
-            // Put together with others since the listing: those are read, or the next check reads them.
-            return null;
+            // One that was put together with others since the listing is gone: those are read, or the next check reads them.
+            return await repository.TryReadObjectAsync(ObjectKind.Ledger, key, cancellationToken) is { } plain ? LedgerSegment.Read(plain) : null;
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {

@@ -41,9 +41,9 @@ internal static class SessionSweep
     {
         try
         {
-            byte[] json = await repository.ReadObjectAsync(ObjectKind.SessionOpen, RepositoryLayout.SessionOpen(session), cancellationToken);
-            SessionDocument? document = JsonSerializer.Deserialize(json, SessionJson.Default.SessionDocument);
-            return document is not null && ProcessIdentity.IsGone(document);
+            return await repository.TryReadObjectAsync(ObjectKind.SessionOpen, RepositoryLayout.SessionOpen(session), cancellationToken) is { } json
+                && JsonSerializer.Deserialize(json, SessionJson.Default.SessionDocument) is { } document
+                && ProcessIdentity.IsGone(document);
         }
         catch (Exception e) when (e is BackupIQException or JsonException)
         {

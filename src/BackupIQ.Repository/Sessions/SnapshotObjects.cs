@@ -141,12 +141,7 @@ public static class SnapshotObjects
         try
         {
             ObjectKind kind = partial ? ObjectKind.PartialSnapshot : ObjectKind.Snapshot;
-            byte[]? document = await repository.ReadUnlessFenceAsync(kind, key, cancellationToken);
-            return document is null ? null : new SnapshotObject(session, key.Value, document, "");
-        }
-        catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
-        {
-            return null;
+            return await repository.ReadUnlessFenceAsync(kind, key, cancellationToken) is (_, { } document) ? new SnapshotObject(session, key.Value, document, "") : null;
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {

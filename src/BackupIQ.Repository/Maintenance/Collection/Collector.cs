@@ -516,15 +516,15 @@ public sealed class Collector : IAsyncDisposable
     {
         try
         {
-            byte[] plain = await _repository.ReadObjectAsync(ObjectKind.Index, segment.Key, cancellationToken);
+            if (await _repository.TryReadObjectAsync(ObjectKind.Index, segment.Key, cancellationToken) is not { } plain)
+            {
+                return false;
+            }
+
             _index.Add(segment, plain);
             _segments.Add(segment);
             _knownSegments.Add(segment.Key);
             return true;
-        }
-        catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
-        {
-            return false;
         }
         catch (CorruptDataException e)
         {

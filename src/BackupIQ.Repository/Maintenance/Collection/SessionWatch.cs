@@ -160,8 +160,9 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
         SessionDocument? document = null;
         try
         {
-            byte[] json = await repository.ReadObjectAsync(ObjectKind.SessionOpen, RepositoryLayout.SessionOpen(session), cancellationToken);
-            document = JsonSerializer.Deserialize(json, SessionJson.Default.SessionDocument);
+            document = await repository.TryReadObjectAsync(ObjectKind.SessionOpen, RepositoryLayout.SessionOpen(session), cancellationToken) is { } json
+                ? JsonSerializer.Deserialize(json, SessionJson.Default.SessionDocument)
+                : null;
         }
         catch (Exception e) when (e is JsonException || (e is BackupIQException known2 && DamageReading.IsDamage(known2)))
         {
@@ -298,13 +299,8 @@ internal sealed class SessionWatch(BackupRepository repository, SessionId own, C
     {
         try
         {
-            return await repository.ReadUnlessFenceAsync(ObjectKind.Snapshot, RepositoryLayout.Snapshot(session), cancellationToken) is null
-                ? SessionState.Fenced
-                : SessionState.Committed;
-        }
-        catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
-        {
-            return SessionState.Open;
+            (bool isThere, byte[]? document) = await repository.ReadUnlessFenceAsync(ObjectKind.Snapshot, RepositoryLayout.Snapshot(session), cancellationToken);
+            return !isThere ? SessionState.Open : document is null ? SessionState.Fenced : SessionState.Committed;
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {

@@ -154,7 +154,12 @@ public sealed class IndexRepair
 
             try
             {
-                byte[] plain = await _repository.ReadObjectAsync(ObjectKind.Index, key, cancellationToken);
+                if (await _repository.TryReadObjectAsync(ObjectKind.Index, key, cancellationToken) is not { } plain)
+                {
+                    // Compacted away since the listing.
+                    continue;
+                }
+
                 IndexRun.Validate(plain);
                 if (announced.Contains(session))
                 {
@@ -164,10 +169,6 @@ public sealed class IndexRepair
                         _known.Add(PackEntry.Read(plain.AsSpan((int)(layout.PacksAt + (p * (long)PackEntry.EncodedSize)))).Id);
                     }
                 }
-            }
-            catch (BackupIQException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
-            {
-                // Compacted away since the listing.
             }
             catch (BackupIQException e) when (DamageReading.IsDamage(e))
             {
