@@ -78,7 +78,7 @@ internal sealed class Actor(int index, string name)
 /// </summary>
 internal sealed class Execution(Actor[] actors, ExploredStore store, Func<Execution, Choice?> choose, Func<ExploredStore, string?> check)
 {
-    private readonly List<(int Actor, Variant Variant, string Step)> _steps = [];
+    private readonly List<(int Actor, Variant Variant, Func<string> Step)> _steps = [];
     private readonly Baton _done = new();
     private bool _isStarting = true;
     private bool _isClosed;
@@ -127,9 +127,9 @@ internal sealed class Execution(Actor[] actors, ExploredStore store, Func<Execut
         {
             StringBuilder text = new();
             int last = -1;
-            foreach ((int actor, Variant variant, string step) in _steps)
+            foreach ((int actor, Variant variant, Func<string> step) in _steps)
             {
-                text.Append(last == actor ? "" : $"{actors[actor].Name}\n").Append($"    {(variant == Variant.Plain ? "" : variant + ": ")}{step}\n");
+                text.Append(last == actor ? "" : $"{actors[actor].Name}\n").Append($"    {(variant == Variant.Plain ? "" : variant + ": ")}{step()}\n");
                 last = actor;
             }
 
@@ -173,7 +173,7 @@ internal sealed class Execution(Actor[] actors, ExploredStore store, Func<Execut
         }
 
         (T result, ulong hash) = effect(actor.Variant);
-        _steps.Add((actor.Index, actor.Variant, name()));
+        _steps.Add((actor.Index, actor.Variant, name));
         actor.History = ExploredStore.Mix(ExploredStore.Mix(actor.History, hash), (ulong)actor.Variant + 1);
         if (store.HasBecomeDoubtful())
         {
@@ -248,7 +248,7 @@ internal sealed class Execution(Actor[] actors, ExploredStore store, Func<Execut
             {
                 Crashes++;
                 next.IsStopped = true;
-                _steps.Add((next.Index, Variant.Crash, "stops for ever"));
+                _steps.Add((next.Index, Variant.Crash, static () => "stops for ever"));
                 continue;
             }
 

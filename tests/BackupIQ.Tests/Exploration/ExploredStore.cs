@@ -3,8 +3,23 @@ using BackupIQ.Storage;
 
 namespace BackupIQ.Tests.Exploration;
 
+/// <summary>An object's bytes, with their hash: it is asked for after every step.</summary>
+internal sealed class ExploredObject(byte[] bytes)
+{
+    public byte[] Bytes { get; } = bytes;
+
+    public ulong Hash { get; } = HashOf(bytes);
+
+    private static ulong HashOf(byte[] bytes)
+    {
+        Span<byte> digest = stackalloc byte[8];
+        BackupIQ.Repository.Hashing.Blake3.Hash(bytes, digest);
+        return BitConverter.ToUInt64(digest);
+    }
+}
+
 /// <summary>What the actors of a run share: objects by name, with what listings show of them. Changed by one actor at a time.</summary>
-internal sealed class ExploredStore(IReadOnlyDictionary<string, byte[]> start, bool conditionalPut, TimeSpan listingLag)
+internal sealed class ExploredStore(IReadOnlyDictionary<string, ExploredObject> start, bool conditionalPut, TimeSpan listingLag)
 {
     private readonly SortedDictionary<string, Stored> _objects =
         new(start.ToDictionary(static o => o.Key, static o => new Stored(o.Value, false), StringComparer.Ordinal), StringComparer.Ordinal);
@@ -20,18 +35,18 @@ internal sealed class ExploredStore(IReadOnlyDictionary<string, byte[]> start, b
 
     public bool Contains(string name) => _objects.ContainsKey(name);
 
-    public byte[]? Find(string name) => _objects.TryGetValue(name, out Stored? stored) ? stored.Bytes : null;
+    public ExploredObject? Find(string name) => _objects.TryGetValue(name, out Stored? stored) ? stored.Object : null;
 
-    public PutOutcome Put(string name, byte[] bytes, bool isLate)
+    public PutOutcome Put(string name, ExploredObject item, bool isLate)
     {
         if (_objects.TryGetValue(name, out Stored? there))
         {
-            return there.Bytes.AsSpan().SequenceEqual(bytes) ? PutOutcome.Stored : PutOutcome.AlreadyThere;
+            return there.Object.Bytes.AsSpan().SequenceEqual(item.Bytes) ? PutOutcome.Stored : PutOutcome.AlreadyThere;
         }
 
-        _objects.Add(name, new Stored(bytes, isLate));
+        _objects.Add(name, new Stored(item, isLate));
         _isDoubtful |= name[0] is 's' or 'a';
-        Hash ^= HashOf(name, bytes, isLate);
+        Hash ^= HashOf(name, item, isLate);
         return PutOutcome.Stored;
     }
 
@@ -39,7 +54,7 @@ internal sealed class ExploredStore(IReadOnlyDictionary<string, byte[]> start, b
     {
         if (_objects.Remove(name, out Stored? stored))
         {
-            Hash ^= HashOf(name, stored.Bytes, stored.IsLate);
+            Hash ^= HashOf(name, stored.Object, stored.IsLate);
             _isDoubtful = true;
         }
     }
@@ -60,8 +75,8 @@ internal sealed class ExploredStore(IReadOnlyDictionary<string, byte[]> start, b
     {
         foreach ((string name, Stored stored) in _objects.Where(static o => o.Value.IsLate).ToArray())
         {
-            Hash ^= HashOf(name, stored.Bytes, true) ^ HashOf(name, stored.Bytes, false);
-            _objects[name] = new Stored(stored.Bytes, false);
+            Hash ^= HashOf(name, stored.Object, true) ^ HashOf(name, stored.Object, false);
+            _objects[name] = new Stored(stored.Object, false);
         }
     }
 
@@ -83,17 +98,9 @@ internal sealed class ExploredStore(IReadOnlyDictionary<string, byte[]> start, b
         return hash;
     }
 
-    private static ulong HashOf(string name, byte[] bytes, bool isLate) =>
-        Mix(Mix(HashOf(name), ContentHash(bytes)), isLate ? 1u : 0u);
+    private static ulong HashOf(string name, ExploredObject item, bool isLate) => Mix(Mix(HashOf(name), item.Hash), isLate ? 1u : 0u);
 
-    public static ulong ContentHash(ReadOnlySpan<byte> bytes)
-    {
-        Span<byte> digest = stackalloc byte[8];
-        BackupIQ.Repository.Hashing.Blake3.Hash(bytes, digest);
-        return BitConverter.ToUInt64(digest);
-    }
-
-    private sealed record Stored(byte[] Bytes, bool IsLate);
+    private sealed record Stored(ExploredObject Object, bool IsLate);
 }
 
 /// <summary>The storage as one actor sees it: every call is a step, or comes with the step before.</summary>
@@ -116,12 +123,12 @@ internal sealed class ActorStorage(Actor actor, string spool) : IStorageBackend
 
     public ValueTask<PutOutcome> PutAsync(StorageKey key, StorageContent content, CancellationToken cancellationToken)
     {
-        byte[] bytes = content.File is { } file ? File.ReadAllBytes(file) : content.Bytes.ToArray();
+        ExploredObject item = new(content.File is { } file ? File.ReadAllBytes(file) : content.Bytes.ToArray());
         content.Discard();
         return ValueTask.FromResult(Execution.Step(
             actor, isPut: true, () => $"put {key}", variant =>
             {
-                PutOutcome outcome = Store.Put(key.Value, bytes, variant == Variant.Late);
+                PutOutcome outcome = Store.Put(key.Value, item, variant == Variant.Late);
                 return (outcome, ExploredStore.Mix(ExploredStore.HashOf(key.Value), (ulong)outcome));
             }));
     }
@@ -130,7 +137,7 @@ internal sealed class ActorStorage(Actor actor, string spool) : IStorageBackend
     {
         int read = Answer(key, "read", () =>
         {
-            byte[]? bytes = Store.Find(key.Value);
+            byte[]? bytes = Store.Find(key.Value)?.Bytes;
             int count = bytes is null ? -1 : (int)Math.Min(destination.Length, Math.Max(0, bytes.Length - offset));
             bytes?.AsSpan((int)Math.Min(offset, bytes.Length), count).CopyTo(destination.Span);
             return count;
@@ -142,7 +149,7 @@ internal sealed class ActorStorage(Actor actor, string spool) : IStorageBackend
 
     public ValueTask<StoredObject?> StatAsync(StorageKey key, CancellationToken cancellationToken)
     {
-        int size = Answer(key, "stat", () => Store.Find(key.Value)?.Length ?? -1);
+        int size = Answer(key, "stat", () => Store.Find(key.Value)?.Bytes.Length ?? -1);
         return ValueTask.FromResult<StoredObject?>(size < 0 ? null : new StoredObject(key, size, LongAgo));
     }
 
@@ -158,7 +165,7 @@ internal sealed class ActorStorage(Actor actor, string spool) : IStorageBackend
         {
             // Clocks decide nothing but whether a silent collector is dead: to who comes days later all others are.
             bool isLater = actor.Index == Stage.Afterwards && name.Contains(Stage.AfterwardsSession, StringComparison.Ordinal);
-            yield return new StoredObject(new StorageKey(name), Store.Find(name)?.Length ?? 0, isLater ? LongAgo.AddDays(2) : LongAgo);
+            yield return new StoredObject(new StorageKey(name), Store.Find(name)?.Bytes.Length ?? 0, isLater ? LongAgo.AddDays(2) : LongAgo);
         }
 
         await Task.CompletedTask;

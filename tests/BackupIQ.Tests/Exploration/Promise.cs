@@ -17,8 +17,8 @@ namespace BackupIQ.Tests.Exploration;
 internal sealed class Promise(RepositoryKeys keys, bool commitsByName)
 {
     private readonly Dictionary<string, HashSet<ChunkId>> _packs = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, HashSet<string>> _segments = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, ChunkId?> _snapshots = new(StringComparer.Ordinal);
+    private readonly Dictionary<(string, ulong), HashSet<string>> _segments = [];
+    private readonly Dictionary<(string, ulong), ChunkId?> _snapshots = [];
     private readonly Dictionary<ChunkId, ChunkId[]> _trees = [];
 
     /// <summary>What is broken; null: nothing.</summary>
@@ -68,14 +68,14 @@ internal sealed class Promise(RepositoryKeys keys, bool commitsByName)
     }
 
     // Ids are deterministic, so a name has the same bytes in every run.
-    private ChunkId? TreeOf(string name, byte[] bytes)
+    private ChunkId? TreeOf(string name, ExploredObject item)
     {
-        string known = $"{name} {ExploredStore.ContentHash(bytes)}";
+        (string, ulong) known = (name, item.Hash);
         if (!_snapshots.TryGetValue(known, out ChunkId? tree))
         {
-            if (SealedObject.TryPeekKind(bytes, out ObjectKind kind) && kind == ObjectKind.Snapshot)
+            if (SealedObject.TryPeekKind(item.Bytes, out ObjectKind kind) && kind == ObjectKind.Snapshot)
             {
-                byte[] json = SealedObject.Open(keys, ObjectKind.Snapshot, new StorageKey(name), bytes);
+                byte[] json = SealedObject.Open(keys, ObjectKind.Snapshot, new StorageKey(name), item.Bytes);
                 tree = JsonSerializer.Deserialize(json, SnapshotJson.Default.Snapshot)!.TreeId;
             }
 
@@ -101,7 +101,7 @@ internal sealed class Promise(RepositoryKeys keys, bool commitsByName)
     {
         if (!_packs.TryGetValue(name, out HashSet<ChunkId>? chunks))
         {
-            byte[] bytes = store.Find(name)!;
+            byte[] bytes = store.Find(name)!.Bytes;
             PackHead.TryRead(bytes, out PackHead head);
             PackTrailer.TryRead(bytes.AsSpan(bytes.Length - PackTrailer.Size), bytes.Length, out PackTrailer trailer);
             ReadOnlySpan<byte> table = bytes.AsSpan((int)trailer.FirstTable, (int)trailer.TableLength);
@@ -120,11 +120,11 @@ internal sealed class Promise(RepositoryKeys keys, bool commitsByName)
 
     private HashSet<string> Segment(string name, ExploredStore store)
     {
-        byte[] bytes = store.Find(name)!;
-        string known = $"{name} {ExploredStore.ContentHash(bytes)}";
+        ExploredObject item = store.Find(name)!;
+        (string, ulong) known = (name, item.Hash);
         if (!_segments.TryGetValue(known, out HashSet<string>? packs))
         {
-            byte[] plain = SealedObject.Open(keys, ObjectKind.Index, new StorageKey(name), bytes);
+            byte[] plain = SealedObject.Open(keys, ObjectKind.Index, new StorageKey(name), item.Bytes);
             using IndexRun run = IndexRun.InMemory(plain, []);
             packs = [];
             for (uint i = 0; i < run.Layout.Packs; i++)

@@ -28,7 +28,7 @@ internal sealed class Stage : IDisposable
     private readonly Actor[] _actors;
     private readonly Player _janitor;
     private readonly string _folder;
-    private readonly Dictionary<string, byte[]> _start;
+    private readonly Dictionary<string, ExploredObject> _start;
     private readonly Promise _promise;
     private Execution _execution = null!;
     private bool _isOver;
@@ -118,9 +118,9 @@ internal sealed class Stage : IDisposable
         return made with { Settings = made.Settings with { Commit = commitsByName ? ConfigurationSettings.CommitByName : ConfigurationSettings.CommitByConfirmation } };
     }
 
-    private Dictionary<string, byte[]> Prepare(Player founder)
+    private Dictionary<string, ExploredObject> Prepare(Player founder)
     {
-        ExploredStore store = new(new Dictionary<string, byte[]>(), _scenario.ConditionalPut, TimeSpan.Zero);
+        ExploredStore store = new(new Dictionary<string, ExploredObject>(), _scenario.ConditionalPut, TimeSpan.Zero);
         Execution alone = new([founder.Actor], store, static _ => new Choice(0, Variant.Plain, 0), static _ => null);
         founder.Reset(alone);
         founder.Start();
@@ -128,14 +128,14 @@ internal sealed class Stage : IDisposable
         if (_scenario.Beginning == Beginning.StoredTwice)
         {
             // A second session that has seen nothing of the first.
-            Dictionary<string, byte[]> first = store.Names.ToDictionary(static n => n, n => store.Find(n)!);
-            store = new(new Dictionary<string, byte[]>(), _scenario.ConditionalPut, TimeSpan.Zero);
+            Dictionary<string, ExploredObject> first = store.Names.ToDictionary(static n => n, n => store.Find(n)!);
+            store = new(new Dictionary<string, ExploredObject>(), _scenario.ConditionalPut, TimeSpan.Zero);
             alone = new([founder.Actor], store, static _ => new Choice(0, Variant.Plain, 0), static _ => null);
             founder.Reset(alone, sessions: 1);
             alone.Run();
-            foreach ((string name, byte[] bytes) in first)
+            foreach ((string name, ExploredObject item) in first)
             {
-                store.Put(name, bytes, isLate: false);
+                store.Put(name, item, isLate: false);
             }
 
             store.Delete($"s/{SessionOf(15, 1)}");
@@ -146,7 +146,7 @@ internal sealed class Stage : IDisposable
         {
             foreach (string pack in store.Names.Where(static n => n[0] is 'd' or 'm').ToArray())
             {
-                store.Put("g/" + pack[5..], [1], isLate: false);
+                store.Put("g/" + pack[5..], new ExploredObject([1]), isLate: false);
             }
         }
 
