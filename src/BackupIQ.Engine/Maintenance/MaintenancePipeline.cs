@@ -12,6 +12,8 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
     // A worker holds opened frames, two frames that are being filled, and what it reads.
     private const long PerWorker = 24 << 20;
 
+    private const long LargestFrame = 4 << 20;
+
     // Requests that carry next to nothing: as many at once as a store far away takes well.
     private const int SmallRequests = 16;
 
@@ -70,10 +72,14 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
     private async Task RewriteAlikeAsync(IReadOnlyList<PlannedPack> packs, CancellationToken cancellationToken)
     {
         // The one collection that is asked for: what the plan left behind would stand beside the frames that come now, until the collector
-        // finds it worth its while: 4 of 100 MB, measured (bench/README.md), once for each kind of pack.
+        // finds it worth its while: 4 of 100 MB, measured (bench/README.md), once for each kind of pack. Where less than a frame comes it is not.
+        if (packs.Sum(static pack => pack.Rewritten) >= LargestFrame)
+        {
 #pragma warning disable RS0030
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+            GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 #pragma warning restore RS0030
+        }
+
         Stack<PackRewriter> free = new();
         List<PackRewriter> all = [];
         try

@@ -252,6 +252,15 @@ public sealed class UploadSession : IAsyncDisposable
     /// <exception cref="BackupIQException">With <c>SessionFenced</c>: a collector took this session for dead. Nothing was committed.</exception>
     public async Task CommitAsync(ReadOnlyMemory<byte> document, CancellationToken cancellationToken)
     {
+        if (!await TryCommitAsync(document, cancellationToken))
+        {
+            throw new BackupIQException(ErrorCodes.SessionFenced, "This run was silent for so long that maintenance took it for dead, so its snapshot does not count.");
+        }
+    }
+
+    /// <summary>As <see cref="CommitAsync"/>; false when a collector took this session for dead: nothing was committed.</summary>
+    public async Task<bool> TryCommitAsync(ReadOnlyMemory<byte> document, CancellationToken cancellationToken)
+    {
         await FlushAsync(cancellationToken);
 
         // From here on the session must not be ended unless the commit's outcome is known: a put that is still under way would arrive after
@@ -259,17 +268,13 @@ public sealed class UploadSession : IAsyncDisposable
         _isCommitting = true;
         StorageKey key = RepositoryLayout.Snapshot(Id);
         PutOutcome outcome = await PutAsync(ObjectKind.Snapshot, key, document, cancellationToken);
-        if (outcome == PutOutcome.AlreadyThere)
+        if (outcome == PutOutcome.AlreadyThere || !(_repository.CommitsByName || await TryConfirmAsync(cancellationToken)))
         {
-            throw Fenced();
-        }
-
-        if (!_repository.CommitsByName)
-        {
-            await ConfirmAsync(cancellationToken);
+            return false;
         }
 
         await EndAfterCommitAsync();
+        return true;
     }
 
     /// <summary>
@@ -367,9 +372,6 @@ public sealed class UploadSession : IAsyncDisposable
     /// <summary>Bytes of a pack of this kind to aim at.</summary>
     internal long TargetSize(PackKind kind) => kind == PackKind.Data ? _options.PackSize : Math.Min(_options.PackSize, 16L << 20);
 
-    private static BackupIQException Fenced() =>
-        new(ErrorCodes.SessionFenced, "This run was silent for so long that maintenance took it for dead, so its snapshot does not count.");
-
     private async Task AnnounceAsync(CancellationToken cancellationToken)
     {
         SessionDocument document = LiveSession.Describe(_options.Purpose, _options.Hostname, _options.Username, _options.ProgramVersion, _time);
@@ -379,20 +381,21 @@ public sealed class UploadSession : IAsyncDisposable
 
     // Without conditional put a fence is an object of its own. It is looked for after the snapshot is there, and again after the confirmation
     // is: a collector puts the fence, then looks for the confirmation, so at least one of the two sees what the other put.
-    private async Task ConfirmAsync(CancellationToken cancellationToken)
+    private async Task<bool> TryConfirmAsync(CancellationToken cancellationToken)
     {
-        await RequireNoFenceAsync(cancellationToken);
+        if (await IsFencedAsync(cancellationToken))
+        {
+            return false;
+        }
+
         await PutAsync(ObjectKind.Annotation, RepositoryLayout.Confirmation(Id), ReadOnlyMemory<byte>.Empty, cancellationToken);
-        await RequireNoFenceAsync(cancellationToken);
+        return !await IsFencedAsync(cancellationToken);
     }
 
-    private async Task RequireNoFenceAsync(CancellationToken cancellationToken)
+    private async Task<bool> IsFencedAsync(CancellationToken cancellationToken)
     {
         await _repository.WaitForListingsAsync(_time, cancellationToken);
-        if (await _repository.Storage.StatAsync(RepositoryLayout.Fence(Id), cancellationToken) is not null)
-        {
-            throw Fenced();
-        }
+        return await _repository.Storage.StatAsync(RepositoryLayout.Fence(Id), cancellationToken) is not null;
     }
 
     // The end tells collectors and forget that no retry of the commit is under way. The snapshot counts without it, too.

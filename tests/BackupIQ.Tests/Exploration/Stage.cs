@@ -267,21 +267,14 @@ internal sealed class Stage : IDisposable
 
         private async Task WriteAsync()
         {
-            for (int attempt = 0; attempt < 2; attempt++)
+            // Fenced: another session, everything looked up again.
+            if (!await TryBackUpAsync())
             {
-                try
-                {
-                    await BackUpAsync();
-                    return;
-                }
-                catch (BackupIQException e) when (e.Code == ErrorCodes.SessionFenced && attempt == 0)
-                {
-                    // Another session, everything looked up again.
-                }
+                await TryBackUpAsync();
             }
         }
 
-        private async Task BackUpAsync()
+        private async Task<bool> TryBackUpAsync()
         {
             UploadOptions options = new() { Hostname = "w", Compression = "off", Connections = 1, IndexEvery = long.MaxValue, Id = NextSession() };
             await using UploadSession session = await UploadSession.OpenAsync(_repository, options, null, _time, CancellationToken.None);
@@ -304,8 +297,13 @@ internal sealed class Stage : IDisposable
                 Type = SnapshotType.Full,
                 Tree = tree.ToString(),
             };
-            await session.CommitAsync(SnapshotStore.Write(snapshot), CancellationToken.None);
-            _reported.Add(session.Id);
+            bool isCommitted = await session.TryCommitAsync(SnapshotStore.Write(snapshot), CancellationToken.None);
+            if (isCommitted)
+            {
+                _reported.Add(session.Id);
+            }
+
+            return isCommitted;
         }
 
         private static byte[] PageOf(ChunkId file)
