@@ -16,23 +16,32 @@ internal static class StoredBytes
             return PutOutcome.AlreadyThere;
         }
 
-        // Not sent anywhere, so nobody watches it: synchronous reads are not counted.
+        return await AreThoseOfAsync(content, there.Size, (offset, part, stop) => storage.ReadAsync(there.Key, offset, part, stop), cancellationToken).ConfigureAwait(false)
+            ? PutOutcome.Stored
+            : PutOutcome.AlreadyThere;
+    }
+
+    /// <summary>Whether what is read is, byte for byte, a content of this length. What follows behind is not looked at.</summary>
+    public static async Task<bool> AreThoseOfAsync(
+        StorageContent content, long length, Func<long, Memory<byte>, CancellationToken, ValueTask<int>> read, CancellationToken cancellationToken)
+    {
+        // Not sent anywhere, so it does not count as such: synchronous reads are not seen. That it goes on is.
         await using Stream ours = content.OpenRead();
-        byte[] expected = new byte[(int)Math.Min(Slice, there.Size)];
+        byte[] expected = new byte[(int)Math.Min(Slice, length)];
         byte[] found = new byte[expected.Length];
-        for (long offset = 0; offset < there.Size; offset += Slice)
+        for (long offset = 0; offset < length; offset += Slice)
         {
-            int count = (int)Math.Min(Slice, there.Size - offset);
+            int count = (int)Math.Min(Slice, length - offset);
             cancellationToken.ThrowIfCancellationRequested();
+            await content.GoOnAsync(cancellationToken).ConfigureAwait(false);
             ours.ReadExactly(expected, 0, count);
-            if (await storage.ReadAsync(there.Key, offset, found.AsMemory(0, count), cancellationToken).ConfigureAwait(false) != count
-                || !expected.AsSpan(0, count).SequenceEqual(found.AsSpan(0, count)))
+            if (await read(offset, found.AsMemory(0, count), cancellationToken).ConfigureAwait(false) != count || !expected.AsSpan(0, count).SequenceEqual(found.AsSpan(0, count)))
             {
-                return PutOutcome.AlreadyThere;
+                return false;
             }
         }
 
-        return PutOutcome.Stored;
+        return true;
     }
 
     /// <summary>The same for a key that was taken a moment ago: our own bytes are success, for the answer to an earlier try may have been lost.</summary>

@@ -93,6 +93,9 @@ public readonly struct StorageContent
         }
     }
 
+    /// <summary>Tells <see cref="Watched"/>'s callers that the put goes on while no bytes leave: what was sent, or was there before, is read back.</summary>
+    public ValueTask GoOnAsync(CancellationToken cancellationToken) => _moving is { } moving ? moving(0, cancellationToken) : ValueTask.CompletedTask;
+
     /// <summary>Deletes the file if it is not lent: the storage has done with it.</summary>
     public void Discard()
     {

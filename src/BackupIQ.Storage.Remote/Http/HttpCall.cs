@@ -57,7 +57,7 @@ internal static class HttpCall
     /// <exception cref="StorageException">The server answered with another range, or the connection broke.</exception>
     public static async Task<int> ReadRangeAsync(HttpResponseMessage response, long offset, Memory<byte> destination, string what, CancellationToken cancellationToken)
     {
-        if (response.Content.Headers.ContentLength == 0)
+        if (response.Content.Headers.ContentLength == 0 && response.Content.Headers.ContentRange is not { HasRange: true })
         {
             return 0;
         }

@@ -18,6 +18,9 @@ public sealed class RcloneBackend : IStorageBackend, IFolderStorage
     /// <summary>What providers of the net need, at most, until a listing shows what was stored: some seconds were seen, and rclone knows nothing of it.</summary>
     private static readonly TimeSpan DefaultListingLag = TimeSpan.FromSeconds(30);
 
+    /// <summary>What others of this run are sending takes its place as well.</summary>
+    private const int UploadsAtOnce = 4;
+
     private static readonly TimeSpan DiscardPatience = TimeSpan.FromSeconds(5);
 
     private readonly RcloneClient _client;
@@ -267,14 +270,33 @@ public sealed class RcloneBackend : IStorageBackend, IFolderStorage
         {
             await _client.UploadAsync(name, content, length, what, cancellationToken).ConfigureAwait(false);
         }
-        catch (StorageException e) when (e.Code == ErrorCodes.Storage)
+        catch (StorageException e) when (e.Code == ErrorCodes.Storage || e.Code == ErrorCodes.StorageConnection)
         {
-            if (!await IsFolderThereAsync(name, cancellationToken).ConfigureAwait(false))
+            // SFTP has no word for a disk that is full, and rclone hangs up in the middle of what it is sent.
+            if (await IsFullAsync(length, cancellationToken).ConfigureAwait(false))
+            {
+                throw new StorageException(ErrorCodes.StorageFull, $"{what}: the storage is full", null, e);
+            }
+
+            if (e.IsTransient || !await IsFolderThereAsync(name, cancellationToken).ConfigureAwait(false))
             {
                 throw;
             }
 
             await _client.UploadAsync(name, content, length, what, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async Task<bool> IsFullAsync(long length, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (await GetSpaceAsync(cancellationToken).ConfigureAwait(false)).Free is { } free && free < UploadsAtOnce * length;
+        }
+        catch (StorageException)
+        {
+            // Whatever failed before is what is told.
+            return false;
         }
     }
 
@@ -305,6 +327,9 @@ public sealed class RcloneBackend : IStorageBackend, IFolderStorage
     {
         string what = $"The object {key} could not be put in its place";
         JsonObject move = new() { ["srcFs"] = RcloneProcess.Remote, ["srcRemote"] = temporary, ["dstFs"] = RcloneProcess.Remote, ["dstRemote"] = key.Value };
+
+        // Else rclone deletes what stands in the place before it moves: a call that was given up and is done late would take away what a later one had put.
+        move["_config"] = new JsonObject { ["NoCheckDest"] = true };
         return await _client.CallPlainAsync("operations/movefile", move, what, cancellationToken).ConfigureAwait(false) is not null ? PutOutcome.Stored
             : throw new StorageException(ErrorCodes.StorageConnection, $"{what}: what was sent a moment ago is gone", "Run again.");
     }

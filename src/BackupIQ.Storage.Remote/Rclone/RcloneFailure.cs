@@ -18,6 +18,9 @@ internal static class RcloneFailure
         (["rate limit", "ratelimit", "too many requests", "429", "slowdown", "too_many"], ErrorCodes.StorageConnection, "the storage asks for a pause", null),
         (["i/o timeout", "deadline exceeded", "timed out", "timeout"], ErrorCodes.StorageTimeout, "the storage did not answer in time", null),
         (["connection refused", "no such host", "connection reset", "network is unreachable", "no route to host", "broken pipe", "dial tcp", "couldn't connect", "connection lost", "connection closed", "unexpected eof", "eof", "server misbehaving", "500 ", "502", "503", "504", "use of closed"], ErrorCodes.StorageConnection, "the storage cannot be reached", null),
+
+        // What SSH says of a byte that was changed on its way, and SFTP of an answer that is none.
+        (["handshake failed", "ssh: disconnect", "mac failure", "packet", "message type", "unmarshal error", "unexpected id"], ErrorCodes.StorageConnection, "the connection failed", "Check what lies between here and the server."),
     ];
 
     /// <summary>The failure that rclone's words tell of.</summary>

@@ -252,18 +252,25 @@ public sealed class WebDavBackend : IStorageBackend, IFolderStorage
     private async Task UploadAsync(StorageKey key, string temporary, StorageContent content, long length, CancellationToken cancellationToken)
     {
         string what = $"The object {key} could not be sent";
-        if (await _client.PutAsync(temporary, content, length, what, cancellationToken).ConfigureAwait(false))
-        {
-            return;
-        }
-
-        // Somebody removed the empty folder.
-        _folders.Clear();
-        await MakeFolderAsync(RemoteSpool.Name, cancellationToken).ConfigureAwait(false);
         if (!await _client.PutAsync(temporary, content, length, what, cancellationToken).ConfigureAwait(false))
         {
-            throw new StorageException(ErrorCodes.Storage, $"{what}: the server does not keep the folder that was made for it");
+            // Somebody removed the empty folder.
+            _folders.Clear();
+            await MakeFolderAsync(RemoteSpool.Name, cancellationToken).ConfigureAwait(false);
+            if (!await _client.PutAsync(temporary, content, length, what, cancellationToken).ConfigureAwait(false))
+            {
+                throw new StorageException(ErrorCodes.Storage, $"{what}: the server does not keep the folder that was made for it");
+            }
         }
+
+        // TLS seals what is on its way. Nothing else does: WebDAV knows no checksum of what is put.
+        if (!_client.IsEncrypted && !await StoredBytes.AreThoseOfAsync(content, length, ReadBackAsync, cancellationToken).ConfigureAwait(false))
+        {
+            throw new StorageException(ErrorCodes.StorageConnection, $"{what}: bytes were changed on the way", "Use webdavs://, which notices that at once.");
+        }
+
+        async ValueTask<int> ReadBackAsync(long offset, Memory<byte> part, CancellationToken stop) =>
+            await _client.ReadAsync(temporary, offset, part, $"The object {key} could not be read back", stop).ConfigureAwait(false) ?? 0;
     }
 
     // False when the key is taken.

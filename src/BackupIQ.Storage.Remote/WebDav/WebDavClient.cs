@@ -50,6 +50,9 @@ internal sealed class WebDavClient : IDisposable
         _http.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("BackupIQ", null));
     }
 
+    /// <summary>Whether what is sent and read goes by TLS, so that nobody changes it unseen.</summary>
+    public bool IsEncrypted => _server.Scheme == Uri.UriSchemeHttps;
+
     /// <summary>What is at a name: a file, a folder, or null for nothing.</summary>
     public Task<DavResource?> LookAsync(string name, string what, CancellationToken cancellationToken) => LookAsync(name, Asked, what, cancellationToken);
 
@@ -233,7 +236,8 @@ internal sealed class WebDavClient : IDisposable
         {
             case 207:
                 ReadOnlyMemory<byte> body = await HttpCall.ReadWholeAsync(response, LargestListing, what, cancellationToken).ConfigureAwait(false);
-                return MultiStatus.Parse(body) ?? throw NoWebDav(what);
+                return MultiStatus.Parse(body)
+                    ?? throw new StorageException(ErrorCodes.StorageConnection, $"{what}: the answer is garbled", "When it stays so, look at what lies between here and the server.");
             case 404 or 409 or 410:
                 return null;
             case 200 or 400 or 405 or 501:

@@ -41,8 +41,11 @@ public sealed class AzuriteFixture : IAsyncDisposable
     }
 
     /// <summary>The URL of a container, or of a prefix in it.</summary>
-    public async ValueTask<string> UrlAsync(string container, string prefix = "", string options = "") =>
-        $"azblob://{container}{(prefix.Length == 0 ? "" : "/" + prefix)}?account={Azurite.Account}&endpoint={Uri.EscapeDataString((await GetAsync()).Endpoint)}{options}";
+    public async ValueTask<string> UrlAsync(string container, string prefix = "", string options = "") => UrlBy((await GetAsync()).Endpoint, container, prefix, options);
+
+    /// <summary>The same by way of another endpoint: a proxy.</summary>
+    public static string UrlBy(string endpoint, string container, string prefix = "", string options = "") =>
+        $"azblob://{container}{(prefix.Length == 0 ? "" : "/" + prefix)}?account={Azurite.Account}&endpoint={Uri.EscapeDataString(endpoint)}{options}";
 
     /// <summary>In which tier a blob is, by the server's own word.</summary>
     public async ValueTask<string> TierAsync(string container, string blob)

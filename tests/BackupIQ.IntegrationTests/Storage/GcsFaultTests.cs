@@ -13,6 +13,9 @@ public sealed class GcsFaultTests(GoogleStorageFixture google) : StorageFaultTes
     protected override int LargestObject => 700_000;
 
     /// <inheritdoc/>
+    protected override int Programs => 4;
+
+    /// <inheritdoc/>
     protected override string Secret => "ya29.";
 
     private protected override IReadOnlyDictionary<string, string> Environment => google.Environment;

@@ -9,6 +9,9 @@ namespace BackupIQ.IntegrationTests.Storage;
 public sealed class S3FaultTests(RadosGateway gateway) : StorageFaultTests
 {
     /// <inheritdoc/>
+    protected override int Programs => 4;
+
+    /// <inheritdoc/>
     protected override string Secret => RadosGateway.SecretKey;
 
     private protected override IReadOnlyDictionary<string, string> Environment { get; } = new Dictionary<string, string>(StringComparer.Ordinal)

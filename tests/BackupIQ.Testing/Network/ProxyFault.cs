@@ -57,7 +57,10 @@ public sealed record ProxyFault(ProxyFaultKind Kind, long Amount = 0)
     /// <summary>
     /// Faults that follow from a seed: a share of the requests goes wrong, in every way of <paramref name="kinds"/> (empty: in all ways).
     /// </summary>
-    public static Func<ProxyRequest, ProxyFault> Random(int seed, double share, params ProxyFaultKind[] kinds)
+    public static Func<ProxyRequest, ProxyFault> Random(int seed, double share, params ProxyFaultKind[] kinds) => Random(seed, share, 600, kinds);
+
+    /// <summary>The same; half of the faults that are at a byte are within the first <paramref name="early"/>.</summary>
+    public static Func<ProxyRequest, ProxyFault> Random(int seed, double share, int early, params ProxyFaultKind[] kinds)
     {
         ProxyFaultKind[] possible = kinds.Length > 0 ? kinds : [.. Enum.GetValues<ProxyFaultKind>().Where(static k => k != ProxyFaultKind.None)];
         Random random = new(seed);
@@ -79,7 +82,7 @@ public sealed record ProxyFault(ProxyFaultKind Kind, long Amount = 0)
                     ProxyFaultKind.WrongLength => random.Next(2) == 0 ? random.Next(1, 1000) : -random.Next(1, 1000),
 
                     // Half of them early: in the head, or in a small body.
-                    _ => random.Next(2) == 0 ? random.Next(0, 600) : random.Next(0, 100_000),
+                    _ => random.Next(2) == 0 ? random.Next(0, early) : random.Next(0, 100_000),
                 });
             }
         };

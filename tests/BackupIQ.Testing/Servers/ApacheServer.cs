@@ -64,7 +64,10 @@ public sealed class ApacheServer : IDisposable
     }
 
     /// <summary>The URL of a folder on it.</summary>
-    public string Url(string folder, string options = "") => $"webdav://{User}@127.0.0.1:{Port}/{folder}?password-file={PasswordFile}{options}";
+    public string Url(string folder, string options = "") => UrlBy(Port, folder, options);
+
+    /// <summary>The same by way of a proxy on another port.</summary>
+    public string UrlBy(int port, string folder, string options = "") => $"webdav://{User}@127.0.0.1:{port}/{folder}?password-file={PasswordFile}{options}";
 
     /// <summary>Gives the account another password, from the next request on.</summary>
     public void ChangePassword(string password)

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 
 namespace BackupIQ.Testing.Servers;
 
@@ -6,7 +7,7 @@ namespace BackupIQ.Testing.Servers;
 /// Azurite, Microsoft's emulator of Azure Storage (npm; tests/servers/package.json). One serves a whole test run; each test has containers of its
 /// own. It has no blob versions and no immutability, so locks are not tested against it.
 /// </summary>
-public sealed class Azurite : IDisposable
+public sealed class Azurite : IServerControl, IDisposable
 {
     /// <summary>The emulator's account, which Microsoft publishes.</summary>
     public const string Account = "devstoreaccount1";
@@ -28,10 +29,16 @@ public sealed class Azurite : IDisposable
     public int Port { get; }
 
     /// <summary>Its address.</summary>
-    public string Endpoint => string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{Port}/{Account}");
+    public string Endpoint => EndpointBy(new IPEndPoint(IPAddress.Loopback, Port));
+
+    /// <summary>The same by way of a proxy.</summary>
+    public static string EndpointBy(IPEndPoint proxy) => $"http://{proxy}/{Account}";
 
     /// <summary>The process.</summary>
     public ServerProcess Process => _process;
+
+    /// <summary>Where it keeps the bytes of blobs.</summary>
+    public string Disk => Path.Combine(_folder, "__blobstorage__");
 
     /// <summary>Its program, or null where it is not installed.</summary>
     public static string? Program(string root)
@@ -51,6 +58,18 @@ public sealed class Azurite : IDisposable
             port);
         return new Azurite(process, folder, port);
     }
+
+    /// <inheritdoc/>
+    public void Pause() => _process.Pause();
+
+    /// <inheritdoc/>
+    public void Continue() => _process.Continue();
+
+    /// <summary>It ends, and writes what it knows of its blobs first: that is in its memory for five seconds, so killed outright it would lose what it had acknowledged.</summary>
+    public void Kill() => _process.End();
+
+    /// <inheritdoc/>
+    public Task StartAgainAsync() => _process.StartAgainAsync();
 
     /// <inheritdoc/>
     public void Dispose()

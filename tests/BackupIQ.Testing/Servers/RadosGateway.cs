@@ -13,7 +13,7 @@ namespace BackupIQ.Testing.Servers;
 /// whole run of tests (an assembly fixture), started when the first test asks for it. Where its programs are missing tests are skipped, unless
 /// <c>BACKUPIQ_REQUIRE_SERVERS</c> says that they must not be.
 /// </summary>
-public sealed class RadosGateway : IAsyncDisposable
+public sealed class RadosGateway : IServerControl, IAsyncDisposable
 {
     /// <summary>The id of the one account.</summary>
     public const string AccessKey = "ciaccess";
@@ -39,6 +39,9 @@ public sealed class RadosGateway : IAsyncDisposable
 
     /// <summary>Starts nothing yet. The <see cref="Profiles"/> are where the SDK in this process looks for them, which it does once.</summary>
     public RadosGateway() => Environment.SetEnvironmentVariable("AWS_SHARED_CREDENTIALS_FILE", CredentialsFile);
+
+    /// <summary>Whether objects are kept on disk, by BlueStore, so that they outlive a <see cref="Kill"/>; slower to start and to use.</summary>
+    public bool IsDurable { get; init; }
 
     /// <summary>Plain HTTP.</summary>
     public Uri Endpoint { get; private set; } = null!;
@@ -97,6 +100,47 @@ public sealed class RadosGateway : IAsyncDisposable
         return bucket;
     }
 
+    /// <summary>Lets a bucket hold so much and no more; null: as much as it likes.</summary>
+    public async Task LimitAsync(string bucket, long? bytes)
+    {
+        string[] which = ["--quota-scope=bucket", $"--bucket={bucket}"];
+        if (bytes is { } most)
+        {
+            await RunAsync("radosgw-admin", ["-n", "client.rgw", "quota", "set", .. which, string.Create(CultureInfo.InvariantCulture, $"--max-size={most}")]);
+        }
+
+        await RunAsync("radosgw-admin", ["-n", "client.rgw", "quota", bytes is null ? "disable" : "enable", .. which]);
+    }
+
+    /// <inheritdoc/>
+    public void Pause() => ServerProcess.Signal("STOP", _daemons[^1].Id);
+
+    /// <inheritdoc/>
+    public void Continue() => ServerProcess.Signal("CONT", _daemons[^1].Id);
+
+    /// <summary>All of it ends: gateway, store and monitor.</summary>
+    public void Kill()
+    {
+        // The gateway first: without its store it would wait for minutes.
+        for (int i = _daemons.Count - 1; i >= 0; i--)
+        {
+            _daemons[i].Kill();
+            _daemons[i].WaitForExit();
+            _daemons[i].Dispose();
+        }
+
+        _daemons.Clear();
+    }
+
+    /// <inheritdoc/>
+    public Task StartAgainAsync()
+    {
+        StartDaemon("ceph-mon", "-i", "a", "-f");
+        StartDaemon("ceph-osd", "-i", "0", "-f");
+        StartDaemon("radosgw", "-n", "client.rgw", "-f");
+        return WaitForAnswerAsync();
+    }
+
     /// <summary>The URL of a repository there.</summary>
     public string Url(string bucket, string prefix = "", params string[] options) =>
         $"s3://{bucket}/{prefix}?endpoint={Endpoint.ToString().TrimEnd('/')}{string.Concat(options.Select(static option => "&" + option))}";
@@ -108,14 +152,7 @@ public sealed class RadosGateway : IAsyncDisposable
     /// <inheritdoc/>
     public ValueTask DisposeAsync()
     {
-        // The gateway first: without its store it would wait for minutes.
-        for (int i = _daemons.Count - 1; i >= 0; i--)
-        {
-            _daemons[i].Kill();
-            _daemons[i].WaitForExit();
-            _daemons[i].Dispose();
-        }
-
+        Kill();
         if (Directory.Exists(_folder))
         {
             Directory.Delete(_folder, recursive: true);
@@ -210,7 +247,7 @@ public sealed class RadosGateway : IAsyncDisposable
         return ports;
     }
 
-    // One node, nothing replicated, all in memory; short intervals, for the defaults make every pool take seconds.
+    // One node, nothing replicated; short intervals, for the defaults make every pool take seconds.
     private string Configuration(string cluster, int[] ports) =>
         $"""
         [global]
@@ -245,8 +282,10 @@ public sealed class RadosGateway : IAsyncDisposable
         auth allow insecure global id reclaim = true
         [osd]
         osd data = {_folder}/osd0
-        osd objectstore = memstore
+        osd objectstore = {(IsDurable ? "bluestore" : "memstore")}
         memstore device bytes = 4294967296
+        bluestore block size = 4294967296
+        bluestore block create = true
         osd memory target = 939524096
         osd op num shards = 1
         osd op num threads per shard = 2

@@ -1,20 +1,29 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using BackupIQ.Testing.Files;
 using Xunit;
 
 namespace BackupIQ.Testing.Servers;
 
 /// <summary>A real server as a child process on a port of this machine. Ended by its process id alone.</summary>
-public sealed class ServerProcess : IDisposable
+public sealed class ServerProcess : IServerControl, IDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
-    private readonly Process _process;
+    private readonly string _program;
+    private readonly IReadOnlyList<string> _arguments;
+    private readonly int _port;
+    private Process _process;
     private bool _isDisposed;
 
-    private ServerProcess(Process process) => _process = process;
+    private ServerProcess(string program, IReadOnlyList<string> arguments, int port)
+    {
+        (_program, _arguments, _port) = (program, arguments, port);
+        _process = Launch(program, arguments, port);
+    }
 
     /// <summary>Its process id.</summary>
     public int Id => _process.Id;
@@ -39,7 +48,51 @@ public sealed class ServerProcess : IDisposable
     }
 
     /// <summary>Starts it and waits until something listens on the port.</summary>
-    public static ServerProcess Start(string program, IReadOnlyList<string> arguments, int port)
+    public static ServerProcess Start(string program, IReadOnlyList<string> arguments, int port) => new(program, arguments, port);
+
+    /// <inheritdoc/>
+    public void Pause() => Signal("STOP", _process.Id);
+
+    /// <inheritdoc/>
+    public void Continue() => Signal("CONT", _process.Id);
+
+    /// <inheritdoc/>
+    public void Kill()
+    {
+        _process.Kill(entireProcessTree: true);
+        _process.WaitForExit();
+    }
+
+    /// <summary>Asks it to end, and waits until it has.</summary>
+    public void End()
+    {
+        ScratchFolder.Run("kill", "-TERM", Id.ToString(CultureInfo.InvariantCulture));
+        if (!_process.WaitForExit(Patience))
+        {
+            throw new InvalidOperationException($"{_program} does not end.");
+        }
+    }
+
+    /// <inheritdoc/>
+    public Task StartAgainAsync()
+    {
+        _process.Dispose();
+        _process = Launch(_program, _arguments, _port);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Sends a signal to a process and all that it started, itself first, so that it starts no more.</summary>
+    internal static void Signal(string signal, int process)
+    {
+        ScratchFolder.Run("kill", "-" + signal, process.ToString(CultureInfo.InvariantCulture));
+        string children = $"/proc/{process}/task/{process}/children";
+        foreach (string child in File.ReadAllText(children).Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(static child => Directory.Exists($"/proc/{child}")))
+        {
+            Signal(signal, int.Parse(child, CultureInfo.InvariantCulture));
+        }
+    }
+
+    private static Process Launch(string program, IReadOnlyList<string> arguments, int port)
     {
         ProcessStartInfo start = new(program, arguments) { RedirectStandardError = true, RedirectStandardOutput = true, UseShellExecute = false };
 
@@ -63,7 +116,7 @@ public sealed class ServerProcess : IDisposable
         {
             if (process.HasExited || watch.Elapsed > Patience)
             {
-                using ServerProcess late = new(process);
+                End(process);
                 lock (said)
                 {
                     throw new InvalidOperationException($"{program} does not listen on port {port}: {said}");
@@ -73,7 +126,7 @@ public sealed class ServerProcess : IDisposable
             Thread.Sleep(20);
         }
 
-        return new ServerProcess(process);
+        return process;
     }
 
     /// <inheritdoc/>
@@ -85,13 +138,18 @@ public sealed class ServerProcess : IDisposable
         }
 
         _isDisposed = true;
-        if (!_process.HasExited)
+        End(_process);
+    }
+
+    private static void End(Process process)
+    {
+        if (!process.HasExited)
         {
-            _process.Kill(entireProcessTree: true);
-            _process.WaitForExit();
+            process.Kill(entireProcessTree: true);
+            process.WaitForExit();
         }
 
-        _process.Dispose();
+        process.Dispose();
     }
 
     private static bool Listens(int port)

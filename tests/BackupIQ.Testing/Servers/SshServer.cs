@@ -1,3 +1,4 @@
+using System.Globalization;
 using BackupIQ.Testing.Files;
 
 namespace BackupIQ.Testing.Servers;
@@ -57,8 +58,15 @@ public sealed class SshServer : IDisposable
     }
 
     /// <summary>The URL of a folder below <see cref="Root"/>.</summary>
-    public string Url(string folder, string options = "") =>
-        $"sftp://{Environment.UserName}@127.0.0.1:{Port}{Root}/{folder}?key={Key}&known-hosts={KnownHosts}{options}";
+    public string Url(string folder, string options = "") => UrlBy(Port, KnownHosts, folder, options);
+
+    /// <summary>The same by way of a proxy on another port.</summary>
+    public string UrlBy(int port, string folder)
+    {
+        string known = _scratch.At(string.Create(CultureInfo.InvariantCulture, $"known_hosts-{port}"));
+        File.WriteAllText(known, KnownAt(port, _scratch.At("hostkey")));
+        return UrlBy(port, known, folder, "");
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -66,6 +74,11 @@ public sealed class SshServer : IDisposable
         _process?.Dispose();
         _scratch.Dispose();
     }
+
+    private string UrlBy(int port, string knownHosts, string folder, string options) =>
+        $"sftp://{Environment.UserName}@127.0.0.1:{port}{Root}/{folder}?key={Key}&known-hosts={knownHosts}{options}";
+
+    private static string KnownAt(int port, string key) => $"[127.0.0.1]:{port} {File.ReadAllText(key + ".pub")}";
 
     private void Configure()
     {
@@ -77,8 +90,8 @@ public sealed class SshServer : IDisposable
         }
 
         File.Copy(Key + ".pub", _scratch.At("authorized_keys"));
-        File.WriteAllText(KnownHosts, $"[127.0.0.1]:{Port} {File.ReadAllText(host + ".pub")}");
-        File.WriteAllText(WrongHosts, $"[127.0.0.1]:{Port} {File.ReadAllText(StrangeKey + ".pub")}");
+        File.WriteAllText(KnownHosts, KnownAt(Port, host));
+        File.WriteAllText(WrongHosts, KnownAt(Port, StrangeKey));
         File.WriteAllText(
             _scratch.At("sshd_config"),
             $"""

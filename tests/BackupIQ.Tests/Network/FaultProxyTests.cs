@@ -11,12 +11,12 @@ namespace BackupIQ.Tests.Network;
 public sealed class FaultProxyTests : IAsyncLifetime
 {
     private readonly ObjectServer _server = new();
-    private readonly FaultProxy _proxy;
+    private readonly HttpFaultProxy _proxy;
     private readonly HttpClient _client;
 
     public FaultProxyTests()
     {
-        _proxy = new FaultProxy(_server.EndPoint, static _ => ProxyFault.None);
+        _proxy = new HttpFaultProxy(_server.EndPoint, static _ => ProxyFault.None);
         _client = new HttpClient { BaseAddress = new Uri($"http://{_proxy.EndPoint}"), Timeout = TimeSpan.FromSeconds(30) };
     }
 

@@ -33,6 +33,8 @@ public sealed class RcloneWordsTests
     [InlineData("NewFs: couldn't connect SSH: ssh: handshake failed: ssh: unable to authenticate, attempted methods [none publickey], no supported methods remain", "StorageAuthentication")]
     [InlineData("couldn't connect SSH: ssh: handshake failed: knownhosts: key mismatch", "Storage")]
     [InlineData("dial tcp 127.0.0.1:22: connect: connection refused", "StorageConnection")]
+    [InlineData("couldn't connect SSH: ssh: handshake failed: ssh: invalid packet length, packet too large", "StorageConnection")]
+    [InlineData("ssh: disconnect, reason 2: Packet corrupt", "StorageConnection")]
     [InlineData("dial tcp: i/o timeout", "StorageTimeout")]
     [InlineData("googleapi: Error 403: The user's Drive storage quota has been exceeded., storageQuotaExceeded", "StorageFull")]
     [InlineData("couldn't fetch token: invalid_grant: maybe token expired?", "StorageAuthentication")]
