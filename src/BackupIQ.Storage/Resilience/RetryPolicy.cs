@@ -10,6 +10,7 @@ internal sealed class RetryPolicy
     private static readonly ResiliencePropertyKey<Call> CallKey = new("backupiq.call");
 
     private readonly StorageHealth _health;
+    private readonly CircuitBreaker _breaker;
     private readonly ResilienceOptions _options;
     private readonly string _provider;
     private readonly TimeProvider _time;
@@ -18,12 +19,14 @@ internal sealed class RetryPolicy
     public RetryPolicy(StorageProvider provider, ResilienceOptions options, TimeProvider time)
     {
         _health = provider.Health;
+        _breaker = provider.Breaker;
         _options = options;
         _provider = provider.Name;
         _time = time;
         ResiliencePipelineBuilder builder = new() { TimeProvider = time };
 
-        // Who is refused by the breaker made no attempt: it waits for the storage to come back, then has all its attempts.
+        // Who is refused by the breaker made no attempt: it waits for the storage to come back, then has all its attempts. So does whose attempts
+        // were among those that opened it: the storage is away, and no other call is better off.
         builder.AddRetry(new RetryStrategyOptions
         {
             MaxRetryAttempts = int.MaxValue,
@@ -83,7 +86,7 @@ internal sealed class RetryPolicy
 
     private ValueTask<bool> MayWaitForBreaker(RetryPredicateArguments<object> failed)
     {
-        if (failed.Outcome.Exception is not StorageException e || !IsRefusal(e))
+        if (failed.Outcome.Exception is not StorageException { IsTransient: true } e || (!IsRefusal(e) && _breaker.State == BreakerState.Closed))
         {
             return ValueTask.FromResult(false);
         }

@@ -220,6 +220,18 @@ public sealed class RetryTests : IDisposable
     }
 
     [Fact]
+    public async Task WhoseLastAttemptOpenedTheBreakerWaitsForTheStorageAsAllOthersDo()
+    {
+        _failuresToOpen = 3;
+        IStorageBackend storage = Make(RetryProfile.Standard, 0.5);
+        FailTimes(3);
+        DateTimeOffset began = _time.GetUtcNow();
+        (await _time.RunAsync(StatAsync(storage))).ShouldBeNull();
+        _failures.ShouldBe(3);
+        (_time.GetUtcNow() - began).ShouldBeInRange(TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(75));
+    }
+
+    [Fact]
     public async Task AStorageThatDoesNotComeBackIsGivenUpInTime()
     {
         _failuresToOpen = 5;
