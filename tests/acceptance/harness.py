@@ -66,12 +66,12 @@ class Failed(Exception):
 class Server:
     """A storage that is no folder, for --storage: a server of the integration tests (StorageHost), which stops when its file is gone."""
 
-    def __init__(self, a, kind):
-        self.a, self.file = a, a.path(f"storage-{kind}.json")
+    def __init__(self, a, kind, durable=False):
+        self.a, self.kind, self.file = a, kind, a.path(f"storage-{kind}.json")
         program = os.path.join(ROOT, "artifacts/bin/BackupIQ.IntegrationTests/release/BackupIQ.IntegrationTests")
         if not os.access(program, os.X_OK):
             raise Failed(f"{program} is not there: build it with `dotnet build tests/BackupIQ.IntegrationTests -c Release`")
-        environment = dict(os.environ, BACKUPIQ_HOST=kind, BACKUPIQ_HOST_FILE=self.file, BACKUPIQ_REQUIRE_SERVERS="1")
+        environment = dict(os.environ, BACKUPIQ_HOST=kind, BACKUPIQ_HOST_FILE=self.file, BACKUPIQ_REQUIRE_SERVERS="1", **({"BACKUPIQ_HOST_DURABLE": "1"} if durable else {}))
         with open(a.path("storage.log"), "wb") as log:
             self.process = subprocess.Popen([program, "-explicit", "only", "-class", "BackupIQ.IntegrationTests.Storage.StorageHost", "-noLogo", "-noColor"],
                                             stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
@@ -82,7 +82,18 @@ class Server:
             time.sleep(0.1)
         with open(self.file) as file:
             place = json.load(file)
-        self.environment, self.folder, self.template = place["Environment"], place["Folder"], place["Url"]
+        self.environment, self.folder, self.template, self.disk = place["Environment"], place["Folder"], place["Url"], place["Disk"]
+
+    def do(self, command):
+        """Tells the server to `pause`, `continue`, be `kill`ed or `start` again (StorageHost has them all), and waits until that is done."""
+        with open(self.file + ".new", "w") as file:
+            file.write(command)
+        os.rename(self.file + ".new", self.file + ".do")
+        while os.path.exists(self.file + ".do"):
+            if self.process.poll() is not None:
+                with open(self.a.path("storage.log"), errors="replace") as log:
+                    raise Failed(f"the server did not {command}: {log.read()[-1500:]}")
+            time.sleep(0.02)
 
     def url(self, name):
         return self.template.replace("REPOSITORY", name)
@@ -123,9 +134,9 @@ def objects_in(root):
 
 
 class Acceptance:
-    """One acceptance point: parses the common options, keeps the score, cleans up, ends the process with 0 or 1."""
+    """One acceptance point: parses the common options, keeps the score, cleans up, ends the process with 0 or 1. Durable: its server is killed, and keeps what it had."""
 
-    def __init__(self, point, what, add_options=None):
+    def __init__(self, point, what, add_options=None, durable=False):
         parser = argparse.ArgumentParser(description=f"{point}: {what}")
         parser.add_argument("--short", action="store_true", help="smaller and fewer, for CI")
         parser.add_argument("--keep", action="store_true", help="leave the workspace behind")
@@ -149,7 +160,7 @@ class Acceptance:
         with open(self.password_file, "w") as file:
             file.write("correct horse battery staple\n")
         self._executable = None
-        self.server = None
+        self.server, self.durable = None, durable
 
     # Workspace -----------------------------------------------------------------------------------------------------------------
 
@@ -195,7 +206,7 @@ class Acceptance:
         self.say(f"{self.what}{storage}{' (short)' if self.short else ''}; seed {self.options.seed}; workspace {self.work}")
         try:
             if storage:
-                self.server = Server(self, self.options.storage)
+                self.server = Server(self, self.options.storage, self.durable)
             body(self)
         except Failed as failure:
             self.check("the run", False, str(failure))
@@ -274,9 +285,9 @@ class Repository:
             raise Failed(f"`backupiq {' '.join(map(printable, args))}` ended with {result.code}, not {codes}: {result.text[-1500:]}")
         return result
 
-    def start(self, *args):
-        """Starts a command in its own process group, so that it can be killed with its children."""
-        with open(self.a.path("started.log"), "ab") as log:
+    def start(self, *args, log="started.log"):
+        """Starts a command in its own process group, so that it can be killed with its children. What it says is added to a log."""
+        with open(self.a.path(log), "ab") as log:
             return subprocess.Popen(self.args(*args), stdout=subprocess.DEVNULL, stderr=log, stdin=subprocess.DEVNULL,
                                     env=self.a.environment(), start_new_session=True)
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using BackupIQ.Testing.Servers;
 using Xunit;
@@ -6,7 +7,9 @@ namespace BackupIQ.IntegrationTests.Storage;
 
 /// <summary>
 /// No test: a server of this suite for scripts that are not of it (tests/acceptance, <c>--storage</c>). It starts what BACKUPIQ_HOST names (s3, azure,
-/// webdav, sftp), says in the file of BACKUPIQ_HOST_FILE how it is reached, and stops when that file is gone. Explicit, so that it runs only when it is named.
+/// webdav, sftp), says in the file of BACKUPIQ_HOST_FILE how it is reached, and stops when that file is gone. Meanwhile it does what a file beside that one,
+/// <c>….do</c>, says, and deletes it then: <c>pause</c>, <c>continue</c>, <c>kill</c>, <c>start</c>, and for S3 <c>limit BYTES</c> and <c>unlimit</c>. With
+/// BACKUPIQ_HOST_DURABLE what is stored outlives a kill. Explicit, so that it runs only when it is named.
 /// </summary>
 public sealed class StorageHost(RadosGateway gateway, AzuriteFixture azurite)
 {
@@ -17,24 +20,63 @@ public sealed class StorageHost(RadosGateway gateway, AzuriteFixture azurite)
     {
         string kind = Environment.GetEnvironmentVariable("BACKUPIQ_HOST") ?? throw new InvalidOperationException("BACKUPIQ_HOST names the storage: s3, azure, webdav or sftp.");
         string file = Environment.GetEnvironmentVariable("BACKUPIQ_HOST_FILE") ?? throw new InvalidOperationException("BACKUPIQ_HOST_FILE names the file to write.");
+        await using RadosGateway? durable = Environment.GetEnvironmentVariable("BACKUPIQ_HOST_DURABLE") is null ? null : new RadosGateway { IsDurable = true };
+        RadosGateway ceph = durable ?? gateway;
         using ApacheServer? apache = kind == "webdav" ? ApacheServer.Start() : null;
         using SshServer? ssh = kind == "sftp" ? SshServer.Start() : null;
-        Place place = kind switch
+        string bucket = kind == "s3" ? await ceph.MakeBucketAsync() : "";
+        (Place place, IServerControl server) = kind switch
         {
-            "s3" => new(
-                gateway.Url(await gateway.MakeBucketAsync(), Place.Name),
-                new Dictionary<string, string> { ["AWS_ACCESS_KEY_ID"] = RadosGateway.AccessKey, ["AWS_SECRET_ACCESS_KEY"] = RadosGateway.SecretKey },
-                null),
-            "azure" => new(await azurite.UrlAsync(await azurite.NewContainerAsync(), Place.Name), AzuriteFixture.Environment, null),
-            "webdav" => new(apache!.Url(Place.Name), new Dictionary<string, string>(), apache.Root),
-            "sftp" => new(ssh!.Url(Place.Name), new Dictionary<string, string>(), ssh.Root),
+            "s3" => (
+                new Place(
+                    ceph.Url(bucket, Place.Name),
+                    new Dictionary<string, string> { ["AWS_ACCESS_KEY_ID"] = RadosGateway.AccessKey, ["AWS_SECRET_ACCESS_KEY"] = RadosGateway.SecretKey },
+                    null,
+                    null),
+                ceph),
+            "azure" => (new Place(await azurite.UrlAsync(await azurite.NewContainerAsync(), Place.Name), AzuriteFixture.Environment, null, (await azurite.GetAsync()).Disk), await azurite.GetAsync()),
+            "webdav" => (new Place(apache!.Url(Place.Name), new Dictionary<string, string>(), apache.Root, apache.Root), apache.Process),
+            "sftp" => (new Place(ssh!.Url(Place.Name), new Dictionary<string, string>(), ssh.Root, ssh.Root), (IServerControl)ssh.Process),
             _ => throw new InvalidOperationException($"There is no storage '{kind}'."),
         };
         await File.WriteAllTextAsync(file + ".new", JsonSerializer.Serialize(place), Token);
         File.Move(file + ".new", file);
         while (File.Exists(file))
         {
-            await Task.Delay(200, Token);
+            if (File.Exists(file + ".do"))
+            {
+                await DoAsync(await File.ReadAllTextAsync(file + ".do", Token), server, ceph, bucket);
+                File.Delete(file + ".do");
+            }
+
+            await Task.Delay(50, Token);
+        }
+    }
+
+    private static async Task DoAsync(string command, IServerControl server, RadosGateway ceph, string bucket)
+    {
+        switch (command.Split(' '))
+        {
+            case ["pause"]:
+                server.Pause();
+                break;
+            case ["continue"]:
+                server.Continue();
+                break;
+            case ["kill"]:
+                server.Kill();
+                break;
+            case ["start"]:
+                await server.StartAgainAsync();
+                break;
+            case ["limit", var bytes]:
+                await ceph.LimitAsync(bucket, long.Parse(bytes, CultureInfo.InvariantCulture));
+                break;
+            case ["unlimit"]:
+                await ceph.LimitAsync(bucket, null);
+                break;
+            default:
+                throw new InvalidOperationException($"There is no command '{command}'.");
         }
     }
 
@@ -42,7 +84,8 @@ public sealed class StorageHost(RadosGateway gateway, AzuriteFixture azurite)
     /// <param name="Url">The URL of a repository, its name to be put in.</param>
     /// <param name="Environment">Variables that open it.</param>
     /// <param name="Folder">Where the server keeps the objects as files; null where it does not.</param>
-    private sealed record Place(string Url, IReadOnlyDictionary<string, string> Environment, string? Folder)
+    /// <param name="Disk">Where a disk may be mounted, before anything is stored, that is then the server's; null where it cannot.</param>
+    private sealed record Place(string Url, IReadOnlyDictionary<string, string> Environment, string? Folder, string? Disk)
     {
         public const string Name = "REPOSITORY";
     }
