@@ -106,7 +106,9 @@ internal sealed class CommandLine(CliHost host)
         try
         {
             int code = await verb.RunAsync(run, cancellation.Token).ConfigureAwait(false);
-            return run.HasMetDamage && code is ExitCodes.Done or ExitCodes.Warnings ? ExitCodes.Damage : code;
+            return run.HasMetDamage && code is ExitCodes.Done or ExitCodes.Warnings ? ExitCodes.Damage
+                : run.HasMirrorBehind && code == ExitCodes.Done ? ExitCodes.Warnings
+                : code;
         }
         catch (OperationCanceledException cancelled) when (cancellation.IsCancellationRequested)
         {

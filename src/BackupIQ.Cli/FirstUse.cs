@@ -34,7 +34,7 @@ internal static class FirstUse
         run.MakeCacheFolder();
         RepositorySecrets secrets = await run.Secrets.ForOpeningAsync(url, cancellationToken).ConfigureAwait(false);
         (BackupIqRepository repository, string? kit) = await BackupIqRepository
-            .CreateAsync(url, secrets, run.RepositoryOptions, time: run.Host.Time, cancellationToken: cancellationToken).ConfigureAwait(false);
+            .CreateAsync(url, secrets, run.MirroredOptions, time: run.Host.Time, cancellationToken: cancellationToken).ConfigureAwait(false);
         string kitFile = run.Settings.Folders.DefaultRecoveryKit;
         if (File.Exists(kitFile))
         {

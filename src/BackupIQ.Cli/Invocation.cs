@@ -14,6 +14,8 @@ internal sealed class Invocation
 {
     private static readonly TimeSpan IndexPatience = TimeSpan.FromSeconds(3);
 
+    private readonly HashSet<string> _mirrorsBehind = new(StringComparer.Ordinal);
+
     public Invocation(CliHost host, Arguments arguments, Settings settings, Screen screen)
     {
         Host = host;
@@ -60,6 +62,12 @@ internal sealed class Invocation
     /// <summary>Where the caches are.</summary>
     public string CacheFolder => Settings.Text("cache-dir") ?? Settings.Folders.Cache;
 
+    /// <summary>The mirrors of the repository that is configured.</summary>
+    public IReadOnlyList<string> Mirrors => Settings.List("mirrors");
+
+    /// <summary>How this process uses the repository that is configured, with its mirrors.</summary>
+    public RepositoryOptions MirroredOptions => RepositoryOptions with { Mirrors = Mirrors };
+
     /// <summary>How this process uses a repository.</summary>
     public RepositoryOptions RepositoryOptions => new()
     {
@@ -79,6 +87,7 @@ internal sealed class Invocation
         RetryProfile = Settings.Text("retry-profile")!,
         OnStorageNotice = notice =>
         {
+            KeepInMind(notice);
             if (notice.IsWarning)
             {
                 Screen.Warn(DisplayText.Of(notice.Message));
@@ -95,6 +104,29 @@ internal sealed class Invocation
             Screen.Warn(DisplayText.Of(damage), ErrorCodes.CorruptData);
         },
     };
+
+    /// <summary>What was to be done was done, but a mirror lacks it: exit code 3 unless something worse happened.</summary>
+    public bool HasMirrorBehind
+    {
+        get
+        {
+            lock (_mirrorsBehind)
+            {
+                return _mirrorsBehind.Count > 0;
+            }
+        }
+    }
+
+    private void KeepInMind(StorageNotice notice)
+    {
+        lock (_mirrorsBehind)
+        {
+            if (notice is { Mirror: { } mirror, IsBehind: { } isBehind })
+            {
+                _ = isBehind ? _mirrorsBehind.Add(mirror) : _mirrorsBehind.Remove(mirror);
+            }
+        }
+    }
 
     // Who waits is told for what; what is quick is no news.
     private Action<int, int> TellOfIndex()
@@ -140,20 +172,20 @@ internal sealed class Invocation
 
     /// <summary>Opens a repository with the secrets of this run.</summary>
     public Task<BackupIqRepository> OpenRepositoryAsync(string url, CancellationToken cancellationToken) =>
-        OpenAsync(url, () => Secrets.ForOpeningAsync(url, cancellationToken), cancellationToken);
+        OpenAsync(url, Mirrors, () => Secrets.ForOpeningAsync(url, cancellationToken), cancellationToken);
 
     /// <summary>Opens a repository beside the one of this run, or an export, with the secrets whose flags begin with <paramref name="prefix"/>.</summary>
     public Task<BackupIqRepository> OpenOtherAsync(string url, string prefix, CancellationToken cancellationToken) =>
-        OpenAsync(url, () => Secrets.ForOtherAsync(prefix, $"password of {DisplayText.Of(url)}: ", cancellationToken, url: url), cancellationToken);
+        OpenAsync(url, [], () => Secrets.ForOtherAsync(prefix, $"password of {DisplayText.Of(url)}: ", cancellationToken, url: url), cancellationToken);
 
-    private async Task<BackupIqRepository> OpenAsync(string url, Func<Task<RepositorySecrets>> find, CancellationToken cancellationToken)
+    private async Task<BackupIqRepository> OpenAsync(string url, IReadOnlyList<string> mirrors, Func<Task<RepositorySecrets>> find, CancellationToken cancellationToken)
     {
-        RequireThere(url);
+        RequireThere(url, mirrors);
         RepositorySecrets secrets = await find().ConfigureAwait(false);
         try
         {
             MakeCacheFolder();
-            return await BackupIqRepository.OpenAsync(url, secrets, RepositoryOptions, Host.Time, cancellationToken).ConfigureAwait(false);
+            return await BackupIqRepository.OpenAsync(url, secrets, RepositoryOptions with { Mirrors = mirrors }, Host.Time, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -165,15 +197,15 @@ internal sealed class Invocation
     /// <exception cref="BackupIQException">There is no repository, or nothing to back up.</exception>
     public BackupBeginning Begin(BackupRequest request, string url, CancellationToken cancellationToken)
     {
-        RequireThere(url);
+        RequireThere(url, Mirrors);
         MakeCacheFolder();
-        return BackupBeginning.Begin(request, url, RepositoryOptions, Host.Time, cancellationToken);
+        return BackupBeginning.Begin(request, url, MirroredOptions, Host.Time, cancellationToken);
     }
 
-    // No secret is asked for, and no password derived, for a repository that is not there.
-    private static void RequireThere(string url)
+    // No secret is asked for, and no password derived, for a repository that is not there. A folder that is away may have a mirror that is read in its place.
+    private static void RequireThere(string url, IReadOnlyList<string> mirrors)
     {
-        if (BackupIqRepository.LocalPath(url) is { } path && !BackupIqRepository.ExistsAt(path))
+        if (BackupIqRepository.LocalPath(url) is { } path && !BackupIqRepository.ExistsAt(path) && (mirrors.Count == 0 || Directory.Exists(path)))
         {
             throw new BackupIQException(ErrorCodes.RepositoryNotFound, "There is no repository").With("location", url);
         }

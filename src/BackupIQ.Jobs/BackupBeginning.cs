@@ -57,6 +57,8 @@ public sealed class BackupBeginning : IDisposable
             own.Add(new OwnFolder(Encoding.UTF8.GetBytes(path), "the repository"));
         }
 
+        own.AddRange(options.Mirrors.Select(StorageLocator.LocalPath).OfType<string>().Select(static mirror => new OwnFolder(Encoding.UTF8.GetBytes(mirror), "a mirror of the repository")));
+
         if (options.CacheFolder is { } cache)
         {
             own.Add(new OwnFolder(Encoding.UTF8.GetBytes(cache), "the cache"));

@@ -110,7 +110,8 @@ public static class BackupIqStorage
                 Capabilities = StorageCapabilityInfo.From(storage.Capabilities),
                 Space = space,
                 Kinds = await CountAsync(storage, cancellationToken).ConfigureAwait(false),
-                Health = providers.Report().FirstOrDefault(),
+                Mirrors = await CompareAsync(url, use, clock, cancellationToken).ConfigureAwait(false),
+                Health = HealthOf(url, providers),
             };
         }
         finally
@@ -118,6 +119,27 @@ public static class BackupIqStorage
             RemoveSpool(wasEmpty ? spool : null);
         }
     }
+
+    /// <summary>
+    /// Brings the mirrors of a repository (<see cref="RepositoryOptions.Mirrors"/>) in step with it by comparing what is on both; no key is needed. Packs are compared with their names on the way, so that
+    /// damage is not copied. It can be ended at any time, and the next run goes on.
+    /// </summary>
+    /// <param name="url">The repository's own storage.</param>
+    /// <param name="request">What may be done.</param>
+    /// <param name="options">How the storages are used, and which mirrors.</param>
+    /// <param name="monitor">Watches.</param>
+    /// <param name="time">This machine's clock.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <returns>A report of each mirror; what is wrong with one keeps none of the others.</returns>
+    /// <exception cref="BackupIQException">
+    /// The repository's own storage cannot be reached; <c>RepositoryNotFound</c>: it holds none; <c>AppendOnly</c>: who may only add removes and replaces nothing;
+    /// <c>Usage</c>: a mirror cannot be one.
+    /// </exception>
+    public static Task<IReadOnlyList<MirrorReport>> SyncAsync(
+        string url, MirrorSyncRequest request, RepositoryOptions options, MirrorMonitor? monitor = null, TimeProvider? time = null, CancellationToken cancellationToken = default) =>
+        options.AppendOnly == true && (request.Delete || request.Verify)
+            ? throw new BackupIQException(ErrorCodes.AppendOnly, "Who may only add to a repository removes and replaces nothing on its mirrors")
+            : MirroredStorage.SyncAsync(url, request, monitor ?? new MirrorMonitor(), options, time ?? TimeProvider.System, cancellationToken);
 
     /// <summary>What a repository's folder is mounted from, where that is no disk of this machine: <c>nfs4 server:/export</c>; null otherwise.</summary>
     public static NetworkMountInfo? MountAt(string url) =>
@@ -137,6 +159,29 @@ public static class BackupIqStorage
         StorageUrl.HasScheme(url)
             ? RemoteStorage.SignInAsync(url, tell, time ?? TimeProvider.System, cancellationToken)
             : throw new BackupIQException(ErrorCodes.Usage, "Nobody signs in to a folder", "Name the URL of a storage, as gdrive://Backups.");
+
+    // Where the storage itself is away there is nothing to compare with, and that was told.
+    private static async Task<IReadOnlyList<MirrorReport>> CompareAsync(string url, RepositoryOptions use, TimeProvider time, CancellationToken cancellationToken)
+    {
+        if (use.Mirrors.Count == 0)
+        {
+            return [];
+        }
+
+        try
+        {
+            IReadOnlyList<MirrorReport> reports = await MirroredStorage
+                .SyncAsync(url, new MirrorSyncRequest { DryRun = true, Fill = true, Delete = true, AllowMass = true }, new MirrorMonitor(), use, time, cancellationToken).ConfigureAwait(false);
+            return [.. reports.Zip(use.Mirrors, (report, mirror) => report with { Health = HealthOf(mirror, use.Providers!) })];
+        }
+        catch (BackupIQException e) when (e.IsTransient || e.Code == ErrorCodes.RepositoryNotFound)
+        {
+            return [.. use.Mirrors.Select(mirror => new MirrorReport(mirror) { Problem = $"it could not be compared: {e.Message.TrimEnd('.')}", Health = HealthOf(mirror, use.Providers!) })];
+        }
+    }
+
+    private static StorageHealthInfo? HealthOf(string url, StorageProviders providers) =>
+        StorageLocator.LocalPath(url) is null && RemoteStorage.ProviderOf(url) is { } name ? providers.Report().FirstOrDefault(one => one.Provider == name) : null;
 
     private static async Task<IReadOnlyList<StoredKind>> CountAsync(IStorageBackend storage, CancellationToken cancellationToken)
     {

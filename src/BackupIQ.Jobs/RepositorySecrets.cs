@@ -64,6 +64,12 @@ public sealed record RepositoryOptions
     /// <summary>Hears how many of the index segments that are not in the cache have been read, and how many there are: a first look at a large repository takes its time. On any thread.</summary>
     public Action<int, int>? OnIndexRead { get; init; }
 
+    /// <summary>
+    /// Storages that hold the same as the repository's own, each a repository that opens by itself: what is put goes to all, and is read from them where the own one is away
+    /// (docs/storage/destinations.md). None is made but with the repository.
+    /// </summary>
+    public IReadOnlyList<string> Mirrors { get; init; } = [];
+
     /// <summary>Bytes of buffers that a backup or restore may use. 256 MiB: enough for every core of a common machine, little beside what it runs.</summary>
     public long MemoryBudget { get; init; } = 256L << 20;
 

@@ -102,4 +102,11 @@ public sealed record StorageLatencyInfo(long Count, TimeSpan P50, TimeSpan P95, 
 /// <summary>Something about a remote storage that a person may want to know while work goes on.</summary>
 /// <param name="Message">A sentence.</param>
 /// <param name="IsWarning">Whether somebody should do something about it.</param>
-public sealed record StorageNotice(string Message, bool IsWarning);
+public sealed record StorageNotice(string Message, bool IsWarning)
+{
+    /// <summary>The mirror that this is about; null: none.</summary>
+    public string? Mirror { get; init; }
+
+    /// <summary>True: that mirror lacks something now, or has something that the repository has no more. False: it is in step again. Null: this says nothing of that.</summary>
+    public bool? IsBehind { get; init; }
+}

@@ -15,6 +15,9 @@ public sealed record StorageReport
     /// <summary>What a repository holds there, by kind; kinds without an object are left out.</summary>
     public required IReadOnlyList<StoredKind> Kinds { get; init; }
 
+    /// <summary>How its mirrors stand; none where none was named.</summary>
+    public IReadOnlyList<MirrorReport> Mirrors { get; init; } = [];
+
     /// <summary>How its provider did while all of this was found out; null for a storage on this machine, which has none.</summary>
     public StorageHealthInfo? Health { get; init; }
 }

@@ -126,6 +126,11 @@ public sealed class BackupRepository : IAsyncDisposable
         }
     }
 
+    /// <summary>Which repository a storage says that it holds, by what is not sealed: no key is needed, and nothing is proven. Null: none, or nothing of its configuration is whole.</summary>
+    /// <exception cref="BackupIQException"><c>UnsupportedFormat</c>, or the storage failed.</exception>
+    public static async Task<RepositoryId?> IdentifyAsync(IStorageBackend storage, CancellationToken cancellationToken) =>
+        (await ConfigurationStore.LoadAsync(storage, cancellationToken)).Repository;
+
     /// <summary>Opens the repository on <paramref name="storage"/>.</summary>
     /// <exception cref="BackupIQException">
     /// <c>RepositoryNotFound</c>: there is none. <c>Authentication</c>: nothing given opens it. <c>KeyDamaged</c>: the same, but slots are

@@ -50,7 +50,7 @@ internal sealed class InitCommand : Verb
             made => run.Screen.Note(DisplayText.Of($"made the key file {made}: without it or a recovery kit nobody can read the repository, so keep copies elsewhere")),
             cancellationToken).ConfigureAwait(false);
         (BackupIqRepository repository, _) = await BackupIqRepository.CreateAsync(
-            url, secrets, run.RepositoryOptions, recoveryKit: false, chunkerFrom, run.Host.Time, cancellationToken).ConfigureAwait(false);
+            url, secrets, run.MirroredOptions, recoveryKit: false, chunkerFrom, run.Host.Time, cancellationToken).ConfigureAwait(false);
         await using (repository.ConfigureAwait(false))
         {
             if (kitFile is null && run.MayAsk && run.Screen.Ask("Write a recovery kit, which opens the repository when password and keys are lost?", run.Host.ReadLine))

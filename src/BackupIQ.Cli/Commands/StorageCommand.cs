@@ -2,7 +2,7 @@ using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands;
 
-/// <summary><c>storage test|info|login</c></summary>
+/// <summary><c>storage test|info|sync|login</c></summary>
 internal static class StorageCommand
 {
     public static VerbGroup Create() => new(
@@ -10,6 +10,7 @@ internal static class StorageCommand
         "Looks at a storage by itself, whatever is on it; no key is needed.",
         new StorageTestCommand(),
         new StorageInfoCommand(),
+        new StorageSyncCommand(),
         new StorageLoginCommand());
 
     /// <summary>The storage that is named, or the configured repository's.</summary>

@@ -18,7 +18,7 @@ internal sealed class StorageInfoCommand : Verb
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         StorageReport report = await BackupIqStorage
-            .InspectAsync(StorageCommand.UrlOf(run), run.RepositoryOptions, run.Host.Time, cancellationToken).ConfigureAwait(false);
+            .InspectAsync(StorageCommand.UrlOf(run), run.Arguments.Positional.Count == 0 ? run.MirroredOptions : run.RepositoryOptions, run.Host.Time, cancellationToken).ConfigureAwait(false);
         if (run.WantsJson)
         {
             run.Json.Document(writer => Write(writer, report));
@@ -51,6 +51,15 @@ internal sealed class StorageInfoCommand : Verb
 
             table.Add("all", Words.Number(report.Kinds.Sum(static kind => kind.Objects)), Words.Size(report.Kinds.Sum(static kind => kind.Bytes)), "");
             table.Write(output);
+        }
+
+        if (report.Mirrors.Count > 0)
+        {
+            output.WriteLine();
+            foreach (MirrorReport mirror in report.Mirrors)
+            {
+                output.WriteLine($"Mirror    {DisplayText.Of(mirror.Location)}: {MirrorOutput.State(mirror)}");
+            }
         }
 
         if (report.Health is not { } health)
@@ -91,6 +100,7 @@ internal sealed class StorageInfoCommand : Verb
         }
 
         writer.WriteEndArray();
+        MirrorOutput.Write(writer, report.Mirrors);
         StorageOutput.WriteHealth(writer, report.Health);
         writer.WriteEndObject();
     }

@@ -29,6 +29,9 @@ internal sealed record SettingDefinition(string Key, SettingKind Kind, string? D
     /// <summary>Its flag: <c>--host</c>.</summary>
     public string Flag { get; init; } = "--" + Key[(Key.IndexOf('.') + 1)..];
 
+    /// <summary>What stands between the values of a list in the environment; URLs have colons of their own.</summary>
+    public char Separator { get; init; } = ':';
+
     /// <summary>Its environment variable: <c>BACKUPIQ_HOST</c>.</summary>
     public string Variable => "BACKUPIQ_" + Flag[2..].Replace('-', '_').ToUpperInvariant();
 }
@@ -39,6 +42,7 @@ internal static class SettingDefinitions
     public static IReadOnlyList<SettingDefinition> All { get; } =
     [
         new("repo", SettingKind.Text),
+        new("mirrors", SettingKind.List) { Flag = "--mirror", Separator = ' ' },
         new("key-file", SettingKind.Path),
         new("password-file", SettingKind.Path),
         new("password-command", SettingKind.Text),

@@ -75,7 +75,7 @@ internal sealed class Settings
 
         if (NotEmpty(_environment(definition.Variable)) is { } variable)
         {
-            IReadOnlyList<string> values = definition.Kind == SettingKind.List ? variable.Split(':', StringSplitOptions.RemoveEmptyEntries) : [variable];
+            IReadOnlyList<string> values = definition.Kind == SettingKind.List ? variable.Split(definition.Separator, StringSplitOptions.RemoveEmptyEntries) : [variable];
             return new SettingValue(definition, values, SettingOrigin.Environment, definition.Variable);
         }
 

@@ -9,6 +9,7 @@ internal static class GlobalFlags
     public static IReadOnlyList<Option> Create() =>
     [
         Value("--repo", "URL", "the repository: a path or file:///path", "-r"),
+        Value("--mirror", "URL…", "a storage that holds the same as the repository's: it gets what is put, and is read where the repository cannot be (repeatable)"),
         Value("--password-file", "FILE", "read the password from FILE", "-p"),
         Value("--password-command", "CMD", "read the password from what CMD prints"),
         Value("--password-from", "REF", "read the password from env:NAME, file:PATH, cmd:CMD, systemd:NAME, vault:MOUNT/PATH#FIELD or aws-secretsmanager:ID#FIELD"),

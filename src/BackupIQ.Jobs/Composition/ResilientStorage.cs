@@ -61,6 +61,7 @@ internal static class ResilientStorage
             Connections = use.RequestsAtOnce > 0 ? use.RequestsAtOnce : defaults.Connections,
             LongestSilence = RemoteStorage.SilenceOf(url) ?? use.StorageTimeout ?? defaults.LongestSilence,
             RequestsPerSecond = use.RequestLimit,
+            IsReadElsewhere = use.Mirrors.Count > 0,
             Upload = use.UploadLimit,
             Download = use.DownloadLimit,
             OnRetry = retry => tell?.Invoke(new StorageNotice(

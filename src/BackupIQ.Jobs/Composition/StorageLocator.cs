@@ -21,10 +21,11 @@ internal static class StorageLocator
         string url, bool create, RepositoryOptions? options, TimeProvider time, CancellationToken cancellationToken)
     {
         RepositoryOptions use = options ?? new RepositoryOptions();
-        IStorageBackend storage = LocalPath(url) is { } path
-            ? StorageStack.Throttled(OpenLocal(path, create, use, time), use.UploadLimit, use.DownloadLimit, time)
-            : WithSpool(await ResilientStorage.ConnectAsync(url, use, time, cancellationToken).ConfigureAwait(false), use.CacheFolder);
-        AppendOnlyBackend outermost = new(storage, RepositoryLayout.MaintainerPrefixes);
+        AppendOnlyBackend? outermost = null;
+        IStorageBackend storage = use.Mirrors.Count == 0
+            ? await OpenOneAsync(url, create, use, time, cancellationToken).ConfigureAwait(false)
+            : await MirroredStorage.OpenAsync(url, create, use, () => outermost is { IsClosed: false }, time, cancellationToken).ConfigureAwait(false);
+        outermost = new AppendOnlyBackend(storage, RepositoryLayout.MaintainerPrefixes);
         if (options is { AppendOnly: true } && !create)
         {
             outermost.Close();
@@ -32,6 +33,13 @@ internal static class StorageLocator
 
         return outermost;
     }
+
+    /// <summary>Opens one storage behind what makes it bearable, without its mirrors.</summary>
+    /// <exception cref="BackupIQException">As <see cref="OpenAsync"/>.</exception>
+    public static async Task<IStorageBackend> OpenOneAsync(string url, bool create, RepositoryOptions use, TimeProvider time, CancellationToken cancellationToken) =>
+        LocalPath(url) is { } path
+            ? StorageStack.Throttled(OpenLocal(path, create, use, time), use.UploadLimit, use.DownloadLimit, time)
+            : WithSpool(await ResilientStorage.ConnectAsync(url, use, time, cancellationToken).ConfigureAwait(false), use.CacheFolder);
 
     /// <summary>Opens the storage as it is, with nothing between it and the caller.</summary>
     /// <exception cref="BackupIQException">As <see cref="OpenAsync"/>; an export is no storage to write to.</exception>

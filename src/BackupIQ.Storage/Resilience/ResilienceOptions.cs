@@ -33,6 +33,12 @@ public sealed record ResilienceOptions
     /// <summary>Share of reads that may be asked twice, because the first answer is late. 5 %: as many as are later than nineteen of twenty; 0: none.</summary>
     public double HedgedShare { get; init; } = 0.05;
 
+    /// <summary>
+    /// Whether somebody else answers what is read when this storage cannot: then what the breaker refuses of reads and listings fails at once, and does not wait for the storage to
+    /// come back.
+    /// </summary>
+    public bool IsReadElsewhere { get; init; }
+
     /// <summary>A difference of the clocks beyond this is told. 5 min: what S3 tolerates in signatures is three times that.</summary>
     public TimeSpan ClockTolerance { get; init; } = TimeSpan.FromMinutes(5);
 

@@ -93,6 +93,11 @@ internal sealed class RetryPolicy
 
         // Patience is counted from the first refusal: a breaker that opens again and again must not hold a call for ever.
         Call call = CallOf(failed.Context);
+        if (_options.IsReadElsewhere && call.Operation is StorageOperation.Read or StorageOperation.Stat or StorageOperation.List)
+        {
+            return ValueTask.FromResult(false);
+        }
+
         call.RefusedSince ??= _time.GetTimestamp();
         TimeSpan waited = _time.GetElapsedTime(call.RefusedSince.Value);
         return ValueTask.FromResult(waited + e.RetryAfter.GetValueOrDefault() <= _options.Retry.LongestWait);
