@@ -178,6 +178,10 @@ internal sealed class Invocation
     public Task<BackupIqRepository> OpenOtherAsync(string url, string prefix, CancellationToken cancellationToken) =>
         OpenAsync(url, [], () => Secrets.ForOtherAsync(prefix, $"password of {DisplayText.Of(url)}: ", cancellationToken, url: url), cancellationToken);
 
+    /// <summary>Opens a repository beside the one of this run with secrets that are at hand; they are wiped.</summary>
+    public Task<BackupIqRepository> OpenOtherAsync(string url, RepositorySecrets secrets, CancellationToken cancellationToken) =>
+        OpenAsync(url, [], () => Task.FromResult(secrets), cancellationToken);
+
     private async Task<BackupIqRepository> OpenAsync(string url, IReadOnlyList<string> mirrors, Func<Task<RepositorySecrets>> find, CancellationToken cancellationToken)
     {
         RequireThere(url, mirrors);

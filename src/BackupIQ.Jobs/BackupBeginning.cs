@@ -37,7 +37,7 @@ public sealed class BackupBeginning : IDisposable
     public static BackupBeginning Begin(
         BackupRequest request, string url, RepositoryOptions? options = null, TimeProvider? time = null, CancellationToken cancellationToken = default)
     {
-        IBackupSource source = request.OpenSource(OwnFolders(url, options ?? new RepositoryOptions()), time ?? TimeProvider.System);
+        IBackupSource source = request.OpenSource(OwnFolders(url, request.OtherRepositories, options ?? new RepositoryOptions()), time ?? TimeProvider.System);
         return new BackupBeginning(
             request, source, source.IsRepeatable ? DiscoveryPipeline.Begin(source, time ?? TimeProvider.System, cancellationToken) : null);
     }
@@ -49,7 +49,7 @@ public sealed class BackupBeginning : IDisposable
         Source.Dispose();
     }
 
-    private static List<OwnFolder> OwnFolders(string url, RepositoryOptions options)
+    private static List<OwnFolder> OwnFolders(string url, IReadOnlyList<string> others, RepositoryOptions options)
     {
         List<OwnFolder> own = [];
         if (StorageLocator.LocalPath(url) is { } path)
@@ -59,6 +59,7 @@ public sealed class BackupBeginning : IDisposable
 
         own.AddRange(options.Mirrors.Select(StorageLocator.LocalPath).OfType<string>().Select(static mirror => new OwnFolder(Encoding.UTF8.GetBytes(mirror), "a mirror of the repository")));
 
+        own.AddRange(others.Select(StorageLocator.LocalPath).OfType<string>().Select(static other => new OwnFolder(Encoding.UTF8.GetBytes(other), "another repository")));
         if (options.CacheFolder is { } cache)
         {
             own.Add(new OwnFolder(Encoding.UTF8.GetBytes(cache), "the cache"));

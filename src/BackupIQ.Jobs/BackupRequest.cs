@@ -81,6 +81,9 @@ public sealed record BackupRequest
     /// <summary>Bytes of small files that one worker takes at a time; 0: fitting.</summary>
     public long BatchSize { get; init; }
 
+    /// <summary>Further repositories, into which the snapshot is to be copied: where they lie within the source, they are left out.</summary>
+    public IReadOnlyList<string> OtherRepositories { get; init; } = [];
+
     /// <summary>Folders of ours, with what they are, that must not be backed up; repository and cache are added.</summary>
     internal IBackupSource OpenSource(IReadOnlyList<OwnFolder> ownFolders, TimeProvider time) =>
         Stdin is not null

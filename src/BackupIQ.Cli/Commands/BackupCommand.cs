@@ -43,6 +43,7 @@ internal sealed class BackupCommand : Verb
         Value("--batch-size", "SIZE", "small files taken by a worker at once");
         Flag("--verify", "read again what was stored before the snapshot counts");
         List("--report", "FILE", "write a report: FILE.html or FILE.json");
+        BackupDestinations.Declare(this);
     }
 
     /// <inheritdoc/>
@@ -50,12 +51,15 @@ internal sealed class BackupCommand : Verb
     [
         "backupiq backup ~/Documents --exclude '*.tmp'",
         "backupiq backup --stdin-filename db.sql --stdin-from-command -- pg_dump shop",
+        "backupiq backup ~/Documents --also /mnt/second/backup --also-key-file ~/second.key",
     ];
 
     /// <inheritdoc/>
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         BackupRequest request = ReadRequest(run);
+        using BackupDestinations destinations = await BackupDestinations.ReadAsync(run, cancellationToken).ConfigureAwait(false);
+        request = request with { OtherRepositories = destinations.Urls };
         IReadOnlyList<BackupReport> reports = [.. run.Arguments.Values("--report").Select(BackupReport.For)];
         using BackupBeginning? beginning = run.RepositoryUrl is { } existing ? run.Begin(request, existing, cancellationToken) : null;
         await using BackupIqRepository repository = run.RepositoryUrl is { } url
@@ -71,14 +75,27 @@ internal sealed class BackupCommand : Verb
                 : await repository.BackupAsync(beginning, view.Monitor, cancellationToken).ConfigureAwait(false);
         }
 
-        view.Finish(outcome);
+        // Who waits at a terminal sees at once that the backup is saved; a program gets one summary of all.
+        if (!run.WantsJson)
+        {
+            view.Finish(outcome);
+        }
+
+        IReadOnlyList<DestinationOutcome> copies = await destinations.CopyAsync(repository, outcome.Snapshot, request, cancellationToken).ConfigureAwait(false);
+        if (run.WantsJson)
+        {
+            view.Finish(outcome, copies);
+        }
+
         foreach (BackupReport report in reports)
         {
             report.Write(repository, request, outcome, view);
         }
 
         LockOutput.Tell(run, outcome.LocksExtended, outcome.LockProblem);
-        return outcome.Warnings > 0 || outcome.LockProblem is not null ? ExitCodes.Warnings : ExitCodes.Done;
+        return copies.Any(static copy => copy.Outcome == "damaged") ? ExitCodes.Damage
+            : outcome.Warnings > 0 || outcome.LockProblem is not null || copies.Any(static copy => copy.Failure is not null) ? ExitCodes.Warnings
+            : ExitCodes.Done;
     }
 
     private BackupRequest ReadRequest(Invocation run)

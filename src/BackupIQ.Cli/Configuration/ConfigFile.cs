@@ -9,6 +9,12 @@ namespace BackupIQ.Cli.Configuration;
 /// <summary>A value in a configuration file and where it stands.</summary>
 internal sealed record ConfigValue(string Key, IReadOnlyList<string> Values, string File, long Line);
 
+/// <summary>Another repository that a configuration file names, into which backups are copied.</summary>
+/// <param name="Name">What it is called there.</param>
+/// <param name="Repo">Where it is.</param>
+/// <param name="Secret">The kind of what opens it, as the setting of the repository itself is called (<c>key-file</c>), and its value; null: what opens that repository.</param>
+internal sealed record ConfigDestination(string Name, string Repo, (string Kind, string Value)? Secret);
+
 /// <summary>Something in a configuration file that cannot be.</summary>
 internal sealed record ConfigFinding(string File, long Line, string Problem)
 {
@@ -25,13 +31,21 @@ internal sealed class ConfigFile
     /// <summary>Settings stand in two mappings and a list; a few more leave a message about the setting, not about depth.</summary>
     private const int DeepestNesting = 8;
 
+    private const string DestinationsKey = "destinations";
+
+    private static readonly string[] SecretKinds = ["key-file", "password-file", "password-command", "password-from", "kms"];
+
     private readonly Dictionary<string, ConfigValue> _values = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, ConfigDestination> _destinations = new(StringComparer.Ordinal);
 
     /// <summary>What is wrong with the file.</summary>
     public List<ConfigFinding> Findings { get; } = [];
 
     /// <summary>The files that were read, in the order in which later ones win.</summary>
     public List<string> Files { get; } = [];
+
+    /// <summary>The repositories into which backups are copied, by their names.</summary>
+    public IReadOnlyDictionary<string, ConfigDestination> Destinations => _destinations;
 
     /// <summary>The value of a key, or null.</summary>
     public ConfigValue? Find(string key) => _values.GetValueOrDefault(key);
@@ -111,7 +125,11 @@ internal sealed class ConfigFile
         foreach ((YamlNode name, YamlNode value) in mapping.Children)
         {
             string key = prefix + (name as YamlScalarNode)?.Value;
-            if (SettingDefinitions.All.FirstOrDefault(definition => definition.Key == key) is { } definition)
+            if (key == DestinationsKey)
+            {
+                ReadDestinations(file, value);
+            }
+            else if (SettingDefinitions.All.FirstOrDefault(definition => definition.Key == key) is { } definition)
             {
                 ReadValue(file, definition, value);
             }
@@ -121,10 +139,47 @@ internal sealed class ConfigFile
             }
             else
             {
-                string? near = Suggestion.Nearest(key, SettingDefinitions.All.Select(static known => known.Key));
+                string? near = Suggestion.Nearest(key, SettingDefinitions.All.Select(static known => known.Key).Append(DestinationsKey));
                 Findings.Add(new ConfigFinding(
                     file, name.Start.Line, $"unknown key '{DisplayText.Of(key)}'{(near is null ? "" : $"; did you mean '{near}'?")}"));
             }
+        }
+    }
+
+    // destinations: each a name with a repository and, where it is another, what opens it. One of a later file replaces one of the same name whole.
+    private void ReadDestinations(string file, YamlNode node)
+    {
+        if (node is not YamlMappingNode destinations)
+        {
+            Findings.Add(new ConfigFinding(file, node.Start.Line, $"{DestinationsKey} must hold 'name:' lines, each with 'repo: URL' below it"));
+            return;
+        }
+
+        foreach ((YamlNode nameNode, YamlNode value) in destinations.Children)
+        {
+            string name = (nameNode as YamlScalarNode)?.Value ?? "";
+            Dictionary<string, string> fields = new(StringComparer.Ordinal);
+            foreach ((YamlNode key, YamlNode field) in value is YamlMappingNode mapping ? mapping.Children : Enumerable.Empty<KeyValuePair<YamlNode, YamlNode>>())
+            {
+                if (key is YamlScalarNode { Value: { } word } && field is YamlScalarNode { Value: { Length: > 0 } text } && (word == "repo" || SecretKinds.Contains(word)))
+                {
+                    fields[word] = text;
+                }
+                else
+                {
+                    Findings.Add(new ConfigFinding(file, key.Start.Line, $"{DestinationsKey}: {DisplayText.Of(name)}: only repo and one of {string.Join(", ", SecretKinds)} may stand here, each with one value"));
+                }
+            }
+
+            string[] secrets = [.. fields.Keys.Where(static word => word != "repo")];
+            if (name.Length == 0 || !fields.TryGetValue("repo", out string? repo) || secrets.Length > 1)
+            {
+                Findings.Add(new ConfigFinding(
+                    file, value.Start.Line, $"{DestinationsKey}: {DisplayText.Of(name)}: {(secrets.Length > 1 ? $"two secrets are given, {secrets[0]} and {secrets[1]}" : "it must have a name, and 'repo: URL' below it")}"));
+                continue;
+            }
+
+            _destinations[name] = new ConfigDestination(name, repo, secrets.Length == 0 ? null : (secrets[0], fields[secrets[0]]));
         }
     }
 

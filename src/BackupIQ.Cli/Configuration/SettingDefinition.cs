@@ -87,6 +87,7 @@ internal static class SettingDefinitions
         new("backup.connections", SettingKind.Number, "0"),
         new("backup.read-concurrency", SettingKind.Number, "0"),
         new("backup.batch-size", SettingKind.Size, "0"),
+        new("backup.also", SettingKind.List) { Separator = ' ' },
         new("retention.policy", SettingKind.Policy),
         new("retention.full", SettingKind.Policy) { Flag = "--policy-full" },
         new("retention.incremental", SettingKind.Policy) { Flag = "--policy-incremental" },

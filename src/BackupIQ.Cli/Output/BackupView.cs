@@ -31,12 +31,16 @@ internal sealed class BackupView
     /// <summary>Shows progress until disposed.</summary>
     public ProgressLoop Show() => ProgressLoop.Start(_run, Read, WriteStatus);
 
-    /// <summary>Tells what came of it.</summary>
-    public void Finish(BackupOutcome outcome)
+    /// <summary>Tells what came of it; to a program also what came of its copies.</summary>
+    public void Finish(BackupOutcome outcome, IReadOnlyList<DestinationOutcome>? copies = null)
     {
         if (_run.WantsJson)
         {
-            _run.Json.Line("summary", writer => WriteSummary(writer, outcome, _dryRun));
+            _run.Json.Line("summary", writer =>
+            {
+                WriteSummary(writer, outcome, _dryRun);
+                DestinationOutcome.Write(writer, copies ?? []);
+            });
             return;
         }
 

@@ -70,7 +70,25 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
     /// A secret beside that of the repository: the flags that begin with <paramref name="prefix"/>, then the variables that are called likewise
     /// (<c>BACKUPIQ_FROM_PASSWORD_FILE</c>), then the default repository's own key file where <paramref name="url"/> is that; else it is asked for.
     /// </summary>
-    public async Task<RepositorySecrets> ForOtherAsync(string prefix, string prompt, CancellationToken cancellationToken, bool twice = false, string? url = null)
+    public async Task<RepositorySecrets> ForOtherAsync(string prefix, string prompt, CancellationToken cancellationToken, bool twice = false, string? url = null) =>
+        await GivenForAsync(prefix, cancellationToken).ConfigureAwait(false)
+            ?? (url is null ? null : DefaultKey(url))
+            ?? new RepositorySecrets { Password = Ask(prompt, twice, $"Give --{prefix}password-file, --{prefix}password-command or --{prefix}key-file.") };
+
+    /// <summary>
+    /// The secret of a repository into which a backup is copied: what the configuration says of it (<paramref name="said"/>: the kind and the value); else the flags that begin with
+    /// <c>--also-</c> or their variables; else what opens the repository of this run; else it is asked for.
+    /// </summary>
+    public async Task<RepositorySecrets> ForDestinationAsync(string url, (string Kind, string Value)? said, string prompt, CancellationToken cancellationToken) =>
+        said is { } own
+            ? await GivenAsync(own.Kind, own.Value, cancellationToken).ConfigureAwait(false)
+            : await GivenForAsync("also-", cancellationToken).ConfigureAwait(false)
+                ?? await ConfiguredAsync(cancellationToken).ConfigureAwait(false)
+                ?? DefaultKey(url)
+                ?? new RepositorySecrets { Password = Ask(prompt, twice: false, "Give --also-password-file, --also-password-command or --also-key-file, or name it under destinations: in the configuration file.") };
+
+    // What flags with a prefix, or else variables, say; null: nothing.
+    private async Task<RepositorySecrets?> GivenForAsync(string prefix, CancellationToken cancellationToken)
     {
         foreach (Func<string, string?> read in (Func<string, string?>[])[arguments.Value, FromEnvironment])
         {
@@ -83,11 +101,9 @@ internal sealed class SecretReader(CliHost host, Arguments arguments, Settings s
             }
         }
 
-        return FromEnvironment($"--{prefix}password") is { } plain ? new RepositorySecrets { Password = SecretSource.FirstLine(Encoding.UTF8.GetBytes(plain), $"--{prefix}password") }
-            : (url is null ? null : DefaultKey(url)) ?? new RepositorySecrets
-            {
-                Password = Ask(prompt, twice, $"Give --{prefix}password-file, --{prefix}password-command or --{prefix}key-file."),
-            };
+        return FromEnvironment($"--{prefix}password") is { } plain
+            ? new RepositorySecrets { Password = SecretSource.FirstLine(Encoding.UTF8.GetBytes(plain), $"--{prefix}password") }
+            : null;
     }
 
     private string? FromEnvironment(string flag) => settings.Environment("BACKUPIQ_" + flag[2..].Replace('-', '_').ToUpperInvariant());
