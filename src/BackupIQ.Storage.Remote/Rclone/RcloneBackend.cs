@@ -21,6 +21,9 @@ public sealed class RcloneBackend : IStorageBackend, IFolderStorage
     /// <summary>What others of this run are sending takes its place as well.</summary>
     private const int UploadsAtOnce = 4;
 
+    /// <summary>How often a folder is made that others make as well: once for each that was missing above it, and some more.</summary>
+    private const int FolderAttempts = 8;
+
     private static readonly TimeSpan DiscardPatience = TimeSpan.FromSeconds(5);
 
     private readonly RcloneClient _client;
@@ -278,7 +281,7 @@ public sealed class RcloneBackend : IStorageBackend, IFolderStorage
                 throw new StorageException(ErrorCodes.StorageFull, $"{what}: the storage is full", null, e);
             }
 
-            if (e.IsTransient || !await IsFolderThereAsync(name, cancellationToken).ConfigureAwait(false))
+            if (e.IsTransient || !await IsFolderMadeAsync(name, cancellationToken).ConfigureAwait(false))
             {
                 throw;
             }
@@ -314,7 +317,7 @@ public sealed class RcloneBackend : IStorageBackend, IFolderStorage
                 return await StoredBytes.CompareAsync(this, new StoredObject(key, there.Size, there.Modified), content, cancellationToken).ConfigureAwait(false);
             }
 
-            if (e.Code != ErrorCodes.Storage || !await IsFolderThereAsync(key.Value, cancellationToken).ConfigureAwait(false))
+            if (e.Code != ErrorCodes.Storage || !await IsFolderMadeAsync(key.Value, cancellationToken).ConfigureAwait(false))
             {
                 throw;
             }
@@ -334,14 +337,25 @@ public sealed class RcloneBackend : IStorageBackend, IFolderStorage
             : throw new StorageException(ErrorCodes.StorageConnection, $"{what}: what was sent a moment ago is gone", "Run again.");
     }
 
-    // rclone makes the folder into which it writes, and where two processes make one at the same moment, one of them is told that it failed (by SFTP: "Failure").
-    // The folder is there then, and the same again goes through.
-    private async Task<bool> IsFolderThereAsync(string name, CancellationToken cancellationToken)
+    // rclone makes the folder into which it writes, and each above that is missing. Where two processes make one at the same moment, one of them is told that it failed
+    // (by SFTP: "Failure"). The same again finds it there, and may meet the other at the next one.
+    private async Task<bool> IsFolderMadeAsync(string name, CancellationToken cancellationToken)
     {
         string folder = RemoteSpool.FolderOf(name);
-        return _keepsFolders && folder.Length > 0
-            && await _client.CallAsync("operations/stat", new JsonObject { ["remote"] = folder }, $"The folder {folder} could not be looked at", cancellationToken).ConfigureAwait(false) is { } answer
-            && RcloneAnswers.Item(answer) is { IsFolder: true };
+        for (int attempt = 0; _keepsFolders && folder.Length > 0 && attempt < FolderAttempts; attempt++)
+        {
+            try
+            {
+                await _client.CallAsync("operations/mkdir", new JsonObject { ["remote"] = folder }, $"The folder {folder} could not be made", cancellationToken).ConfigureAwait(false);
+                return true;
+            }
+            catch (StorageException e) when (e.Code == ErrorCodes.Storage)
+            {
+                // What failed before is what is told.
+            }
+        }
+
+        return false;
     }
 
     /// <summary>Before the first put: what others left behind in the folder for what is being sent is removed.</summary>
