@@ -30,7 +30,7 @@ internal static class RcloneFailure
     {
         foreach ((string[] known, ErrorCode code, string reason, string? guidance) in Meanings)
         {
-            if (known.Any(word => words.Contains(word, StringComparison.OrdinalIgnoreCase)))
+            if (known.Any(word => Says(words, word)))
             {
                 return Make(code, $"{what}: {reason}", guidance, words);
             }
@@ -38,6 +38,24 @@ internal static class RcloneFailure
 
         return Make(ErrorCodes.Storage, $"{what}: rclone failed", null, words);
     }
+
+    // A status stands by itself: the same digits within a name, which rclone quotes, mean nothing.
+    private static bool Says(string words, string word)
+    {
+        bool isNumber = char.IsAsciiDigit(word[0]);
+        for (int at = 0; (at = words.IndexOf(word, at, StringComparison.OrdinalIgnoreCase)) >= 0; at++)
+        {
+            int behind = at + word.Length;
+            if (!isNumber || ((at == 0 || !IsOfName(words[at - 1])) && (behind == words.Length || !IsOfName(words[behind]) || word[^1] == ' ')))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private static bool IsOfName(char c) => char.IsAsciiLetterOrDigit(c) || c is '/' or '-' or '_';
 
     private static StorageException Make(ErrorCode code, string message, string? guidance, string words)
     {

@@ -40,6 +40,9 @@ public sealed class RcloneWordsTests
     [InlineData("couldn't fetch token: invalid_grant: maybe token expired?", "StorageAuthentication")]
     [InlineData("didn't find section in config file (\"nobody\")", "Configuration")]
     [InlineData("something that nobody has seen", "Storage")]
+    [InlineData("mkdir \"/srv/7f429e0d/tmp\" failed: sftp: \"Failure\" (SSH_FX_FAILURE)", "Storage")]
+    [InlineData("mkdir \"/srv/429/503-401/tmp\" failed: sftp: \"Failure\" (SSH_FX_FAILURE)", "Storage")]
+    [InlineData("Put: 503: try later", "StorageConnection")]
     public void TheWordsMeanWhatTheyMean(string words, string code) => RcloneFailure.Of(words, "It failed").Code.Name.ShouldBe(code);
 
     [Fact]
