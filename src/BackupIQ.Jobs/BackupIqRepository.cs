@@ -248,7 +248,10 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     /// Restores. When this returns, everything that was restored is durable; entries that could not be are told to
     /// <paramref name="monitor"/> and counted.
     /// </summary>
-    /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>PathNotFound</c>, or repository or target failed as a whole.</exception>
+    /// <exception cref="BackupIQException">
+    /// <c>SnapshotNotFound</c>, <c>PathNotFound</c>, or repository or target failed as a whole; <c>StorageArchived</c>: what is needed lies in an archive and was asked for, and
+    /// <see cref="RestoreRequest.WaitForArchive"/> is not said.
+    /// </exception>
     public async Task<RestoreOutcome> RestoreAsync(RestoreRequest request, RestoreMonitor? monitor = null, CancellationToken cancellationToken = default)
     {
         monitor ??= new RestoreMonitor();
@@ -258,6 +261,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
         using ChunkIndex index = load.Index;
         Tell(load.Findings);
+        await RecallAsync(request, options, snapshot, index, monitor, cancellationToken).ConfigureAwait(false);
         using LinuxRestoreTarget target = new(request.Target);
         RestoreResult result = await RestoreRunner
             .RunAsync(_repository, index, snapshot, request.Path, target, options, monitor.Progress, cancellationToken).ConfigureAwait(false);

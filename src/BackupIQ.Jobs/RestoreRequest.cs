@@ -1,6 +1,7 @@
 using BackupIQ.Engine.Restore;
 using BackupIQ.Primitives;
 using BackupIQ.Sources.Files.Patterns;
+using BackupIQ.Storage;
 
 namespace BackupIQ.Jobs;
 
@@ -44,6 +45,36 @@ public sealed record RestoreRequest
     public bool Sparse { get; init; }
 
     public bool DryRun { get; init; }
+
+    /// <summary>
+    /// Wait until the storage has brought back what lies in an archive; false: it is asked to, and the restore ends with <c>StorageArchived</c>, to be run again. With this the storage
+    /// is asked also where the repository's URL says nothing of an archive, as when somebody else moved objects to one.
+    /// </summary>
+    public bool WaitForArchive { get; init; }
+
+    /// <summary>How soon: <c>bulk</c>, <c>standard</c> or <c>expedited</c>; the sooner, the dearer.</summary>
+    public string ArchivePriority { get; init; } = "standard";
+
+    /// <summary>How many days what came back stays readable, where the storage makes a copy for a time. 7: a restore that fails today is run again within the week.</summary>
+    public int ArchiveDays { get; init; } = 7;
+
+    /// <summary>How often the storage is asked while it is waited for. Five minutes: little beside the hours that it takes, and a request for each pack.</summary>
+    public TimeSpan ArchivePoll { get; init; } = TimeSpan.FromMinutes(5);
+
+    internal RecallOrder ToRecall(StorageArchive? archive)
+    {
+        if (!Enum.TryParse(ArchivePriority, ignoreCase: true, out RecallPriority priority) || !Enum.IsDefined(priority) || char.IsAsciiDigit(ArchivePriority[0]))
+        {
+            throw new BackupIQException(ErrorCodes.Usage, $"--archive-priority: '{ArchivePriority}' is no priority", "Use bulk, standard or expedited.");
+        }
+
+        return archive is null || archive.Takes.ContainsKey(priority)
+            ? new RecallOrder(priority, ArchiveDays)
+            : throw new BackupIQException(
+                ErrorCodes.Usage,
+                $"--archive-priority: the archive {archive.Name} has no '{ArchivePriority}'",
+                $"It has: {string.Join(", ", archive.Takes.Keys.Order().Select(static one => one.ToString().ToLowerInvariant()))}.");
+    }
 
     internal RestoreOptions ToOptions(RepositoryOptions options) => new()
     {
@@ -99,11 +130,18 @@ public sealed class RestoreMonitor
     /// <summary>Makes a watcher; each call may be null.</summary>
     /// <param name="onFailure">An entry was not restored, or not wholly.</param>
     /// <param name="onItem">An entry is done: what was done (<c>restored</c>, <c>updated</c>, <c>unchanged</c>, <c>skipped</c>, <c>deleted</c>), its path, its bytes.</param>
-    public RestoreMonitor(Action<ItemFailure>? onFailure = null, Action<string, byte[], long>? onItem = null) => _progress = new RestoreProgress
+    /// <param name="onRecall">Something that is needed lies in an archive; and then each time that fewer do, until none does.</param>
+    public RestoreMonitor(Action<ItemFailure>? onFailure = null, Action<string, byte[], long>? onItem = null, Action<RecallInfo>? onRecall = null)
     {
-        OnIssue = onFailure is null ? null : issue => onFailure(new ItemFailure(issue.Code, issue.Path, issue.Message)),
-        OnItem = onItem is null ? null : (action, path, bytes) => onItem(action.ToString().ToLowerInvariant(), path, bytes),
-    };
+        OnRecall = onRecall;
+        _progress = new RestoreProgress
+        {
+            OnIssue = onFailure is null ? null : issue => onFailure(new ItemFailure(issue.Code, issue.Path, issue.Message)),
+            OnItem = onItem is null ? null : (action, path, bytes) => onItem(action.ToString().ToLowerInvariant(), path, bytes),
+        };
+    }
+
+    internal Action<RecallInfo>? OnRecall { get; }
 
     internal RestoreProgress Progress => _progress;
 
@@ -129,6 +167,13 @@ public sealed class RestoreMonitor
     /// <summary>A path that was worked on lately, as bytes.</summary>
     public byte[]? CurrentPath => _progress.CurrentPath;
 }
+
+/// <summary>What a restore needs and cannot read yet.</summary>
+/// <param name="Objects">Packs that lie in an archive.</param>
+/// <param name="Bytes">Their bytes.</param>
+/// <param name="Requested">Those of them that were asked for now; the others had been before.</param>
+/// <param name="Within">Within which time they are back as a rule; null: the storage does not say.</param>
+public sealed record RecallInfo(int Objects, long Bytes, int Requested, TimeSpan? Within);
 
 /// <summary>What a restore ended with. Entries are files, folders, links and devices alike.</summary>
 public sealed record RestoreOutcome

@@ -48,8 +48,21 @@ internal static class StoredBytes
     /// <exception cref="StorageException">The object was deleted meanwhile, or cannot be read.</exception>
     public static async Task<PutOutcome> CompareAsync(IStorageBackend storage, StorageKey key, StorageContent content, CancellationToken cancellationToken) =>
         await storage.StatAsync(key, cancellationToken).ConfigureAwait(false) is { } there
-            ? await CompareAsync(storage, there, content, cancellationToken).ConfigureAwait(false)
+            ? await CompareUnlessArchivedAsync(storage, there, content, cancellationToken).ConfigureAwait(false)
             : throw Vanished(key);
+
+    // What lies in an archive cannot be compared for hours. Only packs do, which are named by the hash of their bytes: one of the same name and size is the same.
+    private static async Task<PutOutcome> CompareUnlessArchivedAsync(IStorageBackend storage, StoredObject there, StorageContent content, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await CompareAsync(storage, there, content, cancellationToken).ConfigureAwait(false);
+        }
+        catch (StorageException e) when (e.Code == ErrorCodes.StorageArchived)
+        {
+            return PutOutcome.Stored;
+        }
+    }
 
     /// <summary>The key was taken a moment ago and is not any more.</summary>
     public static StorageException Vanished(StorageKey key) => new(ErrorCodes.StorageConnection, $"The object {key} was deleted while it was put", "Run again.");

@@ -43,6 +43,12 @@ public abstract class DelegatingBackend(IStorageBackend inner) : IStorageBackend
         Inner.ExtendLockAsync(key, atLeast, until, cancellationToken);
 
     /// <inheritdoc/>
+    public virtual ValueTask<StorageReadiness> GetReadinessAsync(StorageKey key, CancellationToken cancellationToken) => Inner.GetReadinessAsync(key, cancellationToken);
+
+    /// <inheritdoc/>
+    public virtual ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken) => Inner.RecallAsync(key, order, cancellationToken);
+
+    /// <inheritdoc/>
     public virtual ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => Inner.GetSpaceAsync(cancellationToken);
 
     /// <inheritdoc/>

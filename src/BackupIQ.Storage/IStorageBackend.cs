@@ -73,6 +73,16 @@ public interface IStorageBackend : IAsyncDisposable
     ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
         throw new NotSupportedException("The storage has no locks that could be extended.");
 
+    /// <summary>Whether an object can be read as it lies. A read of one that cannot fails with <c>StorageArchived</c>.</summary>
+    /// <exception cref="StorageException">With <c>StorageObjectNotFound</c> when there is no such object.</exception>
+    ValueTask<StorageReadiness> GetReadinessAsync(StorageKey key, CancellationToken cancellationToken) => ValueTask.FromResult(StorageReadiness.Ready);
+
+    /// <summary>Asks the storage to bring an object back from its archive, which takes its time. Asking again, or for what can be read, changes nothing.</summary>
+    /// <exception cref="StorageException">With <c>StorageObjectNotFound</c> when there is no such object; or the storage refuses.</exception>
+    /// <exception cref="NotSupportedException">The storage has no archive.</exception>
+    ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken) =>
+        throw new NotSupportedException("The storage has no archive that anything could be recalled from.");
+
     /// <summary>Space on the storage, with null for what cannot be told.</summary>
     ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken);
 }

@@ -24,6 +24,9 @@ public enum StorageOperation
     /// <summary><see cref="IStorageBackend.ExtendLockAsync"/></summary>
     Lock,
 
+    /// <summary><see cref="IStorageBackend.RecallAsync"/></summary>
+    Recall,
+
     /// <summary>To say that it is there, before anything else.</summary>
     Connect,
 }
@@ -31,7 +34,7 @@ public enum StorageOperation
 /// <summary>How an operation is called where people and machines read of it.</summary>
 public static class StorageOperationWords
 {
-    /// <summary>A word: <c>put</c>, <c>read</c>, <c>stat</c>, <c>list</c>, <c>delete</c>, <c>lock</c>, <c>connect</c> or <c>space</c>.</summary>
+    /// <summary>A word: <c>put</c>, <c>read</c>, <c>stat</c>, <c>list</c>, <c>delete</c>, <c>lock</c>, <c>recall</c>, <c>connect</c> or <c>space</c>.</summary>
     public static string Word(this StorageOperation operation) => operation switch
     {
         StorageOperation.Put => "put",
@@ -40,6 +43,7 @@ public static class StorageOperationWords
         StorageOperation.List => "list",
         StorageOperation.Delete => "delete",
         StorageOperation.Lock => "lock",
+        StorageOperation.Recall => "recall",
         StorageOperation.Connect => "connect",
         _ => "space",
     };

@@ -46,9 +46,48 @@ public sealed record StorageCapabilities
     /// <summary>The checksum that goes with each put and by which the storage refuses bytes that arrived changed: <c>Content-MD5</c>; null: none.</summary>
     public string? Checksum { get; init; }
 
+    /// <summary>The archive that objects are put into, of those that may lie in one, as it was asked for; null: none. Somebody else may have moved them to one all the same.</summary>
+    public StorageArchive? Archive { get; init; }
+
     /// <summary>How the storage encrypts what is put, where that was asked for and it said that it does: <c>AES256</c>. Null: it was not asked for.</summary>
     public string? ServerEncryption { get; init; }
 }
+
+/// <summary>Whether an object can be read as it lies.</summary>
+public enum StorageReadiness
+{
+    /// <summary>It can.</summary>
+    Ready,
+
+    /// <summary>It lies in an archive, and has to be recalled first.</summary>
+    Archived,
+
+    /// <summary>It lies in an archive and is being brought back.</summary>
+    Returning,
+}
+
+/// <summary>How soon what lies in an archive is wanted; the sooner, the dearer.</summary>
+public enum RecallPriority
+{
+    /// <summary>When it suits the storage.</summary>
+    Bulk,
+
+    /// <summary>The usual way.</summary>
+    Standard,
+
+    /// <summary>As soon as may be.</summary>
+    Expedited,
+}
+
+/// <summary>How objects are to be brought back from an archive.</summary>
+/// <param name="Priority">How soon.</param>
+/// <param name="Days">How long they are to stay readable, where the storage makes a copy for a time; elsewhere they stay until somebody archives them again.</param>
+public sealed record RecallOrder(RecallPriority Priority, int Days);
+
+/// <summary>An archive in which objects of a storage lie.</summary>
+/// <param name="Name">The storage's own word for it: <c>DEEP_ARCHIVE</c>.</param>
+/// <param name="Takes">Within which time objects are back as a rule; what is not there is not offered.</param>
+public sealed record StorageArchive(string Name, IReadOnlyDictionary<RecallPriority, TimeSpan> Takes);
 
 /// <summary>An object as listings and stats tell of it.</summary>
 /// <param name="Key">Its key.</param>

@@ -1,3 +1,5 @@
+using BackupIQ.Repository;
+
 namespace BackupIQ.Engine.Restore;
 
 /// <summary>What to do with a file that is there already.</summary>
@@ -38,6 +40,9 @@ public sealed record RestoreOptions
 
     /// <summary>Say what would be done and change nothing.</summary>
     public bool DryRun { get; init; }
+
+    /// <summary>Hears in a dry run of each data pack that would be read, maybe more than once. On any thread.</summary>
+    public Action<PackId>? OnPack { get; init; }
 
     /// <summary>Workers that fetch, open and write. 0: one per core, fewer where the budget is small.</summary>
     public int Concurrency { get; init; }

@@ -761,6 +761,7 @@ internal sealed class RestorePipeline : IDisposable
         {
             if (!chunk.IsRight)
             {
+                _options.OnPack?.Invoke(window.PackOf(chunk));
                 PlannedFile file = window.Files[chunk.File].File;
                 if (!file.ChunkDone())
                 {

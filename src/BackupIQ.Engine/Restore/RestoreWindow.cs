@@ -91,6 +91,9 @@ internal sealed class RestoreWindow
 
     public int ChunkCount => _chunks.Count;
 
+    /// <summary>The pack in which a planned chunk lies.</summary>
+    public PackId PackOf(in PlannedChunk chunk) => _frames[chunk.Frame].Reference.Pack;
+
     /// <summary>Takes back the chunks added last: the file is not restored after all.</summary>
     public void DropChunks(int from) => _chunks.RemoveRange(from, _chunks.Count - from);
 

@@ -22,6 +22,10 @@ public sealed class AzureBlobBackend : IStorageBackend
     private const string Version = "2021-12-02";
     private const int LargestList = 5000;
 
+    // Microsoft, "Overview of blob rehydration from the archive tier": standard may take up to 15 hours, high less than one for objects under 10 GB.
+    private static readonly StorageArchive Archive = new(
+        "archive", new Dictionary<RecallPriority, TimeSpan> { [RecallPriority.Standard] = TimeSpan.FromHours(15), [RecallPriority.Expedited] = TimeSpan.FromHours(1) });
+
     // 50,000 blocks of 4,000 MiB. Some servers make other numbers of greater ones.
     private const long LargestBlob = 50_000L * 4_000 * (1 << 20);
 
@@ -40,7 +44,14 @@ public sealed class AzureBlobBackend : IStorageBackend
     }
 
     /// <inheritdoc/>
-    public StorageCapabilities Capabilities => new() { ConditionalPut = true, HasStoreClock = true, LocksFor = _options.Immutable, Checksum = "Content-MD5" };
+    public StorageCapabilities Capabilities => new()
+    {
+        ConditionalPut = true,
+        HasStoreClock = true,
+        LocksFor = _options.Immutable,
+        Checksum = "Content-MD5",
+        Archive = _options.DataTier == "archive" ? Archive : null,
+    };
 
     /// <inheritdoc/>
     public string Location => _options.Location;
@@ -137,6 +148,45 @@ public sealed class AzureBlobBackend : IStorageBackend
         string what = $"Object {key} could not be deleted";
         using HttpResponseMessage answer = await SendAsync(HttpMethod.Delete, key, "", null, what, cancellationToken, HttpStatusCode.Accepted, HttpStatusCode.NotFound);
         if (answer.StatusCode == HttpStatusCode.NotFound && AzureFailure.CodeOf(answer) is "ContainerNotFound")
+        {
+            throw Failure(answer, what);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<StorageReadiness> GetReadinessAsync(StorageKey key, CancellationToken cancellationToken)
+    {
+        using HttpResponseMessage answer = await SendAsync(HttpMethod.Head, key, "", null, $"Object {key} could not be looked at", cancellationToken, HttpStatusCode.OK);
+        return HeaderOf(answer, "x-ms-archive-status") is not null ? StorageReadiness.Returning
+            : HeaderOf(answer, "x-ms-access-tier") == "Archive" ? StorageReadiness.Archived
+            : StorageReadiness.Ready;
+    }
+
+    /// <summary>Moves the object back to the hot tier, where it stays: Set Blob Tier. A second request while the first is being fulfilled is refused, and is none.</summary>
+    public async ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken)
+    {
+        if (await GetReadinessAsync(key, cancellationToken) != StorageReadiness.Archived)
+        {
+            return;
+        }
+
+        string what = $"Object {key} could not be brought back from the archive";
+        using HttpResponseMessage answer = await SendAsync(
+            HttpMethod.Put,
+            key,
+            "comp=tier",
+            request =>
+            {
+                request.Headers.Add("x-ms-access-tier", "Hot");
+                request.Headers.Add("x-ms-rehydrate-priority", order.Priority == RecallPriority.Expedited ? "High" : "Standard");
+                request.Content = new ByteArrayContent([]);
+            },
+            what,
+            cancellationToken,
+            HttpStatusCode.OK,
+            HttpStatusCode.Accepted,
+            HttpStatusCode.Conflict);
+        if (answer.StatusCode == HttpStatusCode.Conflict && AzureFailure.CodeOf(answer) is not "BlobBeingRehydrated")
         {
             throw Failure(answer, what);
         }
@@ -320,6 +370,9 @@ public sealed class AzureBlobBackend : IStorageBackend
 
         return failure;
     }
+
+    private static string? HeaderOf(HttpResponseMessage answer, string name) =>
+        answer.Headers.TryGetValues(name, out IEnumerable<string>? values) ? values.FirstOrDefault() : null;
 
     private static StreamContent BodyOf(StorageContent content, long offset, long length, byte[] md5)
     {

@@ -35,7 +35,7 @@ internal static class AzureFailure
             "ContainerNotFound" => (ErrorCodes.Storage, $"there is no container '{container}'", $"Make it first: az storage container create --name {container}"),
             "ContainerBeingDeleted" => (ErrorCodes.Storage, $"the container '{container}' is being deleted", "Use another one."),
             "BlobImmutableDueToPolicy" => (ErrorCodes.RetentionRefused, "it is immutable until its time", "Nobody can delete it before that; that is what the lock is for."),
-            "BlobArchived" or "BlobBeingRehydrated" => (ErrorCodes.Storage, "it lies in the archive tier", "Set its tier to hot or cool and wait some hours until it can be read."),
+            "BlobArchived" or "BlobBeingRehydrated" => (ErrorCodes.StorageArchived, "it lies in the archive tier", null),
             "SnapshotsPresent" => (ErrorCodes.Storage, "it has snapshots of Azure's own", "Delete those first."),
             "BlobNotFound" or "ResourceNotFound" => (ErrorCodes.StorageObjectNotFound, "it is not there", null),
             "ServerBusy" or "InternalError" => (ErrorCodes.StorageConnection, "the storage is busy", null),

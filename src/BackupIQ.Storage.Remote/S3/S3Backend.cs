@@ -259,6 +259,39 @@ public sealed class S3Backend : IStorageBackend
     }
 
     /// <inheritdoc/>
+    public async ValueTask<StorageReadiness> GetReadinessAsync(StorageKey key, CancellationToken cancellationToken) => ReadinessOf(await RequireHeadAsync(key, cancellationToken));
+
+    /// <summary>Has a copy made that can be read for some days: RestoreObject. What Intelligent-Tiering archived comes back for good.</summary>
+    public async ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken)
+    {
+        GetObjectMetadataResponse head = await RequireHeadAsync(key, cancellationToken);
+        if (ReadinessOf(head) != StorageReadiness.Archived)
+        {
+            return;
+        }
+
+        RestoreObjectRequest request = new()
+        {
+            BucketName = Settings.Bucket,
+            Key = NameOf(key),
+            Days = head.ArchiveStatus is null ? order.Days : null,
+            RequestPayer = _connection.Payer,
+            Tier = order.Priority switch { RecallPriority.Expedited => GlacierJobTier.Expedited, RecallPriority.Bulk => GlacierJobTier.Bulk, _ => GlacierJobTier.Standard },
+        };
+        await _connection.CallAsync($"The object {key} could not be brought back from the archive", async patience =>
+        {
+            try
+            {
+                return await Client.RestoreObjectAsync(request, patience.Token);
+            }
+            catch (AmazonS3Exception e) when (e.ErrorCode == "RestoreAlreadyInProgress")
+            {
+                return null;
+            }
+        }, cancellationToken);
+    }
+
+    /// <inheritdoc/>
     public ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => ValueTask.FromResult(new StorageSpace(null, null, null));
 
     /// <inheritdoc/>
@@ -274,6 +307,15 @@ public sealed class S3Backend : IStorageBackend
     /// <summary>What is said of an object, or null when it is not there.</summary>
     internal Task<GetObjectMetadataResponse?> HeadAsync(StorageKey key, CancellationToken cancellationToken) =>
         HeadAsync(_connection, NameOf(key), $"The object {key} could not be looked up", cancellationToken);
+
+    private async Task<GetObjectMetadataResponse> RequireHeadAsync(StorageKey key, CancellationToken cancellationToken) =>
+        await HeadAsync(key, cancellationToken) ?? throw new StorageException(ErrorCodes.StorageObjectNotFound, $"The object {key} could not be looked up: it is not there");
+
+    private static StorageReadiness ReadinessOf(GetObjectMetadataResponse head) =>
+        head.RestoreInProgress == true ? StorageReadiness.Returning
+        : head.RestoreExpiration is not null ? StorageReadiness.Ready
+        : head.StorageClass == S3StorageClass.Glacier || head.StorageClass == S3StorageClass.DeepArchive || head.ArchiveStatus is not null ? StorageReadiness.Archived
+        : StorageReadiness.Ready;
 
     internal static Task<GetObjectMetadataResponse?> HeadAsync(S3Connection connection, string name, string what, CancellationToken cancellationToken)
     {

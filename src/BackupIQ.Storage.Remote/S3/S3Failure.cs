@@ -61,7 +61,7 @@ internal static class S3Failure
             case "QuotaExceeded" or "TooManyBuckets":
                 return (ErrorCodes.StorageFull, "the storage's quota is used up", null);
             case "InvalidObjectState":
-                return (ErrorCodes.Storage, "it lies in an archive from which it must be restored first", "Restore it with the provider's own tools, then run again.");
+                return (ErrorCodes.StorageArchived, "it lies in an archive", null);
             case "BadDigest" or "XAmzContentSHA256Mismatch" or "IncompleteBody":
                 return (ErrorCodes.StorageConnection, "the bytes did not arrive as they were sent", "Try again; when it stays so, look at what lies between here and the storage.");
             case "ConditionalRequestConflict" or "OperationAborted" or "SlowDown" or "RequestTimeout":

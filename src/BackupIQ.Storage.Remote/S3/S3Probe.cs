@@ -46,6 +46,7 @@ internal sealed class S3Probe(S3Connection connection)
                 LocksFor = Settings.LockMode is null ? null : Settings.LockFor,
                 ExtendsLocks = Settings.LockMode is not null,
                 Checksum = "Content-MD5",
+                Archive = Settings.Archive,
                 ServerEncryption = Settings.Encryption.IsAsked ? Settings.Encryption.Name : null,
             };
         }

@@ -41,6 +41,9 @@ internal sealed record S3Settings
     /// <summary>Of what is cold; null: the bucket's default.</summary>
     public S3StorageClass? ColdClass { get; init; }
 
+    /// <summary>The same, where what lies in it has to be restored before it can be read; null otherwise.</summary>
+    public StorageArchive? Archive { get; init; }
+
     public required S3Encryption Encryption { get; init; }
 
     public ObjectLockMode? LockMode { get; init; }
@@ -81,11 +84,29 @@ internal sealed record S3Settings
             Profile = url.Text("profile"),
             RequesterPays = url.Flag("requester-pays"),
             ColdClass = StorageClass(url.Text("storage-class")),
+            Archive = ArchiveOf(url.Text("storage-class")),
             Encryption = ReadEncryption(url),
             LockMode = lockMode is null ? null : ObjectLockMode.FindValue(lockMode.ToUpperInvariant()),
             LockFor = TimeSpan.FromDays(days ?? 0),
         };
     }
+
+    // Amazon, "Understanding archive retrieval options": flexible retrieval in minutes, hours or half a day, deep archive in half a day or two.
+    private static StorageArchive? ArchiveOf(string? name) => name switch
+    {
+        "GLACIER" => new StorageArchive(name, new Dictionary<RecallPriority, TimeSpan>
+        {
+            [RecallPriority.Expedited] = TimeSpan.FromMinutes(5),
+            [RecallPriority.Standard] = TimeSpan.FromHours(5),
+            [RecallPriority.Bulk] = TimeSpan.FromHours(12),
+        }),
+        "DEEP_ARCHIVE" => new StorageArchive(name, new Dictionary<RecallPriority, TimeSpan>
+        {
+            [RecallPriority.Standard] = TimeSpan.FromHours(12),
+            [RecallPriority.Bulk] = TimeSpan.FromHours(48),
+        }),
+        _ => null,
+    };
 
     private static S3StorageClass? StorageClass(string? name)
     {
@@ -99,12 +120,7 @@ internal sealed record S3Settings
             throw new BackupIQException(ErrorCodes.Usage, "storage-class in the s3: URL is no storage class", "Such as STANDARD_IA, INTELLIGENT_TIERING or GLACIER_IR.");
         }
 
-        return name is "GLACIER" or "DEEP_ARCHIVE"
-            ? throw new BackupIQException(
-                ErrorCodes.Usage,
-                $"Objects of the storage class {name} cannot be read before they are restored, which this version does not do",
-                "GLACIER_IR is archived and readable at once; STANDARD_IA costs less to read.")
-            : S3StorageClass.FindValue(name);
+        return S3StorageClass.FindValue(name);
     }
 
     private static S3Encryption ReadEncryption(StorageUrl url)

@@ -41,6 +41,10 @@ internal sealed class FolderBackend(IStorageBackend inner, string folder, Concur
     public override ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
         Inner.ExtendLockAsync(Whole(key), atLeast, until, cancellationToken);
 
+    public override ValueTask<StorageReadiness> GetReadinessAsync(StorageKey key, CancellationToken cancellationToken) => Inner.GetReadinessAsync(Whole(key), cancellationToken);
+
+    public override ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken) => Inner.RecallAsync(Whole(key), order, cancellationToken);
+
     public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private StorageKey Whole(StorageKey key) => new(_prefix + key.Value);

@@ -217,6 +217,29 @@ public sealed class MirroredBackend : IStorageBackend
         return isExtended;
     }
 
+    /// <summary>What lies in the storage's archive is ready where a mirror has it at hand.</summary>
+    public async ValueTask<StorageReadiness> GetReadinessAsync(StorageKey key, CancellationToken cancellationToken)
+    {
+        if (_stand is { } stand)
+        {
+            return await stand.GetReadinessAsync(key, cancellationToken).ConfigureAwait(false);
+        }
+
+        StorageReadiness readiness = await _storage!.GetReadinessAsync(key, cancellationToken).ConfigureAwait(false);
+        foreach (Mirror mirror in readiness == StorageReadiness.Ready ? [] : _mirrors)
+        {
+            if (await IsAtHandAsync(mirror, key, cancellationToken).ConfigureAwait(false))
+            {
+                return StorageReadiness.Ready;
+            }
+        }
+
+        return readiness;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken) => (_stand ?? _storage!).RecallAsync(key, order, cancellationToken);
+
     /// <inheritdoc/>
     public ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => (_stand ?? _storage!).GetSpaceAsync(cancellationToken);
 
@@ -237,7 +260,7 @@ public sealed class MirroredBackend : IStorageBackend
         _standing.Dispose();
     }
 
-    private static bool IsAway(StorageException e) => e.IsTransient || e.Code == ErrorCodes.Storage;
+    private static bool IsAway(StorageException e) => e.IsTransient || e.Code == ErrorCodes.Storage || e.Code == ErrorCodes.StorageArchived;
 
     private string Name(IStorageBackend storage) => _mirrors.FirstOrDefault(mirror => ReferenceEquals(mirror.Storage, storage))?.Name ?? storage.Location;
 
@@ -284,6 +307,21 @@ public sealed class MirroredBackend : IStorageBackend
 
         ExceptionDispatchInfo.Throw(why);
         return 0;
+    }
+
+    private async Task<bool> IsAtHandAsync(Mirror mirror, StorageKey key, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await ReadableAsync(mirror, cancellationToken).ConfigureAwait(false) is { } readable
+                && await readable.StatAsync(key, cancellationToken).ConfigureAwait(false) is not null
+                && await readable.GetReadinessAsync(key, cancellationToken).ConfigureAwait(false) == StorageReadiness.Ready;
+        }
+        catch (StorageException)
+        {
+            // Then it has to come from the archive.
+            return false;
+        }
     }
 
     private async Task RequireStandAsync(StorageException why, CancellationToken cancellationToken)

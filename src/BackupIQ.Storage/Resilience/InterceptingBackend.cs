@@ -62,6 +62,19 @@ internal abstract class InterceptingBackend(IStorageBackend inner) : DelegatingB
     public override ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
         CallAsync(new StorageRequest(StorageOperation.Lock, key.Value, 0), token => Inner.ExtendLockAsync(key, atLeast, until, token), cancellationToken);
 
+    public override ValueTask<StorageReadiness> GetReadinessAsync(StorageKey key, CancellationToken cancellationToken) =>
+        CallAsync(new StorageRequest(StorageOperation.Stat, key.Value, 0), token => Inner.GetReadinessAsync(key, token), cancellationToken);
+
+    public override async ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken) =>
+        await CallAsync(
+            new StorageRequest(StorageOperation.Recall, key.Value, 0),
+            async token =>
+            {
+                await Inner.RecallAsync(key, order, token).ConfigureAwait(false);
+                return true;
+            },
+            cancellationToken).ConfigureAwait(false);
+
     public override ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) =>
         CallAsync(new StorageRequest(StorageOperation.Space, "", 0), Inner.GetSpaceAsync, cancellationToken);
 

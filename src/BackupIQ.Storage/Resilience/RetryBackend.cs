@@ -91,6 +91,20 @@ internal sealed class RetryBackend : DelegatingBackend
     public override ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken) =>
         _policy.RunAsync(StorageOperation.Lock, key.Value, token => Inner.ExtendLockAsync(key, atLeast, until, token), cancellationToken);
 
+    public override ValueTask<StorageReadiness> GetReadinessAsync(StorageKey key, CancellationToken cancellationToken) =>
+        _policy.RunAsync(StorageOperation.Stat, key.Value, token => Inner.GetReadinessAsync(key, token), cancellationToken);
+
+    public override async ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken) =>
+        await _policy.RunAsync(
+            StorageOperation.Recall,
+            key.Value,
+            async token =>
+            {
+                await Inner.RecallAsync(key, order, token).ConfigureAwait(false);
+                return true;
+            },
+            cancellationToken).ConfigureAwait(false);
+
     public override ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) =>
         _policy.RunAsync(StorageOperation.Space, "", Inner.GetSpaceAsync, cancellationToken);
 

@@ -55,7 +55,6 @@ public sealed class S3SettingsTests
     [InlineData("s3://bucket?sse=customer", "sse-customer-file")]
     [InlineData("s3://bucket?sse=AES256&sse-kms-id=x", "sse=aws:kms")]
     [InlineData("s3://bucket?sse=aes256", "AES256")]
-    [InlineData("s3://bucket?storage-class=GLACIER", "GLACIER_IR")]
     [InlineData("s3://bucket?storage-class=cold", "STANDARD_IA")]
     [InlineData("s3://bucket?style=host", "path, virtual")]
     public void WhatDoesNotFitIsRefusedWithWhatToDo(string url, string told)
@@ -63,6 +62,14 @@ public sealed class S3SettingsTests
         BackupIQException refusal = Should.Throw<BackupIQException>(() => Parse(url));
         refusal.Code.ShouldBe(ErrorCodes.Usage);
         (refusal.Message + refusal.Guidance).ShouldContain(told);
+    }
+
+    [Fact]
+    public void ClassesFromWhichObjectsHaveToBeRestoredSayHowLongThatTakes()
+    {
+        Parse("s3://bucket?storage-class=GLACIER_IR").Archive.ShouldBeNull();
+        Parse("s3://bucket?storage-class=GLACIER").Archive.ShouldNotBeNull().Takes[RecallPriority.Expedited].ShouldBe(TimeSpan.FromMinutes(5));
+        Parse("s3://bucket?storage-class=DEEP_ARCHIVE").Archive.ShouldNotBeNull().Takes.Keys.ShouldBe([RecallPriority.Standard, RecallPriority.Bulk]);
     }
 
     [Fact]

@@ -171,6 +171,20 @@ public sealed class MirroredBackendTests
         (await Should.ThrowAsync<StorageException>(() => TextAsync(both, Identity.Value))).Code.ShouldBe(ErrorCodes.StorageAuthentication);
     }
 
+    [Fact]
+    public async Task WhatLiesInAnArchiveIsReadyWhereAMirrorHasItAtHand()
+    {
+        await IdentifyAsync("one", _storage, _mirror);
+        await PutAsync(_storage, "d/aa/1", "content");
+        await PutAsync(_storage, "d/aa/2", "content");
+        await PutAsync(_mirror, "d/aa/1", "content");
+        await using MirroredBackend both = await OpenAsync(new ArchivedBackend(_storage), Options(_notices.Add), Unreachable("first"), Source(_mirror, "second"));
+        (await both.GetReadinessAsync(new StorageKey("d/aa/1"), Token)).ShouldBe(StorageReadiness.Ready);
+        (await both.GetReadinessAsync(new StorageKey("d/aa/2"), Token)).ShouldBe(StorageReadiness.Archived);
+        (await TextAsync(both, "d/aa/1")).ShouldBe("content");
+        (await Should.ThrowAsync<StorageException>(() => TextAsync(both, "d/aa/2"))).Code.ShouldBe(ErrorCodes.StorageArchived);
+    }
+
     [Theory]
     [InlineData(StorageOperation.List)]
     [InlineData(StorageOperation.Stat)]
@@ -346,6 +360,18 @@ public sealed class MirroredBackendTests
     private sealed class RemoteBackend(IStorageBackend inner) : DelegatingBackend(inner)
     {
         public override StorageCapabilities Capabilities => base.Capabilities with { IsLocal = false };
+    }
+
+    /// <summary>Its contents lie in an archive.</summary>
+    private sealed class ArchivedBackend(IStorageBackend inner) : DelegatingBackend(inner)
+    {
+        public override ValueTask<int> ReadAsync(StorageKey key, long offset, Memory<byte> destination, CancellationToken cancellationToken) =>
+            IsArchived(key) ? throw new StorageException(ErrorCodes.StorageArchived, "It lies in an archive.") : base.ReadAsync(key, offset, destination, cancellationToken);
+
+        public override ValueTask<StorageReadiness> GetReadinessAsync(StorageKey key, CancellationToken cancellationToken) =>
+            ValueTask.FromResult(IsArchived(key) ? StorageReadiness.Archived : StorageReadiness.Ready);
+
+        private static bool IsArchived(StorageKey key) => key.Value.StartsWith("d/", StringComparison.Ordinal);
     }
 
     /// <summary>Somebody presses Ctrl-C when the mirror is listed as a whole.</summary>
