@@ -20,8 +20,6 @@ public sealed class DestinationTests : IDisposable
         _second = _user.At("second");
         _third = _user.At("third");
         _thirdKey = _user.At("third.key");
-        _user.RunPlain(["init", "--repo", _second, .. _user.Secret]).ShouldEndWith(0);
-        _user.RunPlain("init", "--repo", _third, "--key-file", _thirdKey).ShouldEndWith(0);
     }
 
     public void Dispose() => _user.Dispose();
@@ -29,6 +27,7 @@ public sealed class DestinationTests : IDisposable
     [Fact]
     public void ABackupIsCopiedToEachDestinationAndEachIsToldOf()
     {
+        MakeDestinations();
         string source = _user.MakeTree();
         string configuration = _user.Write("config.yaml", $"destinations:\n  near:\n    repo: {_second}\n  far:\n    repo: {_third}\n    key-file: {_thirdKey}\n");
         string[] with = ["--config", configuration];
@@ -55,6 +54,7 @@ public sealed class DestinationTests : IDisposable
     [Fact]
     public void OneThatFailsKeepsNoneOfTheOthersAndTheExitCodeSaysSo()
     {
+        MakeDestinations();
         string source = _user.MakeTree();
         string away = _user.At("away");
         ProgramRun run = _user.Run("backup", source, "--also", away, "--also", _third, "--also", _second).ShouldEndWith(3);
@@ -99,6 +99,12 @@ public sealed class DestinationTests : IDisposable
         ProgramRun run = _user.Run("backup", source, "--also", inside).ShouldEndWith(0);
         run.Error.ShouldContain("another repository");
         _user.Run("ls", "latest").ShouldEndWith(0).Text.ShouldNotContain("inside/config");
+    }
+
+    private void MakeDestinations()
+    {
+        _user.RunPlain(["init", "--repo", _second, .. _user.Secret]).ShouldEndWith(0);
+        _user.RunPlain("init", "--repo", _third, "--key-file", _thirdKey).ShouldEndWith(0);
     }
 
     private void Restores(string source, string name, params string[] access)
