@@ -28,6 +28,8 @@ internal sealed class ConfigInitCommand() : Verb("init", "Writes a configuration
         # 'backupiq config validate' checks it, 'backupiq config show --origin' tells what is in force.
 
         # repo: /mnt/disk/backup
+        # mirrors:
+        #   - /mnt/second/backup
         # key-file: /home/me/.config/backupiq/repository.key
         # password-command: pass show backup
 
@@ -40,6 +42,11 @@ internal sealed class ConfigInitCommand() : Verb("init", "Writes a configuration
         #   one-file-system: true
         #   tags: [daily]
         #   compression: auto
+
+        # destinations:
+        #   offsite:
+        #     repo: s3://bucket/prefix?region=eu-central-1
+        #     key-file: /home/me/.config/backupiq/offsite.key
 
         # retention:
         #   policy: gfs:daily=7,weekly=4,monthly=12,yearly=3
