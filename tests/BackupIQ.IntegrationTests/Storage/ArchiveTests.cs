@@ -1,5 +1,7 @@
 using System.Text.Json;
 using BackupIQ.IntegrationTests.Processes;
+using BackupIQ.Primitives;
+using BackupIQ.Storage;
 using BackupIQ.Testing.Files;
 using BackupIQ.Testing.Servers;
 using Shouldly;
@@ -44,6 +46,29 @@ public sealed class ArchiveTests(AzuriteFixture azurite, RadosGateway gateway) :
         // Azurite is quick.
         _user.Run("restore", "latest", "--target", target).ShouldEndWith(0);
         ScratchFolder.Run("diff", "-r", source, target + source).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task AnArchivedObjectIsToldFromADamagedOneAndAPutThatIsRepeatedFindsItself()
+    {
+        CancellationToken token = TestContext.Current.CancellationToken;
+        await using IStorageBackend storage = await azurite.ConnectAsync(await azurite.UrlAsync(await azurite.NewContainerAsync(), "", "&tier=archive"));
+        StorageKey pack = new("d/aa/1");
+        StorageKey snapshot = new("s/1");
+        foreach (StorageKey key in (StorageKey[])[pack, snapshot, pack, snapshot])
+        {
+            (await storage.PutAsync(key, StorageContent.FromBytes("content"u8.ToArray()), token)).ShouldBe(PutOutcome.Stored);
+        }
+
+        (await storage.PutAsync(pack, StorageContent.FromBytes("another one"u8.ToArray()), token)).ShouldBe(PutOutcome.AlreadyThere);
+        (await storage.GetReadinessAsync(snapshot, token)).ShouldBe(StorageReadiness.Ready);
+        (await storage.GetReadinessAsync(pack, token)).ShouldBe(StorageReadiness.Archived);
+        (await Should.ThrowAsync<StorageException>(async () => await storage.ReadAsync(pack, 0, new byte[10], token))).Code.ShouldBe(ErrorCodes.StorageArchived);
+        (await Should.ThrowAsync<StorageException>(async () => await storage.GetReadinessAsync(new StorageKey("d/aa/2"), token))).Code.ShouldBe(ErrorCodes.StorageObjectNotFound);
+        await storage.RecallAsync(pack, new RecallOrder(RecallPriority.Standard, 1), token);
+        await storage.RecallAsync(pack, new RecallOrder(RecallPriority.Standard, 1), token);
+        (await storage.GetReadinessAsync(pack, token)).ShouldBe(StorageReadiness.Ready);
+        (await storage.ReadAsync(pack, 0, new byte[10], token)).ShouldBe(7);
     }
 
     [Fact]
