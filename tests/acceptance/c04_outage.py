@@ -100,7 +100,7 @@ def body(a):
 
         name = "stopped"
         goes_on(a, name, tree, size, *interrupted(a, name, tree, size, stop, (0, 15)))
-        for away in (2,) if a.short else (2, 30, 180):
+        for away in (2,) if a.short else (2, 30):
             def kill(process):
                 in_the_middle(a, process, middle)
                 a.server.do("kill")

@@ -4,6 +4,9 @@ Python 3.11 and Debian packages only. The executable is BACKUPIQ, else what run.
 BACKUPIQ_ACCEPTANCE_DIR (default /var/tmp) and is removed at the end unless --keep is given.
 """
 import argparse
+import base64
+import email.utils
+import hmac
 import json
 import os
 import random
@@ -14,6 +17,8 @@ import sys
 import tempfile
 import time
 import urllib.parse
+import urllib.request
+import xml.etree.ElementTree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -104,10 +109,13 @@ class Server:
             return objects_in(os.path.join(self.folder, name))
         url = urllib.parse.urlsplit(self.template)
         options = dict(urllib.parse.parse_qsl(url.query))
-        remote = (f":s3,provider=Ceph,endpoint='{options['endpoint']}',env_auth=true:" if url.scheme == "s3" else
-                  f":azureblob,account={options['account']},key='{self.environment['AZURE_STORAGE_KEY']}',endpoint='{options['endpoint']}':")
-        listed = subprocess.run(["rclone", "--config", "/dev/null", "lsjson", "-R", "--files-only", "--no-mimetype", "--no-modtime", f"{remote}{url.netloc}/{name}"],
-                                env=self.a.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if url.scheme == "azblob":
+            return azure_objects(options["endpoint"], options["account"], self.environment["AZURE_STORAGE_KEY"], url.netloc, name + "/")
+        remote = f":s3,provider=Ceph,endpoint='{options['endpoint']}',env_auth=true:{url.netloc}/{name}"
+        environment = self.a.environment()
+        environment.pop("AWS_CA_BUNDLE", None)  # with it rclone's S3 fails
+        listed = subprocess.run(["rclone", "--config", "/dev/null", "lsjson", "-R", "--files-only", "--no-mimetype", "--no-modtime", remote],
+                                env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if listed.returncode:
             raise Failed(f"rclone does not list {self.template}: {listed.stderr.decode(errors='replace')[-500:]}")
         return [(item["Path"], item["Size"]) for item in json.loads(listed.stdout)]
@@ -119,6 +127,24 @@ class Server:
         except (FileNotFoundError, subprocess.TimeoutExpired):
             self.process.kill()
             self.process.wait()
+
+
+def azure_objects(endpoint, account, key, container, prefix):
+    """(name, size) of each blob under a prefix, by the Blob service's REST interface (List Blobs, Shared Key)."""
+    found, marker = [], ""
+    while True:
+        query = {"comp": "list", "marker": marker, "prefix": prefix, "restype": "container"}
+        headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-12-02"}
+        path = f"{urllib.parse.urlsplit(endpoint).path}/{container}"
+        signed = "GET" + "\n" * 12 + "".join(f"{k}:{v}\n" for k, v in headers.items()) + f"/{account}{path}" + "".join(f"\n{k}:{v}" for k, v in query.items())
+        mac = base64.b64encode(hmac.digest(base64.b64decode(key), signed.encode(), "sha256")).decode()
+        request = urllib.request.Request(f"{endpoint}/{container}?{urllib.parse.urlencode(query)}", headers={**headers, "Authorization": f"SharedKey {account}:{mac}"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            page = xml.etree.ElementTree.fromstring(answer.read())
+        found += [(blob.findtext("Name")[len(prefix):], int(blob.findtext("Properties/Content-Length"))) for blob in page.iter("Blob")]
+        marker = page.findtext("NextMarker") or ""
+        if not marker:
+            return found
 
 
 def objects_in(root):
