@@ -17,6 +17,8 @@ import sys
 import time
 
 import corpora
+import remote
+from tools import BackupIq, Borg, Restic, Tar, Target, measure, run, stored, warm
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
@@ -26,177 +28,6 @@ TITLES = {"first": "first backup", "unchanged": "nothing changed", "changed": "1
           "copy": "copy to another repository", "prune": "forget the first, prune"}
 CORPORA = {"source": "source tree", "small": "small files", "random": "one incompressible file", "half": "one half-compressible file",
            "aged": f"repository aged by {AGE} days"}
-
-
-class Tool:
-    """One tool: commands for each phase, run in an environment of its own."""
-
-    def __init__(self, name, base):
-        self.name, self.base = name, base
-        self.repository = os.path.join(base, "repository")
-        self.second = os.path.join(base, "second")
-        self.password = os.path.join(base, "password")
-        self.key = os.path.join(base, "key")
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("BACKUPIQ_", "RESTIC_", "BORG_", "XDG_"))}
-        self.env.update(HOME=os.path.join(base, "home"), LC_ALL="C.UTF-8")
-
-    def prepare(self):
-        subprocess.run(["rm", "-rf", self.base], check=True)
-        os.makedirs(os.path.join(self.base, "home"))
-        with open(self.password, "w") as file:
-            file.write("benchmark\n")
-        for command in self.initialise():
-            run(command, self.env)
-
-    def initialise(self):
-        return []
-
-    def stored(self, phase=""):
-        return stored(self.second if phase == "copy" else self.repository)
-
-
-class Restic(Tool):
-    def __init__(self, base):
-        super().__init__("restic", base)
-        self.cut = self.into(self.repository)
-
-    def initialise(self):
-        return [[*self.cut, "init"]]
-
-    def command(self, phase, tree, target):
-        if phase in ("first", "unchanged", "changed"):
-            return [*self.cut, "backup", tree]
-        return {"restore": [*self.cut, "restore", "latest", "--target", target], "check": [*self.cut, "check", "--read-data"],
-                "copy": [*self.into(self.second), "copy", "--from-repo", self.repository, "--from-password-file", self.password],
-                "prune": [*self.cut, "forget", "--keep-last", "1", "--prune"],
-                "thin": [*self.cut, "forget", "--keep-last", "10", "--prune"], "start": [*self.cut, "snapshots"]}[phase]
-
-    def into(self, repository):
-        return ["restic", "-q", "-r", repository, "--password-file", self.password, "--cache-dir", os.path.join(self.base, "cache")]
-
-    def initialise_second(self):
-        return [[*self.into(self.second), "init"]]
-
-
-class Borg(Tool):
-    def __init__(self, base):
-        super().__init__("borg", base)
-        self.env.update(BORG_BASE_DIR=os.path.join(base, "home"), BORG_PASSPHRASE="benchmark", BORG_RELOCATED_REPO_ACCESS_IS_OK="yes")
-
-    def initialise(self):
-        # The faster of its two modes on processors without SHA instructions.
-        return [["borg", "init", "-e", "repokey-blake2", self.repository]]
-
-    def command(self, phase, tree, target):
-        if phase in ("first", "unchanged", "changed"):
-            return ["borg", "create", "-C", "zstd,3", f"{self.repository}::{phase}", tree]
-        return {"restore": ["bash", "-c", f"cd '{target}' && borg extract '{self.repository}::changed'"],
-                "check": ["borg", "check", "--verify-data", self.repository],
-                "prune": ["bash", "-c", f"borg delete '{self.repository}' first unchanged && borg compact '{self.repository}'"],
-                "start": ["borg", "list", self.repository]}[phase]
-
-
-class Tar(Tool):
-    def __init__(self, base):
-        super().__init__("tar | zstd", base)
-        self.file = os.path.join(base, "archive.tar.zst")
-
-    def command(self, phase, tree, target):
-        if phase in ("first", "changed"):
-            return ["bash", "-o", "pipefail", "-c", f"tar c -C '{os.path.dirname(tree)}' '{os.path.basename(tree)}' | zstd -3 -T0 -q -f -o '{self.file}'"]
-        if phase == "restore":
-            return ["bash", "-o", "pipefail", "-c", f"zstd -d -q -c '{self.file}' | tar x -C '{target}'"]
-        return None
-
-    def stored(self):
-        return os.path.getsize(self.file) if os.path.exists(self.file) else 0
-
-
-class BackupIq(Tool):
-    def __init__(self, base, executable):
-        super().__init__("backupiq", base)
-        self.executable = executable
-        self.common = self.into(self.repository)
-
-    def into(self, repository):
-        return ["--repo", repository, "--cache-dir", os.path.join(self.base, "cache"), "--no-input", "--quiet"]
-
-    def initialise_second(self):
-        return [[self.executable, "init", *self.into(self.second), "--password-file", self.password]]
-
-    def initialise(self):
-        with open(self.key, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(os.urandom(64))
-        with_password = [*self.common, "--password-file", self.password]
-        return [[self.executable, "init", *with_password], [self.executable, "key", "add", *with_password, "--new-key-file", self.key]]
-
-    def command(self, phase, tree, target):
-        words = {"first": ["backup", tree], "unchanged": ["backup", tree], "changed": ["backup", tree], "restore": ["restore", "latest", "--target", target],
-                 "check": ["check", "--read-data"], "prune": ["forget", "--keep-last", "1", "--grace", "0", "--allow-mass", "--prune", "--yes"],
-                 "thin": ["forget", "--keep-last", "10", "--grace", "0", "--allow-mass", "--prune", "--yes"],
-                 "copy": ["copy", "--from-repo", self.repository, "--from-password-file", self.password], "start": ["snapshots"]}[phase]
-        # A password everywhere, as the others have it (its scrypt costs each some 0.5 s); the start is promised for a key file.
-        secret = ["--key-file", self.key] if phase == "start" else ["--password-file", self.password]
-        return [self.executable, *words, *(self.into(self.second) if phase == "copy" else self.common), *secret]
-
-
-def run(command, env):
-    return subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
-
-
-def measure(command, env, where):
-    """Runs a command; returns its figures, or None when it failed."""
-    os.sync()
-    log = where.rstrip("/") + ".log"
-    with open(log, "wb") as out:
-        start = time.monotonic()
-        # GNU time forks the tool itself: forked from here, the kernel would count this interpreter's memory as the tool's.
-        code = subprocess.run(["/usr/bin/time", "-q", "-o", log + ".time", "-f", "%U %S %M", *command], env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL).returncode
-        wall = time.monotonic() - start
-    subprocess.run(["sync", "-f", where], check=True)
-    synced = time.monotonic() - start
-    if code:
-        with open(log, "rb") as out:
-            print(f"  {command[0]} ended with {code}: {out.read().decode('utf-8', 'replace').strip()[-400:]}", file=sys.stderr)
-        return None
-    with open(log + ".time") as file:
-        user, system, resident = file.read().split()
-    return {"wall": round(wall, 3), "on_disk": round(synced, 3), "cpu": round(float(user) + float(system), 3), "memory": int(resident) * 1024}
-
-
-def stored(path):
-    return sum(os.lstat(os.path.join(folder, file)).st_size for folder, _, files in os.walk(path) for file in files)
-
-
-def warm(tree):
-    """Reads every file once, so that no tool pays for the disk."""
-    subprocess.run(f"find '{tree}' -type f -print0 | xargs -0 cat > /dev/null", shell=True, check=True)
-
-
-class Target:
-    """
-    A folder to restore into, on a file system of its own that is made anew each time: ext4 looks for inodes at length past those that were
-    deleted in the last minutes, so whoever restores after another's tree was removed would pay for it. Without root, a plain folder.
-    """
-
-    def __init__(self, work):
-        self.image, self.path, self.mounted = os.path.join(work, "restored.img"), os.path.join(work, "restored"), False
-
-    def fresh(self):
-        self.close()
-        os.makedirs(self.path, exist_ok=True)
-        if os.geteuid() == 0:
-            with open(self.image, "wb") as file:
-                file.truncate(16 << 30)
-            run(["mkfs.ext4", "-q", "-F", "-N", "2000000", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image], dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
-            self.mounted = subprocess.run(["mount", "-o", "loop,noatime", self.image, self.path], stderr=subprocess.DEVNULL).returncode == 0
-        return self.path
-
-    def close(self):
-        if self.mounted:
-            subprocess.run(["umount", self.path], check=True)
-            self.mounted = False
-        subprocess.run(["rm", "-rf", self.path, self.image], check=True)
 
 
 class Bench:
@@ -212,6 +43,8 @@ class Bench:
             again = options.corpora.split(",")
             self.results["corpora"] = {kind: size for kind, size in earlier["corpora"].items() if kind not in again}
             self.results["measurements"] = [m for m in earlier["measurements"] if m["corpus"] not in again]
+        if options.remote:
+            self.results["remote"] = options.remote
 
     def tools(self):
         base = os.path.join(self.work, "tools")
@@ -237,6 +70,55 @@ class Bench:
         entries = int(subprocess.run(["bash", "-c", f"find '{tree}' | wc -l"], stdout=subprocess.PIPE, check=True).stdout)
         self.results["corpora"][kind] = {"entries": entries, "bytes": stored(tree)}
         print(f"{kind}: {entries} entries, {self.results['corpora'][kind]['bytes'] / 1e6:.0f} MB", flush=True)
+        if self.options.remote:
+            self.on_server(kind, tree)
+        else:
+            self.on_disk(kind, tree)
+        subprocess.run(["rm", "-rf", tree], check=True)
+
+    def on_server(self, kind, tree):
+        """First backup and restore on a server of its own, each tool with a name there. rclone, which is only compared with, runs once."""
+        base, target = os.path.join(self.work, "tools"), Target(self.work)
+        executable = None if self.options.peers_only else os.environ["BACKUPIQ"]
+        for number in range(self.options.runs):
+            time.sleep(3)
+            server = remote.Server(self.options.remote, os.path.join(self.work, "server"))
+            try:
+                tools = [tool for tool in remote.tools(base, server, executable) if number == 0 or tool.name != "rclone"]
+                turn = tools[number % len(tools):] + tools[:number % len(tools)]
+                for tool in turn:
+                    tool.prepare()
+                    warm(tree)
+                    self.record(kind, tool, "first", measure(tool.command("first", tree, target.path), tool.env, tool.base), stored=tool.stored())
+                for tool in turn:
+                    tool.forget_cache()
+                    self.record(kind, tool, "restore", measure(tool.command("restore", tree, target.fresh()), tool.env, target.path), stored=tool.stored())
+                    target.close()
+                if number == self.options.runs - 1:
+                    self.count_fetched(kind, tree, server, turn, target)
+            finally:
+                server.stop()
+                subprocess.run(["rm", "-rf", base, os.path.join(self.work, "server")], check=True)
+
+    def count_fetched(self, kind, tree, server, tools, target):
+        """One more restore of each, through a proxy that counts what the server sends."""
+        for tool in tools:
+            proxy = remote.Proxy(server.endpoint)
+            try:
+                tool.forget_cache()
+                through = next(t for t in remote.tools(os.path.join(self.work, "tools"), server, os.environ.get("BACKUPIQ"), proxy.endpoint) if t.name == tool.name)
+                run(through.command("restore", tree, target.fresh()), through.env)
+            finally:
+                proxy.close()
+                target.close()
+            figures = [m for m in self.results["measurements"] if (m["corpus"], m["tool"], m["phase"]) == (kind, tool.name, "restore")][-1]
+            figures["fetched"] = proxy.received
+            if tool.name == "backupiq":
+                figures["packs"] = tool.packs()
+            print(f"  {kind:7} {tool.name:10} restore    fetched {proxy.received / 1e6:.1f} MB", flush=True)
+            self.save()
+
+    def on_disk(self, kind, tree):
         target = Target(self.work)
         tools = self.tools()
         for number in range(self.options.runs):
@@ -264,7 +146,6 @@ class Bench:
                 if kind == "source" and number == self.options.runs - 1:
                     self.start(tool)
             subprocess.run(["rm", "-rf", *(t.base for t in tools)], check=True)
-        subprocess.run(["rm", "-rf", tree], check=True)
 
     def aged(self):
         """A repository that was backed up into for 90 days of small changes: check, copy, forget all but ten and prune, of restic and ours."""
@@ -309,6 +190,7 @@ class Bench:
 
     def versions(self):
         for name, command in (("restic", ["restic", "version"]), ("borg", ["borg", "--version"]), ("zstd", ["zstd", "--version"]), ("tar", ["tar", "--version"]),
+                              *([("rclone", ["rclone", "version"]), ("radosgw", ["radosgw", "--version"])] if self.options.remote else []),
                               *([] if self.options.peers_only else [("backupiq", [os.environ["BACKUPIQ"], "version"])])):
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             lines = done.stdout.decode().strip().splitlines()
@@ -351,7 +233,7 @@ class Table:
         self.results, self.medians = results, {}
         groups = {}
         for m in results["measurements"]:
-            for figure in ("wall", "on_disk", "cpu", "memory", "stored"):
+            for figure in ("wall", "on_disk", "cpu", "memory", "stored", "fetched", "packs"):
                 if figure in m:
                     groups.setdefault((m["corpus"], m["tool"], m["phase"], figure), []).append(m[figure])
         for key, values in groups.items():
@@ -366,6 +248,10 @@ class Table:
 
     def rows(self):
         """(what, value as text, target as text, met or None when not measured)"""
+        if self.results.get("remote"):
+            yield from remote.rows(self, [(corpus, CORPORA[corpus]) for corpus in self.results["corpora"]])
+            return
+
         def ratio(what, corpus, phase, figure, peer, limit):
             value = self.ratio(corpus, phase, figure, peer)
             return (what, "–" if value is None else f"{value:.2f}", f"≤ {limit:g}", None if value is None else value <= limit)
@@ -416,7 +302,7 @@ class Table:
             lines += ["", f"**{CORPORA.get(corpus, corpus).capitalize()}**: {size['entries']:,} entries, {size['bytes'] / 1e6:,.0f} MB", "",
                       "| | tool | wall s | on disk s | CPU s | memory MB | stored MB |", "|---|---|---|---|---|---|---|"]
             for phase in PHASES:
-                for tool in ("backupiq", "restic", "borg", "tar | zstd"):
+                for tool in ("backupiq", "restic", "borg", "tar | zstd", "rclone"):
                     wall = self.get(corpus, tool, phase)
                     if wall is not None:
                         size_stored = self.get(corpus, tool, phase, "stored")
@@ -432,21 +318,22 @@ class Table:
         return [what for what, _, _, met in self.rows() if met is False]
 
 
-def into_readme(text):
+def into_readme(text, markers):
     path = os.path.join(HERE, "README.md")
     with open(path) as file:
         page = file.read()
-    begin, end = (page.index(m) for m in MARKERS)
+    begin, end = (page.index(m) for m in markers)
     with open(path, "w") as file:
-        file.write(page[:begin + len(MARKERS[0])] + "\n" + text + "\n" + page[end:])
+        file.write(page[:begin + len(markers[0])] + "\n" + text + "\n" + page[end:])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="runs of each; medians are shown (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one run of each")
-    parser.add_argument("--corpora", default=",".join(CORPORA), help="which of %(default)s")
-    parser.add_argument("--scale", type=float, default=1.0, help="size of the corpora (default %(default)s)")
+    parser.add_argument("--corpora", help=f"which of {','.join(CORPORA)} (default: all; on a server all but the aged one)")
+    parser.add_argument("--scale", type=float, help="size of the corpora (default 1; on a server 0.25)")
+    parser.add_argument("--remote", choices=("s3",), help="on a server of this machine instead of a disk: first backup and restore, beside restic and rclone")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--date", default="", help="the date to print with the figures")
     parser.add_argument("--note", default="", help="a sentence to print with the figures")
@@ -457,8 +344,9 @@ def main():
     parser.add_argument("--report-only", action="store_true", help="exit with 0 even when a target is missed")
     parser.add_argument("--render", metavar="JSON", help="make the table anew from earlier results and measure nothing")
     options = parser.parse_args()
-    if options.quick:
-        options.runs = 1
+    options.runs = 1 if options.quick else options.runs
+    options.scale = options.scale or (0.25 if options.remote else 1.0)
+    options.corpora = options.corpora or ",".join(kind for kind in CORPORA if not options.remote or kind != "aged")
     if options.render:
         with open(options.render) as file:
             results = json.load(file)
@@ -467,7 +355,7 @@ def main():
     table = Table(results)
     text = table.markdown()
     if not options.no_readme:
-        into_readme(text)
+        into_readme(text, remote.MARKERS if results.get("remote") else MARKERS)
     print("\n" + text)
     missed = table.missed()
     if missed:

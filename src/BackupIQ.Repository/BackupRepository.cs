@@ -65,6 +65,9 @@ public sealed class BackupRepository : IAsyncDisposable
     /// <summary>Whether the storage's times are worth something: they come from its own clock, or from this machine's disk.</summary>
     public bool HasStoreTimes => Storage.Capabilities.HasStoreClock || Storage.Capabilities.IsLocal;
 
+    /// <summary>Whether reads cost no more than a local disk's.</summary>
+    public bool IsLocal => Storage.Capabilities.IsLocal;
+
     /// <summary>The ways in: list, add, change, remove.</summary>
     public KeySlots Slots { get; }
 

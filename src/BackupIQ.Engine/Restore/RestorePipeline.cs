@@ -19,6 +19,11 @@ internal sealed class RestorePipeline : IDisposable
     /// <summary>With <see cref="RestoreOptions.Sparse"/>, zeros become a hole from this length on: the usual block of file systems.</summary>
     public const int SparseBlock = 4096;
 
+    /// <summary>
+    /// Workers beside those that the cores can do with, where the storage is over a line. Four: with 4 MiB each they keep 100 MB/s at 160 ms busy.
+    /// </summary>
+    private const int WaitingWorkers = 4;
+
     /// <summary>Entries without chunks that a worker takes at a time.</summary>
     private const int DirectBatch = 32;
 
@@ -47,7 +52,10 @@ internal sealed class RestorePipeline : IDisposable
         _stop = stop;
         _cleaner = new TargetCleaner(target, options, progress);
         _files = new OpenTargetFiles(target, reserve: !options.Sparse);
-        int wanted = options.Concurrency > 0 ? options.Concurrency : Environment.ProcessorCount;
+
+        // Over a line some wait for answers while others work.
+        int unasked = repository.IsLocal ? Environment.ProcessorCount : Environment.ProcessorCount + WaitingWorkers;
+        int wanted = options.Concurrency > 0 ? options.Concurrency : unasked;
         int affordable = (int)Math.Max(1, options.MemoryBudget / 4 / RestoreWorker.Cost);
         _workers = new RestoreWorker[Math.Clamp(wanted, 1, Math.Min(affordable, 64))];
         for (int i = 0; i < _workers.Length; i++)
@@ -75,7 +83,7 @@ internal sealed class RestorePipeline : IDisposable
         }
         else
         {
-            window.PlanReads(RestoreWorker.MaxRead);
+            window.PlanReads(RestoreWorker.MaxRead, _repository.IsLocal);
             int batches = (window.Direct.Count + DirectBatch - 1) / DirectBatch;
             await ForEachAsync(batches + window.Reads.Count, (worker, i) => i < batches
                 ? WriteDirect(window, i * DirectBatch)

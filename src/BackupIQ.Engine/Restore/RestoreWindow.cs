@@ -21,6 +21,12 @@ internal sealed class RestoreWindow
 
     private const int MaxGap = 64 << 10;
 
+    /// <summary>
+    /// Of what is asked for over a line, at most this share lies between the frames that are needed: a request that is spared there costs less than bytes that
+    /// are not.
+    /// </summary>
+    private const double MaxWaste = 0.04;
+
     private readonly Dictionary<FrameHandle, int> _frameNumbers = [];
     private readonly Dictionary<PackId, int> _packNumbers = [];
     private readonly List<PlannedChunk> _chunks = [];
@@ -111,8 +117,10 @@ internal sealed class RestoreWindow
         Cost += FileCost;
     }
 
-    /// <summary>Orders what is still to be fetched by pack and offset, and joins near frames to reads of at most <paramref name="maxRead"/> bytes.</summary>
-    public void PlanReads(int maxRead)
+    /// <summary>Orders what is still to be fetched by pack and offset, and joins near frames to reads.</summary>
+    /// <param name="maxRead">Bytes of a read at most.</param>
+    /// <param name="isLocal">Bytes that are read in passing cost nothing.</param>
+    public void PlanReads(int maxRead, bool isLocal)
     {
         Span<PlannedChunk> chunks = Chunks;
         for (int i = 0; i < chunks.Length; i++)
@@ -153,7 +161,7 @@ internal sealed class RestoreWindow
         _order.AsSpan(0, count).Sort((a, b) => frames[a].PackOrder != frames[b].PackOrder
             ? frames[a].PackOrder.CompareTo(frames[b].PackOrder)
             : frames[a].Reference.Offset.CompareTo(frames[b].Reference.Offset));
-        Join(count, maxRead);
+        Join(count, maxRead, isLocal);
     }
 
     public void Clear()
@@ -171,21 +179,26 @@ internal sealed class RestoreWindow
         Cost = 0;
     }
 
-    private void Join(int count, int maxRead)
+    private void Join(int count, int maxRead, bool isLocal)
     {
         for (int first = 0; first < count;)
         {
             ref PlannedFrame start = ref FrameAt(first);
             long end = start.Reference.Offset + (long)start.Reference.StoredLength;
+            long wasted = 0;
             int next = first + 1;
             for (; next < count; next++)
             {
                 ref PlannedFrame frame = ref FrameAt(next);
                 long frameEnd = frame.Reference.Offset + (long)frame.Reference.StoredLength;
-                if (frame.PackOrder != start.PackOrder || frame.Reference.Offset > end + MaxGap || frameEnd - start.Reference.Offset > maxRead)
+                long gap = Math.Max(0, frame.Reference.Offset - end);
+                long length = frameEnd - start.Reference.Offset;
+                if (frame.PackOrder != start.PackOrder || gap > MaxGap || length > maxRead || (!isLocal && wasted + gap > length * MaxWaste))
                 {
                     break;
                 }
+
+                wasted += gap;
 
                 end = Math.Max(end, frameEnd);
             }

@@ -14,11 +14,7 @@ public sealed class S3FaultTests(RadosGateway gateway) : StorageFaultTests
     /// <inheritdoc/>
     protected override string Secret => RadosGateway.SecretKey;
 
-    private protected override IReadOnlyDictionary<string, string> Environment { get; } = new Dictionary<string, string>(StringComparer.Ordinal)
-    {
-        ["AWS_ACCESS_KEY_ID"] = RadosGateway.AccessKey,
-        ["AWS_SECRET_ACCESS_KEY"] = RadosGateway.SecretKey,
-    };
+    private protected override IReadOnlyDictionary<string, string> Environment => RadosGateway.Environment;
 
     private protected override ValueTask<IPEndPoint> ServerAsync() => ValueTask.FromResult(new IPEndPoint(IPAddress.Loopback, gateway.Endpoint.Port));
 

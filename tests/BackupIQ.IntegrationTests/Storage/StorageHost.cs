@@ -30,7 +30,7 @@ public sealed class StorageHost(RadosGateway gateway, AzuriteFixture azurite)
             "s3" => (
                 new Place(
                     ceph.Url(bucket, Place.Name),
-                    new Dictionary<string, string> { ["AWS_ACCESS_KEY_ID"] = RadosGateway.AccessKey, ["AWS_SECRET_ACCESS_KEY"] = RadosGateway.SecretKey },
+                    RadosGateway.Environment,
                     null,
                     null),
                 ceph),

@@ -21,6 +21,10 @@ public sealed class RadosGateway : IServerControl, IAsyncDisposable
     /// <summary>Its secret: long and odd, so that tests can look for it in what the program says.</summary>
     public const string SecretKey = "cisecret4Zq7Yw2Kp9Xv5Tn8";
 
+    /// <summary>The variables that open it.</summary>
+    public static IReadOnlyDictionary<string, string> Environment { get; } =
+        new Dictionary<string, string>(StringComparer.Ordinal) { ["AWS_ACCESS_KEY_ID"] = AccessKey, ["AWS_SECRET_ACCESS_KEY"] = SecretKey };
+
     /// <summary>A key of the server's own key service, for SSE-KMS.</summary>
     public const string KmsKey = "testkey-1";
 
@@ -38,7 +42,7 @@ public sealed class RadosGateway : IServerControl, IAsyncDisposable
     private int _buckets;
 
     /// <summary>Starts nothing yet. The <see cref="Profiles"/> are where the SDK in this process looks for them, which it does once.</summary>
-    public RadosGateway() => Environment.SetEnvironmentVariable("AWS_SHARED_CREDENTIALS_FILE", CredentialsFile);
+    public RadosGateway() => System.Environment.SetEnvironmentVariable("AWS_SHARED_CREDENTIALS_FILE", CredentialsFile);
 
     /// <summary>Whether objects are kept on disk, by BlueStore, so that they outlive a <see cref="Kill"/>; slower to start and to use.</summary>
     public bool IsDurable { get; init; }
