@@ -17,7 +17,7 @@ namespace BackupIQ.Storage.Remote.S3;
 /// <para>An object of more than 64 MiB goes in parts. Some servers (Ceph) ignore the condition when parts are put together, so the name is looked
 /// up before: two writers who pass that look at once would both succeed, the later one replacing the object. Objects of that size are packs,
 /// named by the hash of their bytes, and index segments, named by their only writer: what replaces them is the same. What writers race for, snapshots and
-/// fences, is far smaller.</para>
+/// fences, is far smaller. A put in parts that broke is taken up by the next put of the same object (<see cref="S3Multipart"/>).</para>
 /// <para>Content-MD5 guards what is sent, the ETag of the answer is compared with it, and what is read is sealed and verified by its reader.</para>
 /// </remarks>
 public sealed class S3Backend : IStorageBackend
@@ -295,10 +295,10 @@ public sealed class S3Backend : IStorageBackend
     public ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => ValueTask.FromResult(new StorageSpace(null, null, null));
 
     /// <inheritdoc/>
-    public ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
+        await _upload.DisposeAsync();
         _connection.Dispose();
-        return ValueTask.CompletedTask;
     }
 
     /// <summary>The object's name in the bucket.</summary>
@@ -398,6 +398,6 @@ public sealed class S3Backend : IStorageBackend
         return at.AddTicks(-(at.Ticks % TimeSpan.TicksPerSecond));
     }
 
-    private static DateTimeOffset AsUtc(DateTime moment) =>
+    internal static DateTimeOffset AsUtc(DateTime moment) =>
         new(moment.Kind == DateTimeKind.Local ? moment.ToUniversalTime() : DateTime.SpecifyKind(moment, DateTimeKind.Utc));
 }

@@ -111,7 +111,25 @@ internal sealed class S3Encryption
         }
     }
 
-    /// <summary>Whether an ETag of such an answer is the MD5 of what was put in one piece.</summary>
-    public bool HasMd5(ServerSideEncryptionMethod? method) =>
+    /// <summary>Compares what the server says it stored with what was sent, where its answer tells.</summary>
+    /// <param name="what">What failed if they differ, as the beginning of a sentence.</param>
+    /// <param name="etag">The answer's.</param>
+    /// <param name="expected">The MD5 in lower case, of parts with their number.</param>
+    /// <param name="method">How the server encrypted it.</param>
+    /// <exception cref="StorageException">They differ.</exception>
+    public void RequireEtag(string what, string? etag, string expected, ServerSideEncryptionMethod? method)
+    {
+        string told = (etag ?? "").Trim('"');
+        if (HasMd5(method) && told.Length == expected.Length && !told.AsSpan(0, 32).ContainsAnyExcept("0123456789abcdef") && told != expected)
+        {
+            StorageException failure = new(
+                ErrorCodes.Storage, $"{what}: the storage says that it stored other bytes", "Something between here and the storage changes what is sent; 'backupiq check' tells what is damaged.");
+            failure.With("etag", told);
+            throw failure;
+        }
+    }
+
+    // Whether an ETag of such an answer is the MD5 of what was put in one piece.
+    private bool HasMd5(ServerSideEncryptionMethod? method) =>
         _customerKey is null && (method is null || string.IsNullOrEmpty(method.Value) || method == ServerSideEncryptionMethod.AES256);
 }

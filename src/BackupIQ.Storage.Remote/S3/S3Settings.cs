@@ -55,6 +55,10 @@ internal sealed record S3Settings
     /// <summary>For messages; two storages that show alike are the same.</summary>
     public string Location => Url.Show("endpoint", "region");
 
+    /// <summary>Until when an object that is put now is to be locked; null: not at all. Whole seconds: what comes back has no more.</summary>
+    public DateTime? LockedUntil(StorageKey key, DateTimeOffset now) =>
+        LockMode is not null && Layout.IsLocked(key) ? DateTime.UnixEpoch.AddSeconds((now + LockFor).ToUnixTimeSeconds()) : null;
+
     /// <summary>Reads the URL.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: an option is wrong; or a file that it names cannot be read.</exception>
     public static S3Settings Parse(StorageUrl url, RemoteLayout layout)
