@@ -141,6 +141,47 @@ public static class BackupIqStorage
             ? throw new BackupIQException(ErrorCodes.AppendOnly, "Who may only add to a repository removes and replaces nothing on its mirrors")
             : MirroredStorage.SyncAsync(url, request, monitor ?? new MirrorMonitor(), options, time ?? TimeProvider.System, cancellationToken);
 
+    /// <summary>
+    /// The address by which anybody reads one object of a storage for a time (S3, Azure with the account's key, Google Cloud Storage with a service account's key). What
+    /// a repository stores is sealed: who reads it learns its length.
+    /// </summary>
+    /// <param name="url">Where it is.</param>
+    /// <param name="key">The object's name, as <c>d/…</c>.</param>
+    /// <param name="lasts">For how long; at most seven days.</param>
+    /// <param name="options">How the storage is used.</param>
+    /// <param name="time">This machine's clock.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <exception cref="BackupIQException">
+    /// <c>Usage</c>: no name, too long or no time, or this storage or who is signed in to it gives no links; <c>StorageObjectNotFound</c>: there is no such object.
+    /// </exception>
+    public static async Task<StorageLinkInfo> LinkAsync(
+        string url, string key, TimeSpan lasts, RepositoryOptions? options = null, TimeProvider? time = null, CancellationToken cancellationToken = default)
+    {
+        if (!StorageKey.TryCreate(key, out StorageKey name))
+        {
+            throw new BackupIQException(ErrorCodes.Usage, "That is no object's name", "As 's/0123…' or 'config/a.00000001'; 'backupiq storage info' tells which kinds there are.");
+        }
+
+        if (lasts < TimeSpan.FromSeconds(1) || lasts > ILinkStorage.Longest)
+        {
+            throw new BackupIQException(ErrorCodes.Usage, "A link lasts from a second to seven days", "Who needs it for longer should get rights of their own.");
+        }
+
+        await using IStorageBackend storage = await StorageLocator.OpenPlainAsync(url, options ?? new RepositoryOptions(), time ?? TimeProvider.System, cancellationToken).ConfigureAwait(false);
+        if (storage is not ILinkStorage linking)
+        {
+            throw new BackupIQException(ErrorCodes.Usage, "This storage gives no links", "S3, Azure Blob Storage and Google Cloud Storage do.").With("location", storage.Location);
+        }
+
+        if (await storage.StatAsync(name, cancellationToken).ConfigureAwait(false) is not { } found)
+        {
+            throw new StorageException(ErrorCodes.StorageObjectNotFound, $"There is no object {name}", "'backupiq storage info' tells which kinds there are.").With("location", storage.Location);
+        }
+
+        StorageLink link = await linking.LinkAsync(name, TimeSpan.FromSeconds(Math.Floor(lasts.TotalSeconds)), cancellationToken).ConfigureAwait(false);
+        return new StorageLinkInfo(link, found.Size);
+    }
+
     /// <summary>What a repository's folder is mounted from, where that is no disk of this machine: <c>nfs4 server:/export</c>; null otherwise.</summary>
     public static NetworkMountInfo? MountAt(string url) =>
         StorageLocator.LocalPath(url) is { } path && NetworkMount.At(path) is { } mount ? new NetworkMountInfo(mount.ToString(), mount.ListingLag) : null;

@@ -2,7 +2,7 @@ using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands;
 
-/// <summary><c>storage test|info|sync|login</c></summary>
+/// <summary><c>storage test|info|sync|link|login</c></summary>
 internal static class StorageCommand
 {
     public static VerbGroup Create() => new(
@@ -11,11 +11,12 @@ internal static class StorageCommand
         new StorageTestCommand(),
         new StorageInfoCommand(),
         new StorageSyncCommand(),
+        new StorageLinkCommand(),
         new StorageLoginCommand());
 
-    /// <summary>The storage that is named, or the configured repository's.</summary>
+    /// <summary>The storage that is named behind so many other words, or the configured repository's.</summary>
     /// <exception cref="BackupIQException">Neither is there.</exception>
-    public static string UrlOf(Invocation run) =>
-        run.Arguments.Positional is [{ } url] ? url
+    public static string UrlOf(Invocation run, int before = 0) =>
+        run.Arguments.Positional.ElementAtOrDefault(before) is { } url ? url
         : run.RepositoryUrl ?? throw new BackupIQException(ErrorCodes.Usage, "No storage is named, and no repository is configured", "Name its URL, as s3://bucket/prefix or /mnt/disk.");
 }

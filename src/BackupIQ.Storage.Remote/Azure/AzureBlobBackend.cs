@@ -16,7 +16,7 @@ namespace BackupIQ.Storage.Remote.Azure;
 /// Microsoft's reference of the Blob service: Put Blob, Put Block, Put Block List, Get Blob, Get Blob Properties, List Blobs, Delete Blob. Reads
 /// after writes are strongly consistent, listings too. What an upload that was cut short has sent is dropped by the service after a week.
 /// </remarks>
-public sealed class AzureBlobBackend : IStorageBackend
+public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
 {
     // Old enough for every private cloud and emulator, new enough for all that is used here.
     private const string Version = "2021-12-02";
@@ -192,6 +192,16 @@ public sealed class AzureBlobBackend : IStorageBackend
         }
     }
 
+    /// <inheritdoc/>
+    public async ValueTask<StorageLink> LinkAsync(StorageKey key, TimeSpan lasts, CancellationToken cancellationToken)
+    {
+        SharedKeyCredential signer = await _options.Credential.FindKeyAsync(cancellationToken)
+            ?? throw new BackupIQException(ErrorCodes.Usage, "Only the storage account's key can sign links", "Set AZURE_STORAGE_KEY or AZURE_STORAGE_CONNECTION_STRING, and auth=key in the URL where another way is set up, too.");
+        DateTimeOffset until = _time.GetUtcNow() + lasts;
+        string query = signer.SignRead(_options.Container, _options.Prefix + key.Value, until, Version, _options.Endpoint.Scheme == Uri.UriSchemeHttps);
+        return new StorageLink($"{AddressOf(key)}?{query}", until);
+    }
+
     /// <summary>Nothing: a container has no end, and what it holds nobody adds up but its bill.</summary>
     public ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => ValueTask.FromResult(new StorageSpace(null, null, null));
 
@@ -342,8 +352,7 @@ public sealed class AzureBlobBackend : IStorageBackend
     private async Task<HttpResponseMessage> SendAsync(
         HttpMethod method, StorageKey? key, string query, Action<HttpRequestMessage>? shape, string what, CancellationToken cancellationToken, params HttpStatusCode[] expected)
     {
-        string path = key is { } named ? "/" + string.Join('/', (_options.Prefix + named.Value).Split('/').Select(Uri.EscapeDataString)) : "";
-        using HttpRequestMessage request = new(method, $"{_options.Endpoint.ToString().TrimEnd('/')}/{Uri.EscapeDataString(_options.Container)}{path}{(query.Length == 0 ? "" : "?" + query)}");
+        using HttpRequestMessage request = new(method, $"{AddressOf(key)}{(query.Length == 0 ? "" : "?" + query)}");
         request.Headers.Add("x-ms-version", Version);
         request.Headers.Add("x-ms-date", _time.GetUtcNow().ToString("r", CultureInfo.InvariantCulture));
         shape?.Invoke(request);
@@ -358,6 +367,13 @@ public sealed class AzureBlobBackend : IStorageBackend
         {
             throw Failure(answer, what);
         }
+    }
+
+    // Of an object, or of the container.
+    private string AddressOf(StorageKey? key)
+    {
+        string path = key is { } named ? "/" + string.Join('/', (_options.Prefix + named.Value).Split('/').Select(Uri.EscapeDataString)) : "";
+        return $"{_options.Endpoint.ToString().TrimEnd('/')}/{Uri.EscapeDataString(_options.Container)}{path}";
     }
 
     private StorageException Failure(HttpResponseMessage answer, string what)

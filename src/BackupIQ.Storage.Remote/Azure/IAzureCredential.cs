@@ -9,6 +9,9 @@ internal interface IAzureCredential
     /// <param name="cancellationToken">Stops.</param>
     /// <exception cref="StorageException">No token is to be had.</exception>
     ValueTask SignAsync(HttpRequestMessage request, HttpClient http, CancellationToken cancellationToken);
+
+    /// <summary>The account's key, which signs addresses for others, too; null: it is not in our hands.</summary>
+    ValueTask<SharedKeyCredential?> FindKeyAsync(CancellationToken cancellationToken) => ValueTask.FromResult<SharedKeyCredential?>(null);
 }
 
 /// <summary>A shared access signature: it is part of every address.</summary>

@@ -17,7 +17,7 @@ namespace BackupIQ.Storage.Remote.Gcs;
 /// bytes goes with each put, and the service refuses what does not match it. What an upload that was cut short has sent is dropped by the service after a
 /// week.
 /// </remarks>
-public sealed class GcsBackend : IStorageBackend
+public sealed class GcsBackend : IStorageBackend, ILinkStorage
 {
     /// <summary>Up to this size an object goes in one request; a larger one costs one more to open its upload.</summary>
     internal const int LargestWhole = 8 << 20;
@@ -185,6 +185,15 @@ public sealed class GcsBackend : IStorageBackend
         }
 
         return failed;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<StorageLink> LinkAsync(StorageKey key, TimeSpan lasts, CancellationToken cancellationToken)
+    {
+        GoogleSigner signer = _options.Tokens.Signer
+            ?? throw new BackupIQException(ErrorCodes.Usage, "Only a service account with a key of its own can sign links", "Name its key file with credentials=FILE, or GOOGLE_APPLICATION_CREDENTIALS.");
+        DateTimeOffset now = _time.GetUtcNow();
+        return ValueTask.FromResult(new StorageLink(GcsSignedAddress.Of(signer, _options.Endpoint, _options.Bucket, _options.Prefix + key.Value, now, lasts), now + lasts));
     }
 
     /// <summary>Nothing: a bucket has no end, and what it holds nobody adds up but its bill.</summary>

@@ -39,6 +39,9 @@ internal sealed class GoogleTokens
     /// <summary>Whether this machine's time is part of what is asked.</summary>
     private bool TellsTheTime { get; init; }
 
+    /// <summary>The service account, where its key is in our hands; null: somebody else signs.</summary>
+    public GoogleSigner? Signer { get; private init; }
+
     /// <summary>
     /// Who asks, by a URL's options <c>credentials</c> and <c>auth</c> (<c>file</c>, <c>metadata</c>), else as Google's own tools find it: the file that
     /// GOOGLE_APPLICATION_CREDENTIALS names, what gcloud left behind, the machine's own account.
@@ -83,14 +86,15 @@ internal sealed class GoogleTokens
             }));
         }
 
-        RSAParameters key = ReadKey(file.PrivateKey);
+        GoogleSigner signer = new(file.Account, ReadKey(file.PrivateKey));
         return new GoogleTokens($"the service account {file.Account}", cure, now => Post(file.TokenServer, new Dictionary<string, string>(StringComparer.Ordinal)
         {
             ["grant_type"] = "urn:ietf:params:oauth:grant-type:jwt-bearer",
-            ["assertion"] = Assertion(file, key, scope, now),
+            ["assertion"] = Assertion(file, signer, scope, now),
         }))
         {
             TellsTheTime = true,
+            Signer = signer,
         };
     }
 
@@ -186,7 +190,7 @@ internal sealed class GoogleTokens
         }
     }
 
-    private static string Assertion(GoogleCredentialFile file, RSAParameters key, string scope, DateTimeOffset now)
+    private static string Assertion(GoogleCredentialFile file, GoogleSigner signer, string scope, DateTimeOffset now)
     {
         byte[] header = JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, string?>(StringComparer.Ordinal) { ["alg"] = "RS256", ["typ"] = "JWT", ["kid"] = file.PrivateKeyId });
         byte[] claims = JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, object?>(StringComparer.Ordinal)
@@ -198,8 +202,7 @@ internal sealed class GoogleTokens
             ["exp"] = (now + AssertionHolds).ToUnixTimeSeconds(),
         });
         string signed = $"{Encode(header)}.{Encode(claims)}";
-        using RSA rsa = RSA.Create(key);
-        return $"{signed}.{Encode(rsa.SignData(Encoding.ASCII.GetBytes(signed), HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1))}";
+        return $"{signed}.{Encode(signer.Sign(Encoding.ASCII.GetBytes(signed)))}";
     }
 
     private static RSAParameters ReadKey(string pem)

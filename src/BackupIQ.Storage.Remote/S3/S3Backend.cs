@@ -20,7 +20,7 @@ namespace BackupIQ.Storage.Remote.S3;
 /// fences, is far smaller. A put in parts that broke is taken up by the next put of the same object (<see cref="S3Multipart"/>).</para>
 /// <para>Content-MD5 guards what is sent, the ETag of the answer is compared with it, and what is read is sealed and verified by its reader.</para>
 /// </remarks>
-public sealed class S3Backend : IStorageBackend
+public sealed class S3Backend : IStorageBackend, ILinkStorage
 {
     /// <summary>The most that the protocol allows.</summary>
     private const int MostDeletions = 1000;
@@ -289,6 +289,27 @@ public sealed class S3Backend : IStorageBackend
                 return null;
             }
         }, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<StorageLink> LinkAsync(StorageKey key, TimeSpan lasts, CancellationToken cancellationToken)
+    {
+        if (Settings.Encryption.HasCustomerKey)
+        {
+            throw new BackupIQException(
+                ErrorCodes.Usage, "No link leads to objects under a customer's key: whoever reads them has to send the key", "Read the object with sse-customer-file, and pass it on.");
+        }
+
+        DateTimeOffset until = _connection.Time.GetUtcNow() + lasts;
+        GetPreSignedUrlRequest request = new()
+        {
+            BucketName = Settings.Bucket,
+            Key = NameOf(key),
+            Verb = HttpVerb.GET,
+            Expires = until.UtcDateTime,
+            Protocol = _connection.IsEncrypted ? Protocol.HTTPS : Protocol.HTTP,
+        };
+        return new StorageLink(await _connection.CallAsync($"No link to the object {key} could be signed", _ => Client.GetPreSignedURLAsync(request), cancellationToken), until);
     }
 
     /// <inheritdoc/>

@@ -36,6 +36,9 @@ internal sealed class S3Encryption
     /// <summary>Whether anything is asked of the server.</summary>
     public bool IsAsked => _method is not null || _customerKey is not null;
 
+    /// <summary>Whether nothing is read without a key that goes with each request.</summary>
+    public bool HasCustomerKey => _customerKey is not null;
+
     /// <summary>What is asked, as the URL says it.</summary>
     public string Name => _customerKey is not null ? "customer" : _method?.Value ?? "none";
 

@@ -88,6 +88,9 @@ public abstract class FakeGoogle : IAsyncDisposable
     /// <summary>Answers a request of somebody whose token is good.</summary>
     private protected abstract Task AnswerAsync(FakeGoogleCall call);
 
+    /// <summary>Answers what needs no token; false: it is nothing of the kind.</summary>
+    private protected virtual ValueTask<bool> TryServeAsync(HttpContext context, string target) => ValueTask.FromResult(false);
+
     /// <summary>What somebody may not do, as a sentence; null: they may.</summary>
     private protected abstract string? Refusal(FakeGoogleCall call);
 
@@ -157,7 +160,7 @@ public abstract class FakeGoogle : IAsyncDisposable
         context.Response.Headers.Date = Now.ToString("r", System.Globalization.CultureInfo.InvariantCulture);
         string target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
         string path = target.Split('?')[0];
-        if (await Accounts.TryServeAsync(context, path))
+        if (await Accounts.TryServeAsync(context, path) || await TryServeAsync(context, target))
         {
             return;
         }

@@ -108,6 +108,9 @@ public sealed class FakeGoogleAccounts : IDisposable
             ? token.Account
             : null;
 
+    /// <summary>Whether a service account signed these bytes.</summary>
+    internal bool HasSigned(byte[] bytes, byte[] signature) => _key.VerifyData(bytes, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+
     /// <summary>Answers what has to do with tokens.</summary>
     internal async Task<bool> TryServeAsync(HttpContext context, string path)
     {

@@ -96,6 +96,47 @@ public sealed class FakeGoogleStorage : FakeGoogle
         : bucket.RequesterPays && !call.Query.ContainsKey("userProject") ? call.FailAsync(400, "required", "Bucket is a requester pays bucket but no user project provided.")
         : _methods[call.Method.Id](call, bucket);
 
+    /// <summary>A signed address (XML API), which is checked as Google's documentation of signatures (V4) says.</summary>
+    private protected override async ValueTask<bool> TryServeAsync(HttpContext context, string target)
+    {
+        if (context.Request.Method != "GET" || !context.Request.Query.TryGetValue("X-Goog-Signature", out var signature))
+        {
+            return false;
+        }
+
+        (string path, string query) = (target.Split('?')[0], target.Split('?')[1]);
+        string[] signed = [.. query.Split('&').Where(static pair => !pair.StartsWith("X-Goog-Signature=", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        IQueryCollection say = context.Request.Query;
+        string moment = say["X-Goog-Date"].ToString();
+        string[] credential = say["X-Goog-Credential"].ToString().Split('/', 2);
+        int lasts = int.Parse(say["X-Goog-Expires"].ToString(), CultureInfo.InvariantCulture);
+        DateTimeOffset from = DateTimeOffset.ParseExact(moment, "yyyyMMdd'T'HHmmss'Z'", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal);
+        string request = $"GET\n{path}\n{string.Join('&', signed)}\nhost:{context.Request.Host.Value}\n\nhost\nUNSIGNED-PAYLOAD";
+        string text = $"GOOG4-RSA-SHA256\n{moment}\n{credential[1]}\n{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(request)))}";
+        bool isRight = say["X-Goog-Algorithm"] == "GOOG4-RSA-SHA256" && say["X-Goog-SignedHeaders"] == "host" && credential[1] == $"{moment[..8]}/auto/storage/goog4_request"
+            && Accounts.HasSigned(Encoding.UTF8.GetBytes(text), Convert.FromHexString(signature.ToString()));
+        string[] names = [.. path.TrimStart('/').Split('/', 2).Select(Uri.UnescapeDataString)];
+        byte[]? bytes = null;
+        if (_buckets.TryGetValue(names[0], out Bucket? bucket))
+        {
+            lock (bucket)
+            {
+                bytes = bucket.Objects.GetValueOrDefault(names[1])?.Bytes;
+            }
+        }
+
+        context.Response.StatusCode = lasts is < 1 or > 604_800 || Now > from.AddSeconds(lasts) ? 400
+            : !isRight || Accounts.RoleOf(credential[0]) < GoogleRole.Viewer ? 403
+            : bytes is null ? 404
+            : 200;
+        if (context.Response.StatusCode == 200)
+        {
+            await context.Response.Body.WriteAsync(bytes);
+        }
+
+        return true;
+    }
+
     private Task GetAsync(FakeGoogleCall call, Bucket bucket)
     {
         Stored? found;
