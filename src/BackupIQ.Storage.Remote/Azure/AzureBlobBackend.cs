@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Http.Headers;
 using System.Security.Cryptography;
 using System.Text;
 using System.Xml;
@@ -26,6 +27,12 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
     private static readonly StorageArchive Archive = new(
         "archive", new Dictionary<RecallPriority, TimeSpan> { [RecallPriority.Standard] = TimeSpan.FromHours(15), [RecallPriority.Expedited] = TimeSpan.FromHours(1) });
 
+    /// <summary>The service takes no more in one batch.</summary>
+    private const int MostDeletions = 256;
+
+    // 256 answers of some 300 bytes, and much more than that.
+    private const int LongestBatch = 1 << 20;
+
     // 50,000 blocks of 4,000 MiB. Some servers make other numbers of greater ones.
     private const long LargestBlob = 50_000L * 4_000 * (1 << 20);
 
@@ -34,6 +41,7 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
     private readonly HttpClient _http;
     private readonly TimeProvider _time;
     private bool _isLockProven;
+    private volatile bool _refusesBatches;
 
     private AzureBlobBackend(AzureBlobOptions options, RemoteLayout layout, HttpClient http, TimeProvider time)
     {
@@ -49,7 +57,9 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
         ConditionalPut = true,
         HasStoreClock = true,
         LocksFor = _options.Immutable,
+        ExtendsLocks = _options.Immutable is not null,
         Checksum = "Content-MD5",
+        DeletesAtOnce = MostDeletions,
         Archive = _options.DataTier == "archive" ? Archive : null,
     };
 
@@ -193,6 +203,53 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
     }
 
     /// <inheritdoc/>
+    public async ValueTask<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAllAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken)
+    {
+        if (keys.Count is 0 or > MostDeletions || _refusesBatches)
+        {
+            return await Deletions.OneByOneAsync(this, keys, cancellationToken);
+        }
+
+        try
+        {
+            return await DeleteBatchAsync(keys, cancellationToken);
+        }
+        catch (StorageException e) when (!e.IsTransient)
+        {
+            // Accounts with a hierarchical namespace have no batches, and some signatures do not reach them.
+            _refusesBatches = true;
+            return await Deletions.OneByOneAsync(this, keys, cancellationToken);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken)
+    {
+        string what = $"Object {key} could not be locked";
+        _ = _options.Immutable ?? throw new NotSupportedException("The storage was opened without a lock.");
+        bool isLockedForGood;
+        using (HttpResponseMessage head = await SendAsync(HttpMethod.Head, key, "", null, what, cancellationToken, HttpStatusCode.OK))
+        {
+            if (AzureLock.Read(head) is { } already && already.Until >= atLeast)
+            {
+                return false;
+            }
+
+            isLockedForGood = _options.Immutability == AzureImmutability.Locked || AzureLock.Read(head)?.Mode == AzureImmutability.Locked;
+        }
+
+        using HttpResponseMessage answer = await SendAsync(
+            HttpMethod.Put,
+            key,
+            "comp=immutabilityPolicies",
+            request => AzureLock.Ask(request, until, isLockedForGood ? AzureImmutability.Locked : AzureImmutability.Unlocked),
+            what,
+            cancellationToken,
+            HttpStatusCode.OK);
+        return true;
+    }
+
+    /// <inheritdoc/>
     public async ValueTask<StorageLink> LinkAsync(StorageKey key, TimeSpan lasts, CancellationToken cancellationToken)
     {
         SharedKeyCredential signer = await _options.Credential.FindKeyAsync(cancellationToken)
@@ -211,6 +268,81 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
         _http.Dispose();
         (_options.Credential as IDisposable)?.Dispose();
         return ValueTask.CompletedTask;
+    }
+
+    private async Task<IReadOnlyDictionary<StorageKey, StorageException>> DeleteBatchAsync(IReadOnlyList<StorageKey> keys, CancellationToken cancellationToken)
+    {
+        string what = $"{keys.Count} objects could not be deleted";
+        byte[] body;
+        string boundary = $"batch_{Guid.NewGuid()}";
+        using (MultipartContent batch = await BatchOfAsync(keys, boundary, cancellationToken))
+        {
+            body = await batch.ReadAsByteArrayAsync(cancellationToken);
+        }
+
+        using HttpResponseMessage answer = await SendAsync(
+            HttpMethod.Post, null, "restype=container&comp=batch", request => request.Content = BatchBody(body, boundary), what, cancellationToken, HttpStatusCode.Accepted);
+        ReadOnlyMemory<byte> answers = await HttpCall.ReadWholeAsync(answer, LongestBatch, what, cancellationToken);
+        Dictionary<StorageKey, StorageException> failed = keys.Distinct().ToDictionary(
+            static key => key, static key => new StorageException(ErrorCodes.StorageConnection, $"Object {key} could not be deleted: the storage did not answer for it"));
+        foreach (BatchAnswer part in BatchAnswer.ReadAll(answers, BatchAnswer.BoundaryOf(answer)))
+        {
+            if (!int.TryParse(part.Id, NumberStyles.None, CultureInfo.InvariantCulture, out int number) || number >= keys.Count)
+            {
+                continue;
+            }
+
+            using HttpResponseMessage told = new(part.Status);
+            if (part.Header(AzureFailure.CodeHeader) is { Length: > 0 } code)
+            {
+                told.Headers.TryAddWithoutValidation(AzureFailure.CodeHeader, code);
+            }
+
+            StorageKey key = keys[number];
+            if (part.Status == HttpStatusCode.Accepted || (part.Status == HttpStatusCode.NotFound && AzureFailure.CodeOf(told) is not "ContainerNotFound"))
+            {
+                failed.Remove(key);
+            }
+            else
+            {
+                failed[key] = Failure(told, $"Object {key} could not be deleted");
+            }
+        }
+
+        return failed;
+    }
+
+    // Each request in it is signed by itself; all have the version of the one around them.
+    private async Task<MultipartContent> BatchOfAsync(IReadOnlyList<StorageKey> keys, string boundary, CancellationToken cancellationToken)
+    {
+        MultipartContent batch = new("mixed", boundary);
+        for (int number = 0; number < keys.Count; number++)
+        {
+            using HttpRequestMessage request = new(HttpMethod.Delete, AddressOf(keys[number]));
+            request.Headers.Add("x-ms-date", _time.GetUtcNow().ToString("r", CultureInfo.InvariantCulture));
+            await _options.Credential.SignAsync(request, _http, cancellationToken);
+            StringBuilder text = new($"DELETE {request.RequestUri!.PathAndQuery} HTTP/1.1\r\n");
+            foreach ((string name, HeaderStringValues values) in request.Headers.NonValidated)
+            {
+                text.Append(name).Append(": ").Append(values.ToString()).Append("\r\n");
+            }
+
+            ByteArrayContent part = new(Encoding.ASCII.GetBytes(text.Append("Content-Length: 0\r\n\r\n").ToString()));
+            part.Headers.ContentType = new MediaTypeHeaderValue("application/http");
+            part.Headers.TryAddWithoutValidation("Content-Transfer-Encoding", "binary");
+            part.Headers.TryAddWithoutValidation("Content-ID", number.ToString(CultureInfo.InvariantCulture));
+            batch.Add(part);
+        }
+
+        return batch;
+    }
+
+    // Without quotes around the boundary: not every server looks behind them.
+    private static ByteArrayContent BatchBody(byte[] body, string boundary)
+    {
+        ByteArrayContent content = new(body);
+        content.Headers.ContentType = new MediaTypeHeaderValue("multipart/mixed") { Parameters = { new NameValueHeaderValue("boundary", boundary) } };
+        return content;
     }
 
     // False when the name is taken.
@@ -298,7 +430,7 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
 
     private void Publish(HttpRequestMessage request, StorageKey key)
     {
-        request.Headers.IfNoneMatch.Add(System.Net.Http.Headers.EntityTagHeaderValue.Any);
+        request.Headers.IfNoneMatch.Add(EntityTagHeaderValue.Any);
         if (_options.DataTier is { } tier && _layout.IsCold(key))
         {
             request.Headers.Add("x-ms-access-tier", char.ToUpperInvariant(tier[0]) + tier[1..]);
@@ -306,8 +438,7 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
 
         if (_options.Immutable is { } time && _layout.IsLocked(key))
         {
-            request.Headers.Add("x-ms-immutability-policy-until-date", (_time.GetUtcNow() + time).ToString("r", CultureInfo.InvariantCulture));
-            request.Headers.Add("x-ms-immutability-policy-mode", _options.Immutability == AzureImmutability.Locked ? "locked" : "unlocked");
+            AzureLock.Ask(request, _time.GetUtcNow() + time, _options.Immutability);
         }
     }
 
@@ -320,7 +451,7 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
         }
 
         using HttpResponseMessage answer = await SendAsync(HttpMethod.Head, key, "", null, $"Object {key} could not be looked at", cancellationToken, HttpStatusCode.OK);
-        if (!answer.Headers.Contains("x-ms-immutability-policy-until-date"))
+        if (AzureLock.Read(answer) is null)
         {
             throw new StorageException(
                 ErrorCodes.Storage,
@@ -352,12 +483,7 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
     private async Task<HttpResponseMessage> SendAsync(
         HttpMethod method, StorageKey? key, string query, Action<HttpRequestMessage>? shape, string what, CancellationToken cancellationToken, params HttpStatusCode[] expected)
     {
-        using HttpRequestMessage request = new(method, $"{AddressOf(key)}{(query.Length == 0 ? "" : "?" + query)}");
-        request.Headers.Add("x-ms-version", Version);
-        request.Headers.Add("x-ms-date", _time.GetUtcNow().ToString("r", CultureInfo.InvariantCulture));
-        shape?.Invoke(request);
-        await _options.Credential.SignAsync(request, _http, cancellationToken);
-        HttpResponseMessage answer = await HttpCall.SendAsync(_http, request, what, cancellationToken);
+        HttpResponseMessage answer = await SendOnceAsync(method, key, query, shape, what, cancellationToken);
         if (expected.Contains(answer.StatusCode))
         {
             return answer;
@@ -367,6 +493,17 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
         {
             throw Failure(answer, what);
         }
+    }
+
+    private async Task<HttpResponseMessage> SendOnceAsync(
+        HttpMethod method, StorageKey? key, string query, Action<HttpRequestMessage>? shape, string what, CancellationToken cancellationToken)
+    {
+        using HttpRequestMessage request = new(method, $"{AddressOf(key)}{(query.Length == 0 ? "" : "?" + query)}");
+        request.Headers.Add("x-ms-version", Version);
+        request.Headers.Add("x-ms-date", _time.GetUtcNow().ToString("r", CultureInfo.InvariantCulture));
+        shape?.Invoke(request);
+        await _options.Credential.SignAsync(request, _http, cancellationToken);
+        return await HttpCall.SendAsync(_http, request, what, cancellationToken);
     }
 
     // Of an object, or of the container.

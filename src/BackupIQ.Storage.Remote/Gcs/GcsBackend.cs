@@ -53,6 +53,7 @@ public sealed class GcsBackend : IStorageBackend, ILinkStorage
             ConditionalPut = true,
             HasStoreClock = true,
             LocksFor = options.LockMode is null ? null : options.LockFor,
+            ExtendsLocks = options.LockMode is not null,
             Checksum = "MD5",
             ServerEncryption = options.KmsKey,
             DeletesAtOnce = MostDeletions,
@@ -170,7 +171,7 @@ public sealed class GcsBackend : IStorageBackend, ILinkStorage
         using HttpRequestMessage request = new(HttpMethod.Post, _api.At("/batch/storage/v1")) { Content = GoogleBatch.Body(keys.Select(key => $"DELETE {PathOf(key, "")}")) };
         using HttpResponseMessage answer = await _api.SendAsync(request, what, cancellationToken, HttpStatusCode.OK).ConfigureAwait(false);
         ReadOnlyMemory<byte> body = await HttpCall.ReadWholeAsync(answer, GcsListing.LongestPage, what, cancellationToken).ConfigureAwait(false);
-        IReadOnlyDictionary<int, GoogleBatchAnswer> parts = GoogleBatch.Read(body, answer.Content.Headers.ContentType?.Parameters.FirstOrDefault(static p => p.Name == "boundary")?.Value);
+        IReadOnlyDictionary<int, GoogleBatchAnswer> parts = GoogleBatch.Read(body, BatchAnswer.BoundaryOf(answer));
         Dictionary<StorageKey, StorageException> failed = [];
         for (int number = 0; number < keys.Count; number++)
         {
@@ -185,6 +186,33 @@ public sealed class GcsBackend : IStorageBackend, ILinkStorage
         }
 
         return failed;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<bool> ExtendLockAsync(StorageKey key, DateTimeOffset atLeast, DateTimeOffset until, CancellationToken cancellationToken)
+    {
+        string what = $"Object {key} could not be locked";
+        string mode = _options.LockMode ?? throw new NotSupportedException("The storage was opened without a lock.");
+        using (HttpResponseMessage looked = await _api.SendAsync(
+            HttpMethod.Get, PathOf(key, $"fields={GcsObject.Fields},retention"), what, cancellationToken, HttpStatusCode.OK).ConfigureAwait(false))
+        {
+            using JsonDocument there = await GoogleApi.ReadAsync(looked, LongestAnswer, what, cancellationToken).ConfigureAwait(false);
+            GcsObject found = GcsObject.Read(there.RootElement) ?? throw GoogleApi.NoAnswer(what, null);
+            if (found.LockedUntil >= atLeast)
+            {
+                return false;
+            }
+
+            // What is locked for good stays so.
+            mode = found.LockMode == GcsOptions.LockedMode ? GcsOptions.LockedMode : mode;
+        }
+
+        byte[] change = JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, object>(StringComparer.Ordinal) { ["retention"] = Retention(mode, until) });
+        using HttpRequestMessage request = new(HttpMethod.Patch, _api.At(PathOf(key, $"fields={GcsObject.Fields},retention"))) { Content = GoogleApi.Json(change) };
+        using HttpResponseMessage answer = await _api.SendAsync(request, what, cancellationToken, HttpStatusCode.OK).ConfigureAwait(false);
+        using JsonDocument changed = await GoogleApi.ReadAsync(answer, LongestAnswer, what, cancellationToken).ConfigureAwait(false);
+        return GcsObject.Read(changed.RootElement)?.LockedUntil >= atLeast ? true
+            : throw new StorageException(ErrorCodes.Storage, $"{what}: the storage keeps no longer lock on it", "See the bucket's object retention.");
     }
 
     /// <inheritdoc/>
@@ -254,15 +282,17 @@ public sealed class GcsBackend : IStorageBackend, ILinkStorage
 
         if (_options.LockMode is { } mode && _layout.IsLocked(key))
         {
-            metadata["retention"] = new Dictionary<string, string>(StringComparer.Ordinal)
-            {
-                ["mode"] = mode,
-                ["retainUntilTime"] = (_time.GetUtcNow() + _options.LockFor).ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture),
-            };
+            metadata["retention"] = Retention(mode, _time.GetUtcNow() + _options.LockFor);
         }
 
         return JsonSerializer.SerializeToUtf8Bytes(metadata);
     }
+
+    private static Dictionary<string, string> Retention(string mode, DateTimeOffset until) => new(StringComparer.Ordinal)
+    {
+        ["mode"] = mode,
+        ["retainUntilTime"] = until.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture),
+    };
 
     private Uri UploadOf(StorageKey key, string kind)
     {

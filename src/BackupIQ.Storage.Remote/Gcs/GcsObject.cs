@@ -21,6 +21,8 @@ internal sealed record GcsObject(string Name, long Size, DateTimeOffset Created)
 
     public string? LockMode { get; private init; }
 
+    public DateTimeOffset? LockedUntil { get; private init; }
+
     /// <summary>Null: it is no object's description.</summary>
     public static GcsObject? Read(JsonElement json) =>
         json.ValueKind == JsonValueKind.Object
@@ -32,11 +34,15 @@ internal sealed record GcsObject(string Name, long Size, DateTimeOffset Created)
                 Md5 = GoogleJson.Text(json, "md5Hash"),
                 StorageClass = GoogleJson.Text(json, "storageClass"),
                 KmsKey = GoogleJson.Text(json, "kmsKeyName"),
-                LockMode = GoogleJson.TryGet(json, "retention", out JsonElement retention) && retention.ValueKind == JsonValueKind.Object ? GoogleJson.Text(retention, "mode") : null,
+                LockMode = RetentionOf(json, "mode"),
+                LockedUntil = DateTimeOffset.TryParse(RetentionOf(json, "retainUntilTime"), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset until) ? until : null,
             }
             : null;
 
     /// <summary>As the repository knows it; null where the name is none that a key can have.</summary>
     public StoredObject? Under(string prefix) =>
         Name.StartsWith(prefix, StringComparison.Ordinal) && StorageKey.TryCreate(Name[prefix.Length..], out StorageKey key) ? new StoredObject(key, Size, Created) : null;
+
+    private static string? RetentionOf(JsonElement json, string name) =>
+        GoogleJson.TryGet(json, "retention", out JsonElement retention) && retention.ValueKind == JsonValueKind.Object ? GoogleJson.Text(retention, name) : null;
 }

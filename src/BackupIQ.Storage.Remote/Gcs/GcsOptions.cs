@@ -9,11 +9,17 @@ internal sealed record GcsOptions
 {
     private const string Scope = "https://www.googleapis.com/auth/devstorage.read_write";
 
+    // To change what is said of an object, such as its lock, the service wants a token for everything.
+    private const string LockScope = "https://www.googleapis.com/auth/devstorage.full_control";
+
     private const string Secrets =
         "Set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account, or name it with credentials=FILE; 'gcloud auth application-default login' and a machine's own service account serve as well.";
 
     private const string Cure =
         "Make a new key (gcloud iam service-accounts keys create), or sign in again: gcloud auth application-default login.";
+
+    /// <summary>The lock that nobody takes back.</summary>
+    public const string LockedMode = "Locked";
 
     private static readonly Uri Google = new("https://storage.googleapis.com");
 
@@ -72,11 +78,11 @@ internal sealed record GcsOptions
             Endpoint = url.Text("endpoint") is { } text ? HttpTransport.ParseEndpoint(text) : Google,
             Bucket = url.Place,
             Prefix = url.Path.Length == 0 ? "" : url.Path + "/",
-            Tokens = GoogleTokens.Find(url, environment, Scope, Cure, Secrets),
+            Tokens = GoogleTokens.Find(url, environment, lockMode is null ? Scope : LockScope, Cure, Secrets),
             ColdClass = url.Choice("storage-class", Classes)?.ToUpperInvariant(),
             KmsKey = KeyOf(url.Text("kms-key")),
             UserProject = url.Text("user-project"),
-            LockMode = lockMode is null ? null : lockMode == "locked" ? "Locked" : "Unlocked",
+            LockMode = lockMode is null ? null : lockMode == "locked" ? LockedMode : "Unlocked",
             LockFor = TimeSpan.FromDays(days ?? 0),
             Location = url.Show("endpoint"),
         };

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
+using BackupIQ.Storage.Remote.Http;
 
 namespace BackupIQ.Storage.Remote.Google;
 
@@ -11,6 +12,9 @@ internal sealed record GoogleBatchAnswer(HttpStatusCode Status, GoogleError Erro
 /// <summary>Several requests in one (multipart/mixed, each part of type application/http): Google's documentation of batches.</summary>
 internal static class GoogleBatch
 {
+    // An answer's id is that of its request with this before it.
+    private const string Answers = "response-";
+
     /// <summary>The requests, each by its method and path; they are numbered from 0.</summary>
     public static MultipartContent Body(IEnumerable<string> requests)
     {
@@ -33,50 +37,15 @@ internal static class GoogleBatch
     public static IReadOnlyDictionary<int, GoogleBatchAnswer> Read(ReadOnlyMemory<byte> body, string? boundary)
     {
         Dictionary<int, GoogleBatchAnswer> answers = [];
-        if (boundary?.Trim('"') is not { Length: > 0 and <= 70 } mark)
+        foreach (BatchAnswer part in BatchAnswer.ReadAll(body, boundary))
         {
-            return answers;
-        }
-
-        byte[] delimiter = Encoding.ASCII.GetBytes("--" + mark);
-        ReadOnlyMemory<byte> rest = body;
-        while (rest.Span.IndexOf(delimiter) is var start and >= 0)
-        {
-            rest = rest[(start + delimiter.Length)..];
-            int end = rest.Span.IndexOf(delimiter);
-            if (end < 0)
+            if (part.Id.IndexOf(Answers, StringComparison.Ordinal) is var at and >= 0
+                && int.TryParse(part.Id.AsSpan(at + Answers.Length).TrimEnd(" >"), NumberStyles.None, CultureInfo.InvariantCulture, out int number))
             {
-                // What is cut off is no answer.
-                break;
-            }
-
-            if (ReadPart(rest[..end]) is { } part)
-            {
-                answers.TryAdd(part.Number, part.Answer);
+                answers.TryAdd(number, new GoogleBatchAnswer(part.Status, part.Body is { } told && (int)part.Status >= 300 ? GoogleError.Read(told) : GoogleError.None));
             }
         }
 
         return answers;
-    }
-
-    // Headers of the part, an empty line, a status line and headers, an empty line, a body.
-    private static (int Number, GoogleBatchAnswer Answer)? ReadPart(ReadOnlyMemory<byte> part)
-    {
-        ReadOnlySpan<byte> empty = "\r\n\r\n"u8;
-        int outer = part.Span.IndexOf(empty);
-        if (outer < 0)
-        {
-            return null;
-        }
-
-        string? id = Encoding.ASCII.GetString(part.Span[..outer]).Split("\r\n").FirstOrDefault(static line => line.StartsWith("Content-ID:", StringComparison.OrdinalIgnoreCase));
-        ReadOnlyMemory<byte> inner = part[(outer + empty.Length)..];
-        string status = Encoding.ASCII.GetString(inner.Span[..Math.Max(0, inner.Span.IndexOf("\r\n"u8))]);
-        int head = inner.Span.IndexOf(empty);
-        return id?.IndexOf("response-", StringComparison.Ordinal) is { } at and >= 0
-            && int.TryParse(id.AsSpan(at + "response-".Length).TrimEnd(" >"), NumberStyles.None, CultureInfo.InvariantCulture, out int number)
-            && status.Split(' ') is ["HTTP/1.1", { Length: 3 } code, ..] && int.TryParse(code, NumberStyles.None, CultureInfo.InvariantCulture, out int value)
-                ? (number, new GoogleBatchAnswer((HttpStatusCode)value, head < 0 || value < 300 ? GoogleError.None : GoogleError.Read(inner[(head + empty.Length)..])))
-                : null;
     }
 }

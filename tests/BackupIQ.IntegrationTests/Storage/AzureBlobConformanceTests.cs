@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using BackupIQ.Primitives;
 using BackupIQ.Storage;
+using BackupIQ.Storage.Resilience;
 using BackupIQ.Testing.Servers;
 using BackupIQ.Testing.Storage;
 using Shouldly;
@@ -116,6 +117,62 @@ public sealed class AzureBlobConformanceTests(AzuriteFixture azurite) : StorageC
         (await azurite.TierAsync(_container!, "p q/ü/d/00/small")).ShouldBe("Cool");
         (await azurite.TierAsync(_container!, "p q/ü/d/00/big")).ShouldBe("Cool");
         (await azurite.TierAsync(_container!, "p q/ü/m/00/small")).ShouldBe("Hot");
+    }
+
+    [Fact]
+    public async Task ManyDeletionsAreFewRequestsAndWhatIsNotThereIsSuccess()
+    {
+        string url = await UrlAsync();
+        StorageKey[] keys = [.. Enumerable.Range(0, 300).Select(static i => new StorageKey($"d/{i}"))];
+        using StorageRegistry registry = new(TimeProvider.System);
+        foreach (IReadOnlyDictionary<string, string>? environment in (IReadOnlyDictionary<string, string>?[])[null, Sas(TimeSpan.FromHours(1))])
+        {
+            await using IStorageBackend storage = StorageStack.Wrap(
+                await azurite.ConnectAsync(url, environment), "azure", new ResilienceOptions { Retry = RetryProfile.Quick }, registry, TimeProvider.System);
+            await Parallel.ForEachAsync(keys, Token, async (key, stop) => await storage.PutAsync(key, StorageContent.FromBytes(new byte[] { 1 }), stop));
+            await PutAsync(storage, "s/stays", Bytes(10));
+            long before = registry.Report().Sum(static provider => provider.Latencies.GetValueOrDefault(StorageOperation.Delete)?.Count ?? 0);
+            (await storage.DeleteAllAsync([.. keys, new StorageKey("d/nothing")], Token)).ShouldBeEmpty();
+            (registry.Report().Sum(static provider => provider.Latencies.GetValueOrDefault(StorageOperation.Delete)?.Count ?? 0) - before).ShouldBe(2);
+            (await ListAsync(storage, "")).ShouldHaveSingleItem().Key.Value.ShouldBe("s/stays");
+        }
+    }
+
+    [Theory]
+    [InlineData("unlocked")]
+    [InlineData("locked")]
+    public async Task ALockIsExtendedAndNeverShortenedAndKeepsNoneOfTheOthers(string mode)
+    {
+        await using FakeImmutability fake = await FakeImmutability.StartAsync(await azurite.GetAsync());
+        string container = await azurite.NewContainerAsync();
+        await using IStorageBackend storage = await azurite.ConnectAsync(Url("&immutable=2&immutability-mode=" + mode));
+        storage.Capabilities.ExtendsLocks.ShouldBeTrue();
+        storage.Capabilities.LocksFor.ShouldBe(TimeSpan.FromDays(2));
+        StorageKey key = new("d/1");
+        await PutAsync(storage, key.Value, Bytes(10));
+        await PutAsync(storage, "d/large", Bytes(9 << 20));
+        await PutAsync(storage, "l/beat", Bytes(10));
+        DateTimeOffset now = TimeProvider.System.GetUtcNow();
+        fake.LockOf(container, "p/d/large")!.Value.Until.ShouldBe(now.AddDays(2), TimeSpan.FromMinutes(1));
+        (await storage.ExtendLockAsync(key, now.AddDays(1), now.AddDays(9), Token)).ShouldBeFalse("it is locked for long enough");
+        (await storage.ExtendLockAsync(key, now.AddDays(5), now.AddDays(9), Token)).ShouldBeTrue();
+        fake.LockOf(container, "p/d/1")!.Value.Until.ShouldBe(now.AddDays(9), TimeSpan.FromSeconds(1));
+
+        // Nobody unlocks by the way what is locked for good.
+        await using IStorageBackend milder = await azurite.ConnectAsync(Url("&immutable=2&immutability-mode=unlocked"));
+        (await milder.ExtendLockAsync(key, now.AddDays(10), now.AddDays(11), Token)).ShouldBeTrue();
+        fake.LockOf(container, "p/d/1")!.Value.Mode.ShouldBe(mode);
+        (await Should.ThrowAsync<StorageException>(async () => await storage.ExtendLockAsync(new StorageKey("d/2"), now.AddDays(1), now.AddDays(2), Token))).Code.ShouldBe(ErrorCodes.StorageObjectNotFound);
+
+        // An account that has no batches deletes one by one.
+        KeyValuePair<StorageKey, StorageException> stays = (await storage.DeleteAllAsync([key, new StorageKey("l/beat")], Token)).ShouldHaveSingleItem();
+        stays.Key.ShouldBe(key);
+        stays.Value.Code.ShouldBe(ErrorCodes.RetentionRefused);
+        (await storage.StatAsync(new StorageKey("l/beat"), Token)).ShouldBeNull();
+        await storage.DeleteAllAsync([new StorageKey("l/1"), new StorageKey("l/2")], Token);
+        fake.RefusedBatches.ShouldBe(1, "it is not asked again");
+
+        string Url(string options) => $"azblob://{container}/p?account={Azurite.Account}&endpoint={Uri.EscapeDataString(fake.Endpoint)}{options}";
     }
 
     /// <inheritdoc/>

@@ -107,6 +107,39 @@ public sealed class GcsConformanceTests(GoogleStorageFixture google) : StorageCo
         refused.Guidance.ShouldContain("--enable-per-object-retention");
     }
 
+    [Theory]
+    [InlineData("unlocked")]
+    [InlineData("locked")]
+    public async Task ALockIsExtendedAndNeverShortened(string mode)
+    {
+        FakeGoogleStorage server = await google.GetAsync();
+        string bucket = await google.NewBucketAsync(objectRetention: true);
+        await using IStorageBackend storage = await google.ConnectAsync(await google.UrlAsync(bucket, "p", $"&lock={mode}&lock-days=2"));
+        storage.Capabilities.ExtendsLocks.ShouldBeTrue();
+        StorageKey key = new("d/1");
+        await PutAsync(storage, key.Value, Bytes(10));
+        DateTimeOffset now = TimeProvider.System.GetUtcNow();
+        (await storage.ExtendLockAsync(key, now.AddDays(1), now.AddDays(9), Token)).ShouldBeFalse("it is locked for long enough");
+        (await storage.ExtendLockAsync(key, now.AddDays(5), now.AddDays(9), Token)).ShouldBeTrue();
+        UntilOf("p/d/1").ShouldBe(now.AddDays(9), TimeSpan.FromSeconds(1));
+
+        // Nobody unlocks by the way what is locked for good.
+        await using IStorageBackend milder = await google.ConnectAsync(await google.UrlAsync(bucket, "p", "&lock=unlocked&lock-days=2"));
+        (await milder.ExtendLockAsync(key, now.AddDays(10), now.AddDays(11), Token)).ShouldBeTrue();
+        server.Describe(bucket, "p/d/1")!["retention"]!["mode"]!.GetValue<string>().ToLowerInvariant().ShouldBe(mode);
+
+        // What had no lock gets one; and who may only read is told.
+        await PutAsync(storage, "l/beat", Bytes(10));
+        (await storage.ExtendLockAsync(new StorageKey("l/beat"), now.AddDays(1), now.AddDays(2), Token)).ShouldBeTrue();
+        UntilOf("p/l/beat").ShouldBe(now.AddDays(2), TimeSpan.FromSeconds(1));
+        (await Should.ThrowAsync<StorageException>(async () => await storage.ExtendLockAsync(new StorageKey("d/2"), now.AddDays(1), now.AddDays(2), Token))).Code.ShouldBe(ErrorCodes.StorageObjectNotFound);
+        await using IStorageBackend reader = await google.ConnectAsync(
+            await google.UrlAsync(bucket, "p", "&lock=unlocked&lock-days=2"), With(server.Accounts.ServiceAccount("reader", GoogleRole.Viewer)));
+        (await Should.ThrowAsync<StorageException>(async () => await reader.ExtendLockAsync(key, now.AddDays(20), now.AddDays(21), Token))).Code.ShouldBe(ErrorCodes.StorageAuthentication);
+
+        DateTimeOffset UntilOf(string name) => DateTimeOffset.Parse(server.Describe(bucket, name)!["retention"]!["retainUntilTime"]!.GetValue<string>(), System.Globalization.CultureInfo.InvariantCulture);
+    }
+
     [Fact]
     public async Task ManyDeletionsAreFewRequestsAndWhatIsLockedKeepsNoneOfTheOthers()
     {

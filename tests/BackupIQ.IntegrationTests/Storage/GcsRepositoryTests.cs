@@ -42,6 +42,19 @@ public sealed class GcsRepositoryTests(GoogleStorageFixture google) : Repository
         }
     }
 
+    [Fact]
+    public async Task WhatKeptSnapshotsNeedStaysLocked()
+    {
+        string bucket = await google.NewBucketAsync(objectRetention: true);
+        Somebody.Repository = await google.UrlAsync(bucket, "p", "&lock=unlocked&lock-days=1");
+        Somebody.WithNewRepository();
+        Somebody.Backup(Somebody.MakeTree());
+        Run("check", "--json").ShouldEndWith(0).Summary().GetProperty("locks_extended").GetInt32().ShouldBe(0, "half of a day is not over yet");
+        Somebody.Repository = await google.UrlAsync(bucket, "p", "&lock=unlocked&lock-days=30");
+        Run("check", "--json").ShouldEndWith(0).Summary().GetProperty("locks_extended").GetInt32().ShouldBeGreaterThan(3);
+        Run("check", "--json").ShouldEndWith(0).Summary().GetProperty("locks_extended").GetInt32().ShouldBe(0);
+    }
+
     /// <inheritdoc/>
     protected override async ValueTask<(string Url, IReadOnlyDictionary<string, string> Environment)> NewPlaceAsync() =>
         (await google.UrlAsync(await google.NewBucketAsync(), "backups"), google.Environment);

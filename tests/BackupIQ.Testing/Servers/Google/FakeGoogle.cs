@@ -200,6 +200,12 @@ public abstract class FakeGoogle : IAsyncDisposable
         else
         {
             call.Account = account;
+            if (call.Method.Scopes is { } scopes && Accounts.ScopeOf(call.Authorization) is { } scope && !scopes.Contains(scope))
+            {
+                await call.FailAsync(403, "insufficientPermissions", "Request had insufficient authentication scopes.");
+                return;
+            }
+
             if (Refusal(call) is { } refusal)
             {
                 await call.FailAsync(403, "forbidden", $"{account} {refusal}");

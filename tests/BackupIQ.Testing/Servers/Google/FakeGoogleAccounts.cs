@@ -37,7 +37,7 @@ public sealed class FakeGoogleAccounts : IDisposable
 
     private readonly FakeGoogle _service;
     private readonly RSA _key = RSA.Create(2048);
-    private readonly ConcurrentDictionary<string, (string Account, DateTimeOffset Expires)> _tokens = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, (string Account, string? Scope, DateTimeOffset Expires)> _tokens = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, string> _refresh = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, Device> _devices = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, GoogleRole> _roles = new(StringComparer.Ordinal);
@@ -104,9 +104,12 @@ public sealed class FakeGoogleAccounts : IDisposable
 
     /// <summary>Whose token a header carries; null: it is none that is good.</summary>
     internal string? AccountOf(string authorization) =>
-        authorization.StartsWith("Bearer ", StringComparison.Ordinal) && _tokens.TryGetValue(authorization["Bearer ".Length..], out (string Account, DateTimeOffset Expires) token) && token.Expires > _service.Now
+        authorization.StartsWith("Bearer ", StringComparison.Ordinal) && _tokens.TryGetValue(authorization["Bearer ".Length..], out (string Account, string? Scope, DateTimeOffset Expires) token) && token.Expires > _service.Now
             ? token.Account
             : null;
+
+    /// <summary>What the token that a header carries is for; null: for everything that its owner may do.</summary>
+    internal string? ScopeOf(string authorization) => _tokens.GetValueOrDefault(authorization["Bearer ".Length..]).Scope;
 
     /// <summary>Whether a service account signed these bytes.</summary>
     internal bool HasSigned(byte[] bytes, byte[] signature) => _key.VerifyData(bytes, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
@@ -148,7 +151,7 @@ public sealed class FakeGoogleAccounts : IDisposable
         switch (form["grant_type"].ToString())
         {
             case "urn:ietf:params:oauth:grant-type:jwt-bearer":
-                return Verify(form["assertion"].ToString(), out string account) is { } wrong ? Error(400, "invalid_grant", wrong) : NewToken(account);
+                return Verify(form["assertion"].ToString(), out string account, out string? scope) is { } wrong ? Error(400, "invalid_grant", wrong) : NewToken(account, scope);
             case "refresh_token":
                 return !IsClient(form) ? Error(401, "invalid_client", "The OAuth client was not found.")
                     : _refresh.TryGetValue(form["refresh_token"].ToString(), out string? person) ? NewToken(person)
@@ -215,9 +218,10 @@ public sealed class FakeGoogleAccounts : IDisposable
     }
 
     // As RFC 7523 and Google's "Using OAuth 2.0 for Server to Server Applications" say. Null: it is right.
-    private string? Verify(string assertion, out string account)
+    private string? Verify(string assertion, out string account, out string? scope)
     {
         account = "";
+        scope = null;
         string[] parts = assertion.Split('.');
         if (parts.Length != 3)
         {
@@ -227,6 +231,7 @@ public sealed class FakeGoogleAccounts : IDisposable
         using JsonDocument header = JsonDocument.Parse(System.Buffers.Text.Base64Url.DecodeFromChars(parts[0]));
         using JsonDocument claims = JsonDocument.Parse(System.Buffers.Text.Base64Url.DecodeFromChars(parts[1]));
         account = claims.RootElement.GetProperty("iss").GetString()!;
+        scope = claims.RootElement.GetProperty("scope").GetString();
         if (header.RootElement.GetProperty("alg").GetString() != "RS256" || header.RootElement.GetProperty("kid").GetString() != KeyId
             || !_key.VerifyData(Encoding.ASCII.GetBytes($"{parts[0]}.{parts[1]}"), System.Buffers.Text.Base64Url.DecodeFromChars(parts[2]), HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1))
         {
@@ -238,15 +243,15 @@ public sealed class FakeGoogleAccounts : IDisposable
         return until - from > TimeSpan.FromHours(1) || from - _service.Now > TimeSpan.FromMinutes(5) || until < _service.Now
             ? "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim."
             : claims.RootElement.GetProperty("aud").GetString() != TokenServer ? "Invalid JWT: Failed audience check."
-            : claims.RootElement.GetProperty("scope").GetString()?.StartsWith("https://www.googleapis.com/auth/", StringComparison.Ordinal) != true ? "Invalid OAuth scope or ID token audience provided."
+            : scope?.StartsWith("https://www.googleapis.com/auth/", StringComparison.Ordinal) != true ? "Invalid OAuth scope or ID token audience provided."
             : !_roles.ContainsKey(account) ? "Invalid grant: account not found"
             : null;
     }
 
-    private JsonObject NewToken(string account)
+    private JsonObject NewToken(string account, string? scope = null)
     {
         string token = "ya29." + RandomText();
-        _tokens[token] = (account, _service.Now + TokenLifetime);
+        _tokens[token] = (account, scope, _service.Now + TokenLifetime);
         return new JsonObject { ["access_token"] = token, ["expires_in"] = (int)TokenLifetime.TotalSeconds, ["token_type"] = "Bearer" };
     }
 

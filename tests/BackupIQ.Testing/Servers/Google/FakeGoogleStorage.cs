@@ -37,6 +37,7 @@ public sealed class FakeGoogleStorage : FakeGoogle
             ["storage.objects.list"] = ListAsync,
             ["storage.objects.insert"] = InsertAsync,
             ["storage.objects.delete"] = DeleteAsync,
+            ["storage.objects.patch"] = PatchAsync,
         };
     }
 
@@ -84,6 +85,7 @@ public sealed class FakeGoogleStorage : FakeGoogle
             "storage.objects.get" => (GoogleRole.Viewer, "storage.objects.get"),
             "storage.objects.list" => (GoogleRole.Viewer, "storage.objects.list"),
             "storage.objects.delete" => (GoogleRole.User, "storage.objects.delete"),
+            "storage.objects.patch" => (GoogleRole.User, "storage.objects.update"),
             _ => (GoogleRole.User, "storage.objects.create"),
         };
         return Accounts.RoleOf(call.Account) >= least ? null : $"does not have {right} access to the Google Cloud Storage bucket. Permission '{right}' denied on resource (or it may not exist).";
@@ -135,6 +137,48 @@ public sealed class FakeGoogleStorage : FakeGoogle
         }
 
         return true;
+    }
+
+    // What BackupIQ changes of an object that is there: a lock of its own, which never becomes shorter here.
+    private async Task PatchAsync(FakeGoogleCall call, Bucket bucket)
+    {
+        JsonObject? retention = (await MetadataAsync(call.Context.Request.Body))["retention"]?.AsObject();
+        if (retention is null || !bucket.ObjectRetention)
+        {
+            await call.FailAsync(400, "invalid", "The bucket does not have object retention enabled; retention of the object cannot be set.");
+            return;
+        }
+
+        Func<Task> answer;
+        lock (bucket)
+        {
+            if (!bucket.Objects.TryGetValue(call.Names["object"], out Stored? there))
+            {
+                answer = () => call.FailAsync(404, "notFound", $"No such object: {bucket.Name}/{call.Names["object"]}");
+            }
+            else if (Unmet(call, there) is { } unmet)
+            {
+                answer = unmet;
+            }
+            else
+            {
+                DateTimeOffset until = DateTimeOffset.Parse(retention["retainUntilTime"]!.GetValue<string>(), CultureInfo.InvariantCulture);
+                bool isLocked = there.Json["retention"]?["mode"]?.GetValue<string>() == "Locked";
+                if (until < there.LockedUntil || (isLocked && retention["mode"]!.GetValue<string>() != "Locked"))
+                {
+                    answer = () => call.FailAsync(403, "retentionPolicyNotMet", "The object's retention cannot be shortened or unlocked.");
+                }
+                else
+                {
+                    there.Json["retention"] = retention.DeepClone();
+                    bucket.Objects[call.Names["object"]] = there with { LockedUntil = until };
+                    JsonNode json = there.Json.DeepClone();
+                    answer = () => call.AnswerAsync(json);
+                }
+            }
+        }
+
+        await answer();
     }
 
     private Task GetAsync(FakeGoogleCall call, Bucket bucket)

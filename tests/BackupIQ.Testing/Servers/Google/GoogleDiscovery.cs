@@ -8,7 +8,8 @@ namespace BackupIQ.Testing.Servers.Google;
 /// <param name="Path">With the names of what stands in it, below the service's path.</param>
 /// <param name="UploadPath">Where bytes are sent; null for methods that take none.</param>
 /// <param name="Parameters">What a query may say beside what every method understands.</param>
-public sealed record GoogleMethod(string Id, string HttpMethod, string Path, string? UploadPath, IReadOnlyList<string> Parameters);
+/// <param name="Scopes">What a token must be for, where not every token of the service does.</param>
+public sealed record GoogleMethod(string Id, string HttpMethod, string Path, string? UploadPath, IReadOnlyList<string> Parameters, IReadOnlyList<string>? Scopes = null);
 
 /// <summary>
 /// Routes and parameters out of Google's own published descriptions; the fakes answer nothing else, so that a client which asks for something that the real service

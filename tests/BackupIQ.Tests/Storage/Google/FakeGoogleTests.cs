@@ -67,7 +67,7 @@ public sealed class FakeGoogleTests : IAsyncLifetime
     [InlineData("GET", "/storage/v1/b/b/o?maxResults=5", HttpStatusCode.OK)]
     [InlineData("GET", "/storage/v1/b/b/o?maxresults=5", HttpStatusCode.BadRequest)]
     [InlineData("GET", "/storage/v2/b/b/o", HttpStatusCode.NotFound)]
-    [InlineData("PATCH", "/storage/v1/b/b/o/x", HttpStatusCode.NotFound)]
+    [InlineData("PUT", "/storage/v1/b/b/o/x", HttpStatusCode.NotFound)]
     [InlineData("GET", "/storage/v1/b/nothing/o", HttpStatusCode.NotFound)]
     [InlineData("GET", "/storage/v1/b/b/o?pageToken=!", HttpStatusCode.BadRequest)]
     [InlineData("POST", "/upload/storage/v1/b/b/o?name=x", HttpStatusCode.BadRequest)]
