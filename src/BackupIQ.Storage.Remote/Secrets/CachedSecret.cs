@@ -7,7 +7,7 @@ namespace BackupIQ.Storage.Remote.Secrets;
 /// A secret that is named by reference, as a long run uses it: read when it is needed, kept for five minutes, and read again when whoever it was
 /// shown to does not know it any more. So it may be rotated while the program runs. Thread-safe.
 /// </summary>
-public sealed class CachedSecret : IDisposable
+public sealed class CachedSecret : IRenewedSecret
 {
     /// <summary>Long enough that a run asks a store of secrets seldom, short enough that what is rotated there is followed soon.</summary>
     private static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(5);
@@ -27,11 +27,10 @@ public sealed class CachedSecret : IDisposable
         _time = time;
     }
 
-    /// <summary>Where it comes from, for messages.</summary>
+    /// <inheritdoc/>
     public string Origin => _reference.ToString();
 
-    /// <summary>The secret; the caller disposes its copy.</summary>
-    /// <exception cref="BackupIQException"><c>SecretUnavailable</c>, or the store of secrets refuses or cannot be reached.</exception>
+    /// <inheritdoc/>
     public async Task<Secret> GetAsync(CancellationToken cancellationToken)
     {
         await _gate.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -50,8 +49,7 @@ public sealed class CachedSecret : IDisposable
         }
     }
 
-    /// <summary>Reads it again after <paramref name="rejected"/> was refused. Null: it is still the same, and to show it again would change nothing.</summary>
-    /// <exception cref="BackupIQException">As <see cref="GetAsync"/>.</exception>
+    /// <inheritdoc/>
     public async Task<Secret?> RenewAsync(Secret rejected, CancellationToken cancellationToken)
     {
         await _gate.WaitAsync(cancellationToken).ConfigureAwait(false);

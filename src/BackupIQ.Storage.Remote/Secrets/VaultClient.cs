@@ -7,24 +7,24 @@ using BackupIQ.Storage.Remote.Http;
 namespace BackupIQ.Storage.Remote.Secrets;
 
 /// <summary>
-/// HashiCorp Vault, or OpenBao, over HTTP. The token is that of <c>VAULT_TOKEN</c>, of the reference <c>BACKUPIQ_VAULT_TOKEN_FROM</c>, or of
-/// <c>~/.vault-token</c>; it is read again when Vault refuses it. Namespace and authority are <c>VAULT_NAMESPACE</c> and <c>VAULT_CACERT</c>.
+/// HashiCorp Vault, or OpenBao, over HTTP. The token is that of <c>VAULT_TOKEN</c>, of the reference <c>BACKUPIQ_VAULT_TOKEN_FROM</c>, of a role
+/// (<see cref="VaultAppRole"/>), or of <c>~/.vault-token</c>; it is got again when Vault refuses it. Namespace and authority are <c>VAULT_NAMESPACE</c> and <c>VAULT_CACERT</c>.
 /// </summary>
 public sealed class VaultClient : IDisposable
 {
-    private const string TokenCure = "Set VAULT_TOKEN, or BACKUPIQ_VAULT_TOKEN_FROM to a reference such as file:/run/vault/token.";
+    private const string TokenCure = "Set VAULT_TOKEN, or BACKUPIQ_VAULT_TOKEN_FROM to a reference such as file:/run/vault/token, or sign in by a role: BACKUPIQ_VAULT_ROLE_ID and BACKUPIQ_VAULT_SECRET_ID_FROM.";
 
     private readonly Uri _address;
     private readonly string? _namespace;
-    private readonly CachedSecret _token;
+    private readonly IRenewedSecret _token;
     private readonly JsonService _service;
 
-    private VaultClient(Uri address, string? inNamespace, CachedSecret token, JsonService service)
+    private VaultClient(Uri address, string? inNamespace, SecretReference? token, JsonService service, Func<string, string?> environment, TimeProvider time)
     {
         _address = address;
         _namespace = inNamespace;
-        _token = token;
         _service = service;
+        _token = token is null ? FindToken(environment, time) : new CachedSecret(token, environment, time);
     }
 
     /// <summary>Host and port, for messages.</summary>
@@ -45,9 +45,16 @@ public sealed class VaultClient : IDisposable
         address ??= environment("VAULT_ADDR") is { Length: > 0 } text
             ? HttpTransport.ParseEndpoint(text)
             : throw new BackupIQException(ErrorCodes.Usage, "Nothing says where Vault is", "Set VAULT_ADDR, such as https://vault.example.com:8200.");
-        CachedSecret secret = new(token ?? TokenOf(environment), environment, time);
         JsonService service = new(HttpTransport.Create(address, isInsecureAllowed, authorities ?? NotEmpty(environment("VAULT_CACERT"))), time);
-        return new VaultClient(address, inNamespace ?? NotEmpty(environment("VAULT_NAMESPACE")), secret, service);
+        try
+        {
+            return new VaultClient(address, inNamespace ?? NotEmpty(environment("VAULT_NAMESPACE")), token, service, environment, time);
+        }
+        catch
+        {
+            service.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Sends a request below <c>/v1/</c> and returns Vault's answer, but for what means a wrong token or no rights. The caller disposes it.</summary>
@@ -96,20 +103,30 @@ public sealed class VaultClient : IDisposable
 
     private Task<JsonAnswer> SendAsync(HttpMethod method, string path, Action<Utf8JsonWriter>? body, Secret token, string what, CancellationToken cancellationToken)
     {
-        Uri target = new(_address, "/v1/" + string.Join('/', path.Split('/').Select(Uri.EscapeDataString)));
         string shown = Encoding.UTF8.GetString(token.Bytes);
         if (shown.AsSpan().ContainsAnyExceptInRange('!', '~'))
         {
             throw new BackupIQException(ErrorCodes.SecretUnavailable, $"What {_token.Origin} holds is no token of Vault's", TokenCure);
         }
 
+        return SendPlainAsync(method, path, body, shown, what, cancellationToken);
+    }
+
+    // Without a token where there is none yet: for who signs in.
+    private Task<JsonAnswer> SendPlainAsync(HttpMethod method, string path, Action<Utf8JsonWriter>? body, string? token, string what, CancellationToken cancellationToken)
+    {
+        Uri target = new(_address, "/v1/" + string.Join('/', path.Split('/').Select(Uri.EscapeDataString)));
         return _service.SendAsync(
             what,
             (_, _) =>
             {
                 HttpRequestMessage request = new(method, target) { Content = body is null ? null : JsonService.Body(body) };
-                request.Headers.Add("X-Vault-Token", shown);
                 request.Headers.Add("X-Vault-Request", "true");
+                if (token is not null)
+                {
+                    request.Headers.Add("X-Vault-Token", token);
+                }
+
                 if (_namespace is not null)
                 {
                     request.Headers.Add("X-Vault-Namespace", _namespace);
@@ -120,22 +137,28 @@ public sealed class VaultClient : IDisposable
             cancellationToken);
     }
 
-    private static SecretReference TokenOf(Func<string, string?> environment)
+    private IRenewedSecret FindToken(Func<string, string?> environment, TimeProvider time)
     {
         if (NotEmpty(environment("VAULT_TOKEN")) is not null)
         {
-            return SecretReference.Parse("env:VAULT_TOKEN");
+            return new CachedSecret(SecretReference.Parse("env:VAULT_TOKEN"), environment, time);
         }
 
         if (NotEmpty(environment("BACKUPIQ_VAULT_TOKEN_FROM")) is { } named)
         {
             SecretReference reference = SecretReference.Parse(named);
-            return reference.Scheme != SecretReference.Vault ? reference
+            return reference.Scheme != SecretReference.Vault ? new CachedSecret(reference, environment, time)
                 : throw new BackupIQException(ErrorCodes.Usage, "BACKUPIQ_VAULT_TOKEN_FROM names a secret in Vault, for which a token is needed first", TokenCure);
         }
 
+        if (VaultAppRole.Find(environment, time, (path, body, stop) => SendPlainAsync(HttpMethod.Post, path, body, null, "Signing in to Vault failed", stop)) is { } role)
+        {
+            return role;
+        }
+
         string helper = Path.Combine(environment("HOME") ?? "/", ".vault-token");
-        return File.Exists(helper) ? SecretReference.Parse("file:" + helper) : throw new BackupIQException(ErrorCodes.SecretUnavailable, "There is no token for Vault", TokenCure);
+        return File.Exists(helper) ? new CachedSecret(SecretReference.Parse("file:" + helper), environment, time)
+            : throw new BackupIQException(ErrorCodes.SecretUnavailable, "There is no token for Vault", TokenCure);
     }
 
     private static string? NotEmpty(string? text) => string.IsNullOrEmpty(text) ? null : text;

@@ -97,6 +97,33 @@ public sealed class VaultProgramTests : KeyServiceProgramTests
     }
 
     [Fact]
+    public void ARoleSignsInByItsSecretIdAndAgainWhenThatIsRotated()
+    {
+        const string Role = "59d6d1ca-47bb-4e7e-a40b-8be3bc5a0ba8";
+        const string First = "84896a0c-1347-aa90-a4f6-aca8b7558780";
+        string file = Private("secret-id", First);
+        User.Environment.Remove("BACKUPIQ_VAULT_TOKEN_FROM");
+        User.Environment["BACKUPIQ_VAULT_ROLE_ID"] = Role;
+        User.Environment["BACKUPIQ_VAULT_SECRET_ID_FROM"] = "file:" + file;
+        OneLine(Run("init").ShouldEndWith(13)).ShouldContain("does not accept the role's id");
+        _vault.Roles[Role] = First;
+        Run("init").ShouldEndWith(0);
+        _vault.RevokeAll();
+        Run("snapshots").ShouldEndWith(0).Error.ShouldNotContain(First);
+
+        _vault.Roles[Role] = "another";
+        ProgramRun refused = Run("snapshots").ShouldEndWith(13);
+        refused.Error.ShouldNotContain(First);
+        File.WriteAllText(file, "another\n");
+        Run("snapshots").ShouldEndWith(0);
+
+        User.Environment["BACKUPIQ_VAULT_APPROLE_MOUNT"] = "elsewhere";
+        OneLine(Run("snapshots").ShouldEndWith(15)).ShouldContain("no AppRole at 'auth/elsewhere'");
+        User.Environment.Remove("BACKUPIQ_VAULT_SECRET_ID_FROM");
+        OneLine(Run("snapshots").ShouldEndWith(2)).ShouldContain("BACKUPIQ_VAULT_SECRET_ID_FROM");
+    }
+
+    [Fact]
     public void ATokenInTheUrlIsRefusedWithoutShowingIt()
     {
         ProgramRun run = RunOn(Kms + "&token=" + Token, "init").ShouldEndWith(2);

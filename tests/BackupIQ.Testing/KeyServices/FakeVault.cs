@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Http;
 
 namespace BackupIQ.Testing.KeyServices;
 
-/// <summary>A fake of HashiCorp Vault: transit at <c>transit/</c>, key-value version 2 at <c>secret/</c> and version 1 at <c>kv1/</c>, tokens with paths that they may not use.</summary>
+/// <summary>A fake of HashiCorp Vault: transit at <c>transit/</c>, key-value version 2 at <c>secret/</c> and version 1 at <c>kv1/</c>, tokens with paths that they may not use, and roles (AppRole at <c>approle/</c>) that get some.</summary>
 public sealed class FakeVault() : FakeService("vault")
 {
     private readonly Dictionary<string, HashSet<string>> _tokens = new(StringComparer.Ordinal);
@@ -14,6 +14,12 @@ public sealed class FakeVault() : FakeService("vault")
 
     /// <summary>The secrets by path, with their fields.</summary>
     public Dictionary<string, Dictionary<string, string>> Secrets { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>The secret ids of roles, by the roles' ids.</summary>
+    public Dictionary<string, string> Roles { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>How long the token of a role holds.</summary>
+    public int RoleTokenSeconds { get; set; } = 1200;
 
     /// <summary>Whether it needs to be unsealed.</summary>
     public bool IsSealed { get; set; }
@@ -27,6 +33,9 @@ public sealed class FakeVault() : FakeService("vault")
     /// <summary>Revokes a token.</summary>
     public void RevokeToken(string token) => _tokens.Remove(token);
 
+    /// <summary>Revokes every token, those of roles too.</summary>
+    public void RevokeAll() => _tokens.Clear();
+
     /// <inheritdoc/>
     protected override FakeAnswer BusyAnswer => Errors(503, "Vault is sealed");
 
@@ -37,6 +46,11 @@ public sealed class FakeVault() : FakeService("vault")
         if (IsSealed)
         {
             return BusyAnswer;
+        }
+
+        if (operation == "login")
+        {
+            return route["mount"] == "approle" ? SignIn(body!) : Errors(404, $"no handler for route \"{path}\". route entry not found.");
         }
 
         if (!_tokens.TryGetValue(request.Headers["X-Vault-Token"].ToString(), out HashSet<string>? forbidden) || (Namespace is not null && request.Headers["X-Vault-Namespace"] != Namespace))
@@ -54,13 +68,44 @@ public sealed class FakeVault() : FakeService("vault")
             "lookup self" => Data(new JsonObject { ["id"] = "the token", ["policies"] = new JsonArray("default"), ["ttl"] = 3600 }),
             "mounts" => Mount(route["path"]),
             "read version 2" => Secrets.TryGetValue("secret/" + route["path"], out Dictionary<string, string>? second)
-                ? Data(new JsonObject { ["data"] = FieldsOf(second), ["metadata"] = new JsonObject { ["version"] = 1, ["created_time"] = "2026-11-20T12:00:00Z", ["deletion_time"] = "", ["destroyed"] = false } })
+                ? Data(new JsonObject { ["data"] = FieldsOf(second), ["metadata"] = new JsonObject { ["version"] = 1, ["created_time"] = "2026-11-20T12:00:00Z", ["deletion_time"] = "", ["custom_metadata"] = null, ["destroyed"] = false } })
                 : Errors(404),
-            "read version 1" => Secrets.TryGetValue("kv1/" + route["path"], out Dictionary<string, string>? first) ? Data(FieldsOf(first)) : Errors(404),
+            "read version 1" => Secrets.TryGetValue("kv1/" + route["path"], out Dictionary<string, string>? first)
+                ? new FakeAnswer(200, new JsonObject { ["auth"] = null, ["data"] = FieldsOf(first), ["lease_duration"] = 2_764_800, ["lease_id"] = "", ["renewable"] = false })
+                : Errors(404),
             _ when route["mount"] != "transit" => Errors(404, $"no handler for route \"{path}\". route entry not found."),
             "read key" => Keys.TryGetValue(route["name"], out FakeKey? known) ? Describe(route["name"], known) : Errors(404),
             _ => Use(operation, route["name"], body!),
         };
+    }
+
+    private FakeAnswer SignIn(JsonObject body)
+    {
+        if (!Roles.TryGetValue((string)body["role_id"]!, out string? secretId) || secretId != (string?)body["secret_id"])
+        {
+            return Errors(400, "invalid role or secret ID");
+        }
+
+        string token = $"hvs.role-{Guid.NewGuid():n}";
+        _tokens[token] = [];
+        return new FakeAnswer(200, new JsonObject
+        {
+            ["auth"] = new JsonObject
+            {
+                ["renewable"] = true,
+                ["lease_duration"] = RoleTokenSeconds,
+                ["metadata"] = null,
+                ["token_policies"] = new JsonArray("default"),
+                ["accessor"] = Guid.NewGuid().ToString(),
+                ["client_token"] = token,
+            },
+            ["warnings"] = null,
+            ["wrap_info"] = null,
+            ["data"] = null,
+            ["lease_duration"] = 0,
+            ["renewable"] = false,
+            ["lease_id"] = "",
+        });
     }
 
     private FakeAnswer Use(string operation, string name, JsonObject body)
