@@ -431,6 +431,11 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
     private void Publish(HttpRequestMessage request, StorageKey key)
     {
         request.Headers.IfNoneMatch.Add(EntityTagHeaderValue.Any);
+        foreach ((string name, string value) in _options.Metadata)
+        {
+            request.Headers.Add("x-ms-meta-" + name, value);
+        }
+
         if (_options.DataTier is { } tier && _layout.IsCold(key))
         {
             request.Headers.Add("x-ms-access-tier", char.ToUpperInvariant(tier[0]) + tier[1..]);
@@ -479,11 +484,18 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
         }
     }
 
-    // The caller disposes the answer; statuses that it does not expect are thrown.
+    // The caller disposes the answer; statuses that it does not expect are thrown. Sent once more where the secret that signed it was refused and is another by now.
     private async Task<HttpResponseMessage> SendAsync(
         HttpMethod method, StorageKey? key, string query, Action<HttpRequestMessage>? shape, string what, CancellationToken cancellationToken, params HttpStatusCode[] expected)
     {
+        int generation = _options.Credential.Generation;
         HttpResponseMessage answer = await SendOnceAsync(method, key, query, shape, what, cancellationToken);
+        if (AzureFailure.IsUnknownSecret(answer) && !expected.Contains(answer.StatusCode) && await _options.Credential.RenewAsync(generation, cancellationToken))
+        {
+            answer.Dispose();
+            answer = await SendOnceAsync(method, key, query, shape, what, cancellationToken);
+        }
+
         if (expected.Contains(answer.StatusCode))
         {
             return answer;

@@ -1,4 +1,5 @@
 using BackupIQ.Primitives;
+using BackupIQ.Storage.Remote.Secrets;
 
 namespace BackupIQ.Storage.Remote.Azure;
 
@@ -16,10 +17,14 @@ internal enum AzureImmutability
 internal sealed record AzureBlobOptions
 {
     private const string Secrets =
-        "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN; on Azure itself a managed identity needs no secret.";
+        "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or name one with key-from or sas-from; on Azure itself a managed identity needs no secret.";
+
+    // An account's key and a signature, by reference.
+    private const string KeyFrom = "key-from";
+    private const string SasFrom = "sas-from";
 
     private static readonly string[] Own =
-        ["account", "endpoint", "auth", "client-id", "tier", "connections", "block-size", "immutable", "immutability-mode"];
+        ["account", "endpoint", "auth", "client-id", "tier", "connections", "block-size", "immutable", "immutability-mode", KeyFrom, SasFrom, ObjectMetadata.Option];
 
     private static readonly string[] Tiers = ["hot", "cool", "cold", "archive"];
 
@@ -49,6 +54,9 @@ internal sealed record AzureBlobOptions
 
     public AzureImmutability Immutability { get; init; }
 
+    /// <summary>What each object is to carry beside its bytes.</summary>
+    public required IReadOnlyList<KeyValuePair<string, string>> Metadata { get; init; }
+
     /// <summary>For messages.</summary>
     public required string Location { get; init; }
 
@@ -74,6 +82,7 @@ internal sealed record AzureBlobOptions
             BlockSize = (url.Number("block-size", 1, 100) ?? 8) << 20,
             Immutable = immutable is null ? null : TimeSpan.FromDays(url.Number("immutable", 1, 36_500)!.Value),
             Immutability = url.Choice("immutability-mode", ["locked", "unlocked"]) == "unlocked" ? AzureImmutability.Unlocked : AzureImmutability.Locked,
+            Metadata = ObjectMetadata.Read(url),
             Location = url.Show("account", "endpoint"),
         };
     }
@@ -90,6 +99,11 @@ internal sealed record AzureBlobOptions
     private static IAzureCredential CredentialOf(
         StorageUrl url, Func<string, string?> environment, Dictionary<string, string> connection, string account, TimeProvider time)
     {
+        if (url.Text(KeyFrom) is not null || url.Text(SasFrom) is not null)
+        {
+            return ByReference(url, environment, account, time);
+        }
+
         string? key = connection.GetValueOrDefault("AccountKey") ?? environment("AZURE_STORAGE_KEY");
         string? sas = connection.GetValueOrDefault("SharedAccessSignature") ?? environment("AZURE_STORAGE_SAS_TOKEN");
         string way = url.Choice("auth", ["key", "sas", "identity", "environment"])
@@ -101,6 +115,18 @@ internal sealed record AzureBlobOptions
             "environment" => new TokenCredential(EntraTokens.FromEnvironment(environment), time),
             _ => new TokenCredential(EntraTokens.FromManagedIdentity(environment, url.Text("client-id") ?? environment("AZURE_CLIENT_ID")), time),
         };
+    }
+
+    private static ReferencedCredential ByReference(StorageUrl url, Func<string, string?> environment, string account, TimeProvider time)
+    {
+        (string? key, string? sas) = (url.Text(KeyFrom), url.Text(SasFrom));
+        if ((key is not null && sas is not null) || url.Text("auth") is { } way && way != (key is null ? "sas" : "key"))
+        {
+            throw new BackupIQException(ErrorCodes.Usage, "The azblob: URL says in two ways who asks", $"Give one of {KeyFrom}, {SasFrom} and auth.");
+        }
+
+        CachedSecret secret = new(SecretReference.Parse((key ?? sas)!), environment, time);
+        return key is not null ? new ReferencedCredential(secret, text => new SharedKeyCredential(account, text)) : new ReferencedCredential(secret, static text => new SasCredential(text));
     }
 
     private static BackupIQException NoSecret(string what) => new(ErrorCodes.SecretUnavailable, $"There is {what} for the storage account", Secrets);

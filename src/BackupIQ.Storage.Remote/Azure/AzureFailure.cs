@@ -51,6 +51,10 @@ internal static class AzureFailure
         return failure;
     }
 
+    /// <summary>Whether the service does not accept what signed the request: another key or signature may be.</summary>
+    public static bool IsUnknownSecret(HttpResponseMessage answer) =>
+        answer.StatusCode is HttpStatusCode.Forbidden or HttpStatusCode.Unauthorized && CodeOf(answer) is "AuthenticationFailed" or "InvalidAuthenticationInfo" or "AuthorizationFailure";
+
     /// <summary>Whether the answer says that the name is taken.</summary>
     public static bool IsTaken(HttpResponseMessage answer) =>
         answer.StatusCode is HttpStatusCode.Conflict or HttpStatusCode.PreconditionFailed &&

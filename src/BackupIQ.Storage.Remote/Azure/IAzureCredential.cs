@@ -12,6 +12,14 @@ internal interface IAzureCredential
 
     /// <summary>The account's key, which signs addresses for others, too; null: it is not in our hands.</summary>
     ValueTask<SharedKeyCredential?> FindKeyAsync(CancellationToken cancellationToken) => ValueTask.FromResult<SharedKeyCredential?>(null);
+
+    /// <summary>Which of several secrets signs now, one after the other; always 0 where there is but one.</summary>
+    int Generation => 0;
+
+    /// <summary>What signed was refused: looks for another. False: there is none.</summary>
+    /// <param name="generation">What signed.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    ValueTask<bool> RenewAsync(int generation, CancellationToken cancellationToken) => ValueTask.FromResult(false);
 }
 
 /// <summary>A shared access signature: it is part of every address.</summary>

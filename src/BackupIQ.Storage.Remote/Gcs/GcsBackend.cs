@@ -280,6 +280,11 @@ public sealed class GcsBackend : IStorageBackend, ILinkStorage
             metadata["storageClass"] = cold;
         }
 
+        if (_options.Metadata.Count > 0)
+        {
+            metadata["metadata"] = _options.Metadata.ToDictionary(StringComparer.Ordinal);
+        }
+
         if (_options.LockMode is { } mode && _layout.IsLocked(key))
         {
             metadata["retention"] = Retention(mode, _time.GetUtcNow() + _options.LockFor);

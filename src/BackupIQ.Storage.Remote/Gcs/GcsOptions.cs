@@ -23,7 +23,7 @@ internal sealed record GcsOptions
 
     private static readonly Uri Google = new("https://storage.googleapis.com");
 
-    private static readonly string[] Own = ["endpoint", "credentials", "auth", "storage-class", "kms-key", "user-project", "lock", "lock-days"];
+    private static readonly string[] Own = ["endpoint", "credentials", "auth", "storage-class", "kms-key", "user-project", "lock", "lock-days", ObjectMetadata.Option];
 
     private static readonly string[] Classes = ["standard", "nearline", "coldline", "archive"];
 
@@ -52,6 +52,9 @@ internal sealed record GcsOptions
     public string? LockMode { get; init; }
 
     public TimeSpan LockFor { get; init; }
+
+    /// <summary>What each object is to carry beside its bytes.</summary>
+    public required IReadOnlyList<KeyValuePair<string, string>> Metadata { get; init; }
 
     /// <summary>For messages.</summary>
     public required string Location { get; init; }
@@ -84,6 +87,7 @@ internal sealed record GcsOptions
             UserProject = url.Text("user-project"),
             LockMode = lockMode is null ? null : lockMode == "locked" ? LockedMode : "Unlocked",
             LockFor = TimeSpan.FromDays(days ?? 0),
+            Metadata = ObjectMetadata.Read(url),
             Location = url.Show("endpoint"),
         };
     }

@@ -21,10 +21,12 @@ internal sealed class S3Connection : IDisposable
     private static readonly TimeSpan StalledAssembly = TimeSpan.FromMinutes(10);
 
     private readonly HttpClient _http;
+    private readonly S3ReferencedCredentials? _referenced;
     private readonly TimeSpan _stalled;
 
-    private S3Connection(S3Settings settings, AmazonS3Client client, HttpClient http, Uri endpoint, TimeProvider time)
+    private S3Connection(S3Settings settings, AmazonS3Client client, S3ReferencedCredentials? referenced, HttpClient http, Uri endpoint, TimeProvider time)
     {
+        _referenced = referenced;
         Settings = settings;
         Client = client;
         _http = http;
@@ -67,11 +69,13 @@ internal sealed class S3Connection : IDisposable
         }
 
         Uri endpoint = Locate(settings, config);
+        S3ReferencedCredentials? referenced = S3ReferencedCredentials.Find(settings.Url, Environment.GetEnvironmentVariable, time);
         HttpClient http = new(new ImmediateBody(HttpTransport.Create(endpoint, settings.Url))) { Timeout = Timeout.InfiniteTimeSpan };
         config.HttpClientFactory = new OwnHttp(http);
         try
         {
-            return new S3Connection(settings, new AmazonS3Client(config), http, endpoint, time);
+            AmazonS3Client client = referenced is null ? new AmazonS3Client(config) : new AmazonS3Client(referenced, config);
+            return new S3Connection(settings, client, referenced, http, endpoint, time);
         }
         catch (Exception e) when (S3Failure.Of(e, "", settings, time) is not null)
         {
@@ -81,9 +85,42 @@ internal sealed class S3Connection : IDisposable
     }
 
     /// <summary>
-    /// Sends one request and says what its failure means. <paramref name="send"/> gets the patience that it renews as it makes progress.
+    /// Sends one request and says what its failure means. <paramref name="send"/> gets the patience that it renews as it makes progress; it is called once
+    /// more where credentials by reference were refused and are others by now.
     /// </summary>
     public async Task<T> CallAsync<T>(string what, Func<Patience, Task<T>> send, CancellationToken cancellationToken, bool isAssembly = false)
+    {
+        if (_referenced is null)
+        {
+            return await CallOnceAsync(what, send, isAssembly, cancellationToken);
+        }
+
+        ImmutableCredentials used = await _referenced.ReadAsync(cancellationToken);
+        try
+        {
+            return await CallOnceAsync(what, send, isAssembly, cancellationToken);
+        }
+        catch (StorageException e) when (S3Failure.IsUnknownKey(e))
+        {
+            if (!await _referenced.RenewAsync(used, cancellationToken))
+            {
+                throw;
+            }
+
+            await _referenced.ReadAsync(cancellationToken);
+            return await CallOnceAsync(what, send, isAssembly, cancellationToken);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Client.Dispose();
+        _http.Dispose();
+        _referenced?.Dispose();
+    }
+
+    private async Task<T> CallOnceAsync<T>(string what, Func<Patience, Task<T>> send, bool isAssembly, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         using Patience patience = new(isAssembly ? StalledAssembly : _stalled, Time, cancellationToken);
@@ -99,13 +136,6 @@ internal sealed class S3Connection : IDisposable
         {
             throw new OperationCanceledException("The request was cancelled.", e, cancellationToken);
         }
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        Client.Dispose();
-        _http.Dispose();
     }
 
     private static Uri Locate(S3Settings settings, AmazonS3Config config)

@@ -11,6 +11,12 @@ namespace BackupIQ.Storage.Remote.S3;
 /// <summary>What an answer of an S3 server, or of the SDK, means. The server's own words are not passed on but for its code: they may quote the request.</summary>
 internal static class S3Failure
 {
+    /// <summary>Whether the storage does not know the key any more, or not yet: another may be known.</summary>
+    public static bool IsUnknownKey(StorageException failure) => failure.InnerException is AmazonServiceException
+    {
+        ErrorCode: "InvalidAccessKeyId" or "SignatureDoesNotMatch" or "ExpiredToken" or "TokenRefreshRequired" or "InvalidToken",
+    };
+
     /// <summary>The failure of doing <paramref name="what"/> ("The object s/1 could not be read"); null for what is none of the storage's.</summary>
     public static StorageException? Of(Exception exception, string what, S3Settings settings, TimeProvider time) => exception switch
     {

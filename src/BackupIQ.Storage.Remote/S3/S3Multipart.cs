@@ -136,6 +136,11 @@ internal sealed class S3Multipart(S3Backend backend, S3Connection connection, S3
             RequestPayer = connection.Payer,
         };
         Settings.Encryption.Ask(request);
+        foreach ((string name, string value) in Settings.Metadata)
+        {
+            request.Metadata[name] = value;
+        }
+
         if (Settings.LockedUntil(key, connection.Time.GetUtcNow()) is { } until)
         {
             request.ObjectLockMode = Settings.LockMode;

@@ -10,7 +10,7 @@ namespace BackupIQ.Storage.Remote.S3;
 internal sealed record S3Settings
 {
     private const string SecretsCure =
-        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), or name a profile of ~/.aws/credentials with profile=NAME.";
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), name a profile of ~/.aws/credentials with profile=NAME, or name secrets with key-id-from and secret-from.";
 
     private static readonly string[] OwnOptions =
     [
@@ -46,6 +46,9 @@ internal sealed record S3Settings
 
     public required S3Encryption Encryption { get; init; }
 
+    /// <summary>What each object is to carry beside its bytes.</summary>
+    public required IReadOnlyList<KeyValuePair<string, string>> Metadata { get; init; }
+
     public ObjectLockMode? LockMode { get; init; }
 
     public TimeSpan LockFor { get; init; }
@@ -63,7 +66,7 @@ internal sealed record S3Settings
     /// <exception cref="BackupIQException"><c>Usage</c>: an option is wrong; or a file that it names cannot be read.</exception>
     public static S3Settings Parse(StorageUrl url, RemoteLayout layout)
     {
-        url.RequireOptions([.. OwnOptions, .. HttpTransport.Options], SecretsCure);
+        url.RequireOptions([.. OwnOptions, .. S3ReferencedCredentials.Options, ObjectMetadata.Option, .. HttpTransport.Options], SecretsCure);
         if (url.User is not null)
         {
             throw new BackupIQException(ErrorCodes.Usage, "An s3: URL takes no user: credentials are secrets, which have no place there", SecretsCure);
@@ -90,6 +93,7 @@ internal sealed record S3Settings
             ColdClass = StorageClass(url.Text("storage-class")),
             Archive = ArchiveOf(url.Text("storage-class")),
             Encryption = ReadEncryption(url),
+            Metadata = ObjectMetadata.Read(url),
             LockMode = lockMode is null ? null : ObjectLockMode.FindValue(lockMode.ToUpperInvariant()),
             LockFor = TimeSpan.FromDays(days ?? 0),
         };

@@ -4,6 +4,7 @@ using System.Text;
 using BackupIQ.Primitives;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Resilience;
+using BackupIQ.Testing.Files;
 using BackupIQ.Testing.Servers;
 using BackupIQ.Testing.Storage;
 using Shouldly;
@@ -173,6 +174,51 @@ public sealed class AzureBlobConformanceTests(AzuriteFixture azurite) : StorageC
         fake.RefusedBatches.ShouldBe(1, "it is not asked again");
 
         string Url(string options) => $"azblob://{container}/p?account={Azurite.Account}&endpoint={Uri.EscapeDataString(fake.Endpoint)}{options}";
+    }
+
+    [Fact]
+    public async Task AKeyAndASignatureAreReadByReferenceAndAgainWhenTheyAreRefused()
+    {
+        string url = await UrlAsync();
+        using ScratchFolder scratch = new();
+        foreach ((string option, string wrong, string right) in ((string, string, string)[])
+            [("key-from", Convert.ToBase64String(new byte[64]), Azurite.Key), ("sas-from", Sas(TimeSpan.FromHours(-1))["AZURE_STORAGE_SAS_TOKEN"], Sas(TimeSpan.FromHours(1))["AZURE_STORAGE_SAS_TOKEN"])])
+        {
+            // The first time it is asked it tells the one before.
+            string script = scratch.Write($"{option}.sh", Encoding.UTF8.GetBytes($"if [ -e '{scratch.At(option)}' ]; then echo '{right}'; else touch '{scratch.At(option)}'; echo '{wrong}'; fi\n"));
+            string reference = Uri.EscapeDataString($"cmd:/bin/sh {script}");
+            await using IStorageBackend storage = await azurite.ConnectAsync($"{url}&{option}={reference}", new Dictionary<string, string>());
+            (await PutAsync(storage, $"d/{option}", Bytes(10))).ShouldBe(PutOutcome.Stored);
+        }
+
+        StorageException refused = await Should.ThrowAsync<StorageException>(async () => await azurite.ConnectAsync(
+            $"{url}&key-from=env:THE_KEY", new Dictionary<string, string> { ["THE_KEY"] = Convert.ToBase64String(new byte[64]) }));
+        refused.Code.ShouldBe(ErrorCodes.StorageAuthentication);
+        (await Should.ThrowAsync<BackupIQException>(async () => await azurite.ConnectAsync($"{url}&key-from=env:NOT_SET", new Dictionary<string, string>()))).Code.ShouldBe(ErrorCodes.SecretUnavailable);
+        (await Should.ThrowAsync<BackupIQException>(async () => await azurite.ConnectAsync($"{url}&key-from={Uri.EscapeDataString(Azurite.Key)}"))).ToString().ShouldNotContain(Azurite.Key[..20]);
+        (await Should.ThrowAsync<BackupIQException>(async () => await azurite.ConnectAsync($"{url}&key-from=env:A&sas-from=env:B"))).Code.ShouldBe(ErrorCodes.Usage);
+
+        // A signature that was given to us is not passed on.
+        await using IStorageBackend signed = await azurite.ConnectAsync(url, Sas(TimeSpan.FromHours(1)));
+        (await Should.ThrowAsync<BackupIQException>(async () => await ((ILinkStorage)signed).LinkAsync(new StorageKey("d/key-from"), TimeSpan.FromHours(1), Token))).Code.ShouldBe(ErrorCodes.Usage);
+    }
+
+    [Fact]
+    public async Task MetadataGoesWithEachObject()
+    {
+        await using IStorageBackend storage = await azurite.ConnectAsync(await UrlAsync("&metadata=team:ops,center:42%20b"));
+        await PutAsync(storage, "d/small", Bytes(10));
+        await PutAsync(storage, "l/large", Bytes(9 << 20));
+        foreach (string name in (string[])["d/small", "l/large"])
+        {
+            IReadOnlyDictionary<string, string> metadata = await azurite.MetadataAsync(_container!, "p q/ü/" + name);
+            metadata.ShouldBe(new Dictionary<string, string> { ["team"] = "ops", ["center"] = "42 b" }, ignoreOrder: true);
+        }
+
+        foreach (string wrong in (string[])["team", "Team:x", "team:", "a-b:c", "a_b:c", "a:b,a:c", "a:%C3%BC", "1a:b"])
+        {
+            (await Should.ThrowAsync<BackupIQException>(async () => await azurite.ConnectAsync(await UrlAsync("&metadata=" + wrong)))).Code.ShouldBe(ErrorCodes.Usage);
+        }
     }
 
     /// <inheritdoc/>

@@ -50,9 +50,17 @@ public sealed class AzuriteFixture : IAsyncDisposable
     /// <summary>In which tier a blob is, by the server's own word.</summary>
     public async ValueTask<string> TierAsync(string container, string blob)
     {
-        using HttpResponseMessage answer = await SendAsync(
-            HttpMethod.Head, $"{(await GetAsync()).Endpoint}/{container}/{string.Join('/', blob.Split('/').Select(Uri.EscapeDataString))}");
-        return answer.EnsureSuccessStatusCode().Headers.GetValues("x-ms-access-tier").Single();
+        using HttpResponseMessage answer = await HeadAsync(container, blob);
+        return answer.Headers.GetValues("x-ms-access-tier").Single();
+    }
+
+    /// <summary>What a blob carries beside its bytes.</summary>
+    public async ValueTask<IReadOnlyDictionary<string, string>> MetadataAsync(string container, string blob)
+    {
+        const string Mark = "x-ms-meta-";
+        using HttpResponseMessage answer = await HeadAsync(container, blob);
+        return answer.Headers.Where(static header => header.Key.StartsWith(Mark, StringComparison.OrdinalIgnoreCase))
+            .ToDictionary(static header => header.Key[Mark.Length..], static header => header.Value.Single(), StringComparer.Ordinal);
     }
 
     /// <summary>A client.</summary>
@@ -64,6 +72,9 @@ public sealed class AzuriteFixture : IAsyncDisposable
 
     /// <summary>The variables that open it.</summary>
     public static IReadOnlyDictionary<string, string> Environment { get; } = new Dictionary<string, string>(StringComparer.Ordinal) { ["AZURE_STORAGE_KEY"] = Azurite.Key };
+
+    private async Task<HttpResponseMessage> HeadAsync(string container, string blob) =>
+        (await SendAsync(HttpMethod.Head, $"{(await GetAsync()).Endpoint}/{container}/{string.Join('/', blob.Split('/').Select(Uri.EscapeDataString))}")).EnsureSuccessStatusCode();
 
     private static async Task<HttpResponseMessage> SendAsync(HttpMethod method, string address)
     {

@@ -141,6 +141,20 @@ public sealed class GcsConformanceTests(GoogleStorageFixture google) : StorageCo
     }
 
     [Fact]
+    public async Task MetadataGoesWithEachObject()
+    {
+        FakeGoogleStorage server = await google.GetAsync();
+        string bucket = await google.NewBucketAsync();
+        await using IStorageBackend storage = await google.ConnectAsync(await google.UrlAsync(bucket, "p", "&metadata=team:ops,center:42%20b"));
+        await PutAsync(storage, "d/small", Bytes(10));
+        await PutAsync(storage, "l/large", Bytes(9 << 20));
+        foreach (string name in (string[])["p/d/small", "p/l/large"])
+        {
+            server.Describe(bucket, name)!["metadata"]!.ToJsonString().ShouldBe("""{"team":"ops","center":"42 b"}""");
+        }
+    }
+
+    [Fact]
     public async Task ManyDeletionsAreFewRequestsAndWhatIsLockedKeepsNoneOfTheOthers()
     {
         await using FakeGoogleStorage server = await FakeGoogleStorage.StartAsync();

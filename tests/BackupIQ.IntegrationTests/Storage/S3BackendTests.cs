@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using Amazon.S3;
 using Amazon.S3.Model;
@@ -188,6 +189,45 @@ public sealed class S3BackendTests(RadosGateway gateway) : IAsyncLifetime, IDisp
         (await versioned.PutAsync(key, StorageContent.FromBytes(Bytes(10, 2)), Token)).ShouldBe(PutOutcome.Stored);
 
         (await ConnectAsync(gateway.Url(await gateway.MakeBucketAsync(), "p"))).Capabilities.KeepsVersions.ShouldBe(false);
+    }
+
+    [Fact]
+    public async Task CredentialsAreReadByReferenceAndAgainWhenTheyAreRefused()
+    {
+        string bucket = await gateway.MakeBucketAsync();
+        string id = _scratch.Write("id", Encoding.UTF8.GetBytes(RadosGateway.AccessKey + "\n"));
+        File.SetUnixFileMode(id, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+
+        // The first time it is asked it tells the one before.
+        string script = _scratch.Write("secret.sh", Encoding.UTF8.GetBytes($"if [ -e '{_scratch.At("asked")}' ]; then echo {RadosGateway.SecretKey}; else touch '{_scratch.At("asked")}'; echo old; fi\n"));
+        string[] right = ["key-id-from=file:" + id, "secret-from=" + Uri.EscapeDataString("cmd:/bin/sh " + script)];
+        S3Backend storage = await ConnectAsync(gateway.Url(bucket, "p", right));
+        StorageKey key = new("d/1");
+        (await storage.PutAsync(key, StorageContent.FromBytes(Bytes(10, 1)), Token)).ShouldBe(PutOutcome.Stored);
+        (await ((ILinkStorage)storage).LinkAsync(key, TimeSpan.FromHours(1), Token)).ToString().ShouldNotContain("Signature");
+
+        string wrong = _scratch.Write("wrong", "something else\n"u8);
+        File.SetUnixFileMode(wrong, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        (await Should.ThrowAsync<StorageException>(async () => await ConnectAsync(gateway.Url(bucket, "p", "key-id-from=file:" + id, "secret-from=file:" + wrong)))).Code.ShouldBe(ErrorCodes.StorageAuthentication);
+        (await Should.ThrowAsync<BackupIQException>(async () => await ConnectAsync(gateway.Url(bucket, "p", "key-id-from=file:" + id)))).Code.ShouldBe(ErrorCodes.Usage);
+        (await Should.ThrowAsync<BackupIQException>(async () => await ConnectAsync(gateway.Url(bucket, "p", [.. right, "profile=writer"])))).Code.ShouldBe(ErrorCodes.Usage);
+        BackupIQException shown = await Should.ThrowAsync<BackupIQException>(async () => await ConnectAsync(gateway.Url(bucket, "p", "key-id-from=file:" + id, "secret-from=" + RadosGateway.SecretKey)));
+        shown.ToString().ShouldNotContain(RadosGateway.SecretKey);
+    }
+
+    [Fact]
+    public async Task MetadataGoesWithEachObject()
+    {
+        string bucket = await gateway.MakeBucketAsync();
+        S3Backend storage = await ConnectAsync(gateway.Url(bucket, "p", "metadata=team:ops,center:42%20b"), new S3Limits(1 << 20, 5 << 20, 2));
+        using AmazonS3Client client = gateway.NewClient();
+        foreach ((string name, int size) in new[] { ("d/small", 1000), ("l/parts", 6 << 20) })
+        {
+            await storage.PutAsync(new StorageKey(name), StorageContent.FromBytes(Bytes(size, 1)), Token);
+            MetadataCollection metadata = (await client.GetObjectMetadataAsync(bucket, "p/" + name, Token)).Metadata;
+            metadata["team"].ShouldBe("ops");
+            metadata["center"].ShouldBe("42 b");
+        }
     }
 
     [Fact]

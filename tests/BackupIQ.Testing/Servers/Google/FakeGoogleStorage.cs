@@ -358,6 +358,11 @@ public sealed class FakeGoogleStorage : FakeGoogle
                     json["kmsKeyName"] = key + "/cryptoKeyVersions/1";
                 }
 
+                if (metadata["metadata"] is { } own)
+                {
+                    json["metadata"] = own.DeepClone();
+                }
+
                 DateTimeOffset? until = null;
                 if (retention is not null)
                 {
