@@ -38,8 +38,10 @@ RESULTS="$ROOT/artifacts/test-results"
 rm -rf "$RESULTS"; mkdir -p "$RESULTS"
 for project in "${PROJECTS[@]}"; do
   executable="$ROOT/artifacts/bin/$project/${CONFIGURATION,,}/$project"
+  # Tests that run programs and servers wait for them much of their time.
+  threads=(); [ "$project" = BackupIQ.Tests ] || threads=(-maxThreads 1.5x)
   echo "== $project"
-  "$executable" -xml "$RESULTS/$project.xml" -noLogo -noColor
+  "$executable" "${threads[@]}" -xml "$RESULTS/$project.xml" -noLogo -noColor
   code=$?
   # The runner's own summary: one <assembly …> element with the counts as attributes. Errors are failures outside a test (fixtures, clean-up).
   counts=$(sed -n 's/.*<assembly \([^>]*\)>.*/\1/p' "$RESULTS/$project.xml" 2>/dev/null | head -n 1)
