@@ -15,7 +15,6 @@ namespace BackupIQ.Storage.Remote.S3;
 /// </summary>
 internal sealed class S3Multipart(S3Backend backend, S3Connection connection, S3Limits limits) : IAsyncDisposable
 {
-    private const string Free = "*";
     private const int Md5Size = 16;
 
     /// <summary>An upload is taken back within this time, or left to those who sweep, or the bucket's rule for incomplete uploads.</summary>
@@ -136,11 +135,7 @@ internal sealed class S3Multipart(S3Backend backend, S3Connection connection, S3
             RequestPayer = connection.Payer,
         };
         Settings.Encryption.Ask(request);
-        foreach ((string name, string value) in Settings.Metadata)
-        {
-            request.Metadata[name] = value;
-        }
-
+        Settings.Describe(request.Metadata);
         if (Settings.LockedUntil(key, connection.Time.GetUtcNow()) is { } until)
         {
             request.ObjectLockMode = Settings.LockMode;
@@ -219,7 +214,7 @@ internal sealed class S3Multipart(S3Backend backend, S3Connection connection, S3
             Key = backend.NameOf(key),
             UploadId = upload.Id,
             PartETags = [.. Enumerable.Range(1, upload.Count).Select(number => new PartETag(number, upload.Held[number]))],
-            IfNoneMatch = isConditional ? Free : null,
+            IfNoneMatch = isConditional ? S3Upload.Free : null,
             RequestPayer = connection.Payer,
         };
         CompleteMultipartUploadResponse? answer = await CallAsync(key, async patience =>

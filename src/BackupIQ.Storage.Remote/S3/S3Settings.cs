@@ -47,7 +47,7 @@ internal sealed record S3Settings
     public required S3Encryption Encryption { get; init; }
 
     /// <summary>What each object is to carry beside its bytes.</summary>
-    public required IReadOnlyList<KeyValuePair<string, string>> Metadata { get; init; }
+    public required IReadOnlyList<KeyValuePair<string, string>> Metadata { private get; init; }
 
     public ObjectLockMode? LockMode { get; init; }
 
@@ -57,6 +57,15 @@ internal sealed record S3Settings
 
     /// <summary>For messages; two storages that show alike are the same.</summary>
     public string Location => Url.Show("endpoint", "region");
+
+    /// <summary>Gives an object that is put what the URL's <c>metadata=</c> says.</summary>
+    public void Describe(Amazon.S3.Model.MetadataCollection metadata)
+    {
+        foreach ((string name, string value) in Metadata)
+        {
+            metadata[name] = value;
+        }
+    }
 
     /// <summary>Until when an object that is put now is to be locked; null: not at all. Whole seconds: what comes back has no more.</summary>
     public DateTime? LockedUntil(StorageKey key, DateTimeOffset now) =>

@@ -8,7 +8,8 @@ namespace BackupIQ.Storage.Remote.S3;
 /// <summary>Puts objects: small ones whole and under a condition, large ones in parts (<see cref="S3Multipart"/>).</summary>
 internal sealed class S3Upload(S3Backend backend, S3Connection connection, S3Limits limits) : IAsyncDisposable
 {
-    private const string Free = "*";
+    /// <summary>What <c>If-None-Match</c> says where nothing may have the name yet.</summary>
+    internal const string Free = "*";
 
     private readonly S3Multipart _multipart = new(backend, connection, limits);
 
@@ -59,11 +60,7 @@ internal sealed class S3Upload(S3Backend backend, S3Connection connection, S3Lim
                 RequestPayer = connection.Payer,
             };
             Settings.Encryption.Ask(request);
-            foreach ((string name, string value) in Settings.Metadata)
-            {
-                request.Metadata[name] = value;
-            }
-
+            Settings.Describe(request.Metadata);
             if (Settings.LockedUntil(key, connection.Time.GetUtcNow()) is { } until)
             {
                 request.ObjectLockMode = Settings.LockMode;

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using BackupIQ.Primitives;
 
 namespace BackupIQ.Storage.Remote.Secrets;
@@ -7,7 +6,7 @@ namespace BackupIQ.Storage.Remote.Secrets;
 /// A secret that is named by reference, as a long run uses it: read when it is needed, kept for five minutes, and read again when whoever it was
 /// shown to does not know it any more. So it may be rotated while the program runs. Thread-safe.
 /// </summary>
-public sealed class CachedSecret : IRenewedSecret
+public sealed class CachedSecret : RenewedSecret
 {
     /// <summary>Long enough that a run asks a store of secrets seldom, short enough that what is rotated there is followed soon.</summary>
     private static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(5);
@@ -15,12 +14,10 @@ public sealed class CachedSecret : IRenewedSecret
     private readonly SecretReference _reference;
     private readonly Func<string, string?> _environment;
     private readonly TimeProvider _time;
-    private readonly SemaphoreSlim _gate = new(1);
-    private Secret? _secret;
-    private long _read;
 
     /// <summary>Nothing is read yet.</summary>
     public CachedSecret(SecretReference reference, Func<string, string?> environment, TimeProvider time)
+        : base(time)
     {
         _reference = reference;
         _environment = environment;
@@ -28,59 +25,11 @@ public sealed class CachedSecret : IRenewedSecret
     }
 
     /// <inheritdoc/>
-    public string Origin => _reference.ToString();
+    public override string Origin => _reference.ToString();
 
     /// <inheritdoc/>
-    public async Task<Secret> GetAsync(CancellationToken cancellationToken)
-    {
-        await _gate.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            if (_secret is null || _time.GetElapsedTime(_read) > Lifetime)
-            {
-                await ReadAsync(cancellationToken).ConfigureAwait(false);
-            }
-
-            return new Secret(_secret!.Bytes);
-        }
-        finally
-        {
-            _gate.Release();
-        }
-    }
+    protected override Task<Secret> ReadAsync(CancellationToken cancellationToken) => SecretStores.ReadAsync(_reference, _environment, _time, cancellationToken);
 
     /// <inheritdoc/>
-    public async Task<Secret?> RenewAsync(Secret rejected, CancellationToken cancellationToken)
-    {
-        await _gate.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            // Somebody else may have read it meanwhile.
-            if (_secret is null || CryptographicOperations.FixedTimeEquals(_secret.Bytes, rejected.Bytes))
-            {
-                await ReadAsync(cancellationToken).ConfigureAwait(false);
-            }
-
-            return CryptographicOperations.FixedTimeEquals(_secret!.Bytes, rejected.Bytes) ? null : new Secret(_secret.Bytes);
-        }
-        finally
-        {
-            _gate.Release();
-        }
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        _secret?.Dispose();
-        _gate.Dispose();
-    }
-
-    private async Task ReadAsync(CancellationToken cancellationToken)
-    {
-        Secret read = await SecretStores.ReadAsync(_reference, _environment, _time, cancellationToken).ConfigureAwait(false);
-        _secret?.Dispose();
-        _secret = read;
-        _read = _time.GetTimestamp();
-    }
+    protected override bool IsStale(TimeSpan age) => age > Lifetime;
 }

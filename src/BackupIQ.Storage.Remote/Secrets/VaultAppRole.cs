@@ -1,5 +1,4 @@
 using System.Net;
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using BackupIQ.Primitives;
@@ -11,7 +10,7 @@ namespace BackupIQ.Storage.Remote.Secrets;
 /// Tokens for a program that signs in to Vault by its role's id and a secret id (AppRole): got when they are needed, used for two thirds of the time for
 /// which they hold, and got anew where Vault does not know one any more.
 /// </summary>
-internal sealed class VaultAppRole : IRenewedSecret
+internal sealed class VaultAppRole : RenewedSecret
 {
     /// <summary>The role's id, which is no secret by itself.</summary>
     public const string RoleVariable = "BACKUPIQ_VAULT_ROLE_ID";
@@ -24,22 +23,18 @@ internal sealed class VaultAppRole : IRenewedSecret
     private readonly string _role;
     private readonly string _mount;
     private readonly CachedSecret _secretId;
-    private readonly TimeProvider _time;
-    private readonly SemaphoreSlim _gate = new(1);
-    private Secret? _token;
     private TimeSpan _holds;
-    private long _since;
 
     private VaultAppRole(string role, string mount, CachedSecret secretId, TimeProvider time)
+        : base(time)
     {
         _role = role;
         _mount = mount;
         _secretId = secretId;
-        _time = time;
     }
 
     /// <inheritdoc/>
-    public string Origin => $"the role of {RoleVariable}";
+    public override string Origin => $"the role of {RoleVariable}";
 
     /// <summary>Sends a request without a token to a path below <c>/v1/</c>; the client's.</summary>
     public required Func<string, Action<Utf8JsonWriter>, CancellationToken, Task<JsonAnswer>> Send { private get; init; }
@@ -67,71 +62,37 @@ internal sealed class VaultAppRole : IRenewedSecret
     }
 
     /// <inheritdoc/>
-    public async Task<Secret> GetAsync(CancellationToken cancellationToken)
-    {
-        await _gate.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            if (_token is null || (_holds > TimeSpan.Zero && _time.GetElapsedTime(_since) > _holds * UsedFor))
-            {
-                await SignInAsync(cancellationToken).ConfigureAwait(false);
-            }
-
-            return new Secret(_token!.Bytes);
-        }
-        finally
-        {
-            _gate.Release();
-        }
-    }
+    protected override bool IsStale(TimeSpan age) => _holds > TimeSpan.Zero && age > _holds * UsedFor;
 
     /// <inheritdoc/>
-    public async Task<Secret?> RenewAsync(Secret rejected, CancellationToken cancellationToken)
-    {
-        await _gate.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            // Somebody else may have signed in meanwhile.
-            if (_token is null || CryptographicOperations.FixedTimeEquals(_token.Bytes, rejected.Bytes))
-            {
-                await SignInAsync(cancellationToken).ConfigureAwait(false);
-            }
-
-            return new Secret(_token!.Bytes);
-        }
-        finally
-        {
-            _gate.Release();
-        }
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        _token?.Dispose();
-        _secretId.Dispose();
-        _gate.Dispose();
-    }
-
-    private async Task SignInAsync(CancellationToken cancellationToken)
+    protected override async Task<Secret> ReadAsync(CancellationToken cancellationToken)
     {
         using Secret first = await _secretId.GetAsync(cancellationToken).ConfigureAwait(false);
-        if (await TrySignInAsync(first, cancellationToken).ConfigureAwait(false))
+        if (await TrySignInAsync(first, cancellationToken).ConfigureAwait(false) is { } token)
         {
-            return;
+            return token;
         }
 
         // Secret ids are rotated like other secrets.
         using Secret? renewed = await _secretId.RenewAsync(first, cancellationToken).ConfigureAwait(false);
-        if (renewed is null || !await TrySignInAsync(renewed, cancellationToken).ConfigureAwait(false))
-        {
-            throw new BackupIQException(
+        return (renewed is null ? null : await TrySignInAsync(renewed, cancellationToken).ConfigureAwait(false))
+            ?? throw new BackupIQException(
                 ErrorCodes.KeyServiceAuthentication, $"{What}: Vault does not accept the role's id and the secret id of {_secretId.Origin}", "Make a new secret id (vault write -f auth/approle/role/NAME/secret-id), and check the role's id.");
-        }
     }
 
-    // False: Vault knows neither. It says so with 400, or 403 from 1.19 on.
-    private async Task<bool> TrySignInAsync(Secret secretId, CancellationToken cancellationToken)
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _secretId.Dispose();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    // Null: Vault knows neither. It says so with 400, or 403 from 1.19 on.
+    private async Task<Secret?> TrySignInAsync(Secret secretId, CancellationToken cancellationToken)
     {
         using JsonAnswer answer = await Send(
             $"auth/{_mount}/login",
@@ -143,7 +104,7 @@ internal sealed class VaultAppRole : IRenewedSecret
             cancellationToken).ConfigureAwait(false);
         if (answer.Status is HttpStatusCode.BadRequest or HttpStatusCode.Forbidden)
         {
-            return false;
+            return null;
         }
 
         if (!answer.IsSuccess || answer.Text("auth", "client_token") is not { Length: > 0 } token)
@@ -152,10 +113,7 @@ internal sealed class VaultAppRole : IRenewedSecret
                 ErrorCodes.KeyService, answer.Status == HttpStatusCode.NotFound ? $"{What}: there is no AppRole at 'auth/{_mount}'" : $"{What}: the answer was {(int)answer.Status}", $"Check {MountVariable} and VAULT_ADDR.");
         }
 
-        _token?.Dispose();
-        _token = new Secret(Encoding.UTF8.GetBytes(token));
-        _since = _time.GetTimestamp();
         _holds = answer.Find("auth", "lease_duration") is { ValueKind: JsonValueKind.Number } seconds && seconds.TryGetInt32(out int holds) ? TimeSpan.FromSeconds(Math.Max(0, holds)) : TimeSpan.Zero;
-        return true;
+        return new Secret(Encoding.UTF8.GetBytes(token));
     }
 }

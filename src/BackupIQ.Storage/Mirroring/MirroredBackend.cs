@@ -388,24 +388,15 @@ public sealed class MirroredBackend : IStorageBackend
     // The storage has it; now the mirrors.
     private async Task FollowPutAsync(StorageKey key, MirrorRank rank, StorageContent content, CancellationToken cancellationToken)
     {
-        if (rank == MirrorRank.Index)
+        if (rank is MirrorRank.Index or MirrorRank.Root)
         {
             foreach (Mirror mirror in _mirrors)
             {
                 mirror.Pending.TryAdd(key.Value, true);
             }
 
-            return;
-        }
-
-        if (rank == MirrorRank.Root)
-        {
-            foreach (Mirror mirror in _mirrors)
-            {
-                mirror.Pending.TryAdd(key.Value, true);
-            }
-
-            await Task.WhenAll(_mirrors.Select(mirror => FollowRootAsync(mirror, cancellationToken))).ConfigureAwait(false);
+            // An index segment waits for the root.
+            await Task.WhenAll(rank == MirrorRank.Root ? _mirrors.Select(mirror => FollowRootAsync(mirror, cancellationToken)) : []).ConfigureAwait(false);
             return;
         }
 

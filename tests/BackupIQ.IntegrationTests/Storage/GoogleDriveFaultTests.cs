@@ -22,8 +22,6 @@ public sealed class GoogleDriveFaultTests(GoogleDriveFixture google) : StorageFa
 
     private protected override async ValueTask<IPEndPoint> ServerAsync() => new(IPAddress.Loopback, (await google.GetAsync()).Address.Port);
 
-    private protected override ValueTask<string> NewPlaceAsync() => ValueTask.FromResult($"faults-{Guid.NewGuid():n}");
-
     private protected override string UrlAt(IPEndPoint server, string place, string prefix) => google.UrlAt(server.ToString(), $"{place}-{prefix}", lag: 0);
 
     private protected override async Task<IStorageBackend> ConnectAsync(IPEndPoint server, string place, string prefix) =>

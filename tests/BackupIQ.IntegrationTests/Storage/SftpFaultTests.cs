@@ -45,12 +45,6 @@ public sealed class SftpFaultTests(SharedSsh ssh) : StorageFaultTests, IClassFix
         return ValueTask.FromResult(new IPEndPoint(IPAddress.Loopback, ssh.Server!.Port));
     }
 
-    private protected override async ValueTask<string> NewPlaceAsync()
-    {
-        _ = await ServerAsync();
-        return $"faults-{Guid.NewGuid():n}";
-    }
-
     private protected override FaultProxy ProxyBefore(IPEndPoint server) => new TcpFaultProxy(server, static _ => ProxyFault.None);
 
     private protected override string UrlAt(IPEndPoint server, string place, string prefix) => ssh.Server!.UrlBy(server.Port, $"{place}/{prefix}");

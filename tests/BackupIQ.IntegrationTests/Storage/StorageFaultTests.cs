@@ -181,7 +181,11 @@ public abstract class StorageFaultTests : IDisposable
     private protected abstract ValueTask<IPEndPoint> ServerAsync();
 
     /// <summary>A new bucket, or what the storage has in its place.</summary>
-    private protected abstract ValueTask<string> NewPlaceAsync();
+    private protected virtual async ValueTask<string> NewPlaceAsync()
+    {
+        _ = await ServerAsync();
+        return $"faults-{Guid.NewGuid():n}";
+    }
 
     /// <summary>A client, by way of the server or a proxy before it.</summary>
     private protected abstract Task<IStorageBackend> ConnectAsync(IPEndPoint server, string place, string prefix);

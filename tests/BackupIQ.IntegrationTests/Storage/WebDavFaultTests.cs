@@ -54,12 +54,6 @@ public sealed class WebDavFaultTests(SharedApache apache) : StorageFaultTests, I
         return ValueTask.FromResult(new IPEndPoint(IPAddress.Loopback, apache.Server!.Port));
     }
 
-    private protected override async ValueTask<string> NewPlaceAsync()
-    {
-        _ = await ServerAsync();
-        return $"faults-{Guid.NewGuid():n}";
-    }
-
     private protected override string UrlAt(IPEndPoint server, string place, string prefix) => apache.Server!.UrlBy(server.Port, $"{place}/{prefix}");
 
     private protected override async Task<IStorageBackend> ConnectAsync(IPEndPoint server, string place, string prefix) =>
