@@ -84,7 +84,7 @@ class Bench:
             time.sleep(3)
             server = remote.Server(self.options.remote, os.path.join(self.work, "server"))
             try:
-                tools = [tool for tool in remote.tools(base, server, executable) if number == 0 or tool.name != "rclone"]
+                tools = [tool for tool in remote.tools(base, server, executable) if tool.name != "rclone" or (number == 0 and not self.options.no_rclone)]
                 turn = tools[number % len(tools):] + tools[:number % len(tools)]
                 for tool in turn:
                     tool.prepare()
@@ -334,6 +334,7 @@ def main():
     parser.add_argument("--corpora", help=f"which of {','.join(CORPORA)} (default: all; on a server all but the aged one)")
     parser.add_argument("--scale", type=float, help="size of the corpora (default 1; on a server 0.25)")
     parser.add_argument("--remote", choices=("s3",), help="on a server of this machine instead of a disk: first backup and restore, beside restic and rclone")
+    parser.add_argument("--no-rclone", action="store_true", help="on a server: without rclone copy, which takes minutes over many small files")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--date", default="", help="the date to print with the figures")
     parser.add_argument("--note", default="", help="a sentence to print with the figures")
