@@ -19,6 +19,7 @@ internal sealed class OpenPack : IDisposable
     private readonly SafeFileHandle _file;
     private readonly SaltRow _salt;
     private uint _nextCounter;
+    private bool _isBroken;
 
     /// <summary>
     /// Begins a pack. <paramref name="foreignSalts"/> are those of frames that will be moved here as they are, in the order of their rows, from
@@ -68,17 +69,24 @@ internal sealed class OpenPack : IDisposable
 
     public void Return(FrameCipher cipher) => _ciphers.Add(cipher);
 
-    /// <summary>Appends a sealed frame and lists it. One at a time.</summary>
+    /// <summary>Appends a sealed frame and lists it. One at a time. Once that failed the pack takes no frame any more, and has no end.</summary>
+    /// <exception cref="IOException">It could not be written, or one before it could not.</exception>
     public void Append(ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, IReadOnlyList<ChunkEntry> chunks)
     {
-        Contents.Frames.Add(frame with { Offset = checked((uint)Length) });
-        Contents.Chunks.AddRange(chunks);
+        ThrowIfBroken();
+        _isBroken = true;
+        uint offset = checked((uint)Length);
         Write(sealedFrame);
+        Contents.Frames.Add(frame with { Offset = offset });
+        Contents.Chunks.AddRange(chunks);
+        _isBroken = false;
     }
 
     /// <summary>Writes the contents table twice and the trailer, closes the file, and returns the pack's name.</summary>
+    /// <exception cref="IOException">They could not be written, or a frame could not.</exception>
     public PackId Finish()
     {
+        ThrowIfBroken();
         byte[] plain = new byte[Contents.Size];
         Contents.Write(plain);
         byte[] table = new byte[plain.Length + FrameCipher.TagSize];
@@ -105,6 +113,15 @@ internal sealed class OpenPack : IDisposable
         while (_ciphers.TryTake(out FrameCipher? cipher))
         {
             cipher.Dispose();
+        }
+    }
+
+    // The file may hold a part of that frame, and nobody else will store its chunks: such a pack must never count, whoever still has something for it.
+    private void ThrowIfBroken()
+    {
+        if (_isBroken)
+        {
+            throw new IOException("A frame could not be written to this pack.");
         }
     }
 

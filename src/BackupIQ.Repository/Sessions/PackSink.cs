@@ -53,7 +53,8 @@ internal sealed class PackSink(
         }
     }
 
-    /// <summary>Appends the frame sealed under a reserved counter.</summary>
+    /// <summary>Appends the frame sealed under a reserved counter. Where that fails the pack is never stored, and the session has failed.</summary>
+    /// <exception cref="BackupIQException">The frame could not be written, or an earlier failure was the reason.</exception>
     public void Append(OpenPack pack, ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, List<ChunkEntry> chunks)
     {
         try
@@ -62,17 +63,17 @@ internal sealed class PackSink(
             {
                 pack.Append(sealedFrame, frame, chunks);
             }
+
+            Interlocked.Add(ref _bytesWritten, sealedFrame.Length);
         }
         catch (IOException e)
         {
-            Exception failure = SpoolFault.Translate(e, pack.Path);
-            _failure ??= failure;
-            Abandon(pack);
-            throw failure;
+            throw Fail(SpoolFault.Translate(e, pack.Path));
         }
-
-        Interlocked.Add(ref _bytesWritten, sealedFrame.Length);
-        Release(pack);
+        finally
+        {
+            Release(pack);
+        }
     }
 
     /// <summary>
@@ -156,7 +157,7 @@ internal sealed class PackSink(
     /// <summary>Drops what is not durable yet.</summary>
     public async ValueTask DisposeAsync()
     {
-        _failure ??= new OperationCanceledException("The session has ended.");
+        Fail(new OperationCanceledException("The session has ended."));
         await _failed.CancelAsync();
         Task[] running;
         lock (_gate)
@@ -179,11 +180,16 @@ internal sealed class PackSink(
     {
         if (_failure is { } failure)
         {
-            throw failure is BackupIQException known
-                ? new BackupIQException(known.Code, known.Message, known.Guidance, known)
-                : new OperationCanceledException(failure.Message, failure);
+            throw Again(failure);
         }
     }
+
+    private static Exception Again(Exception failure) => failure is BackupIQException known
+        ? new BackupIQException(known.Code, known.Message, known.Guidance, known)
+        : new OperationCanceledException(failure.Message, failure);
+
+    // What is to be told: the first failure, of which this one may be a consequence.
+    private Exception Fail(Exception failure) => Interlocked.CompareExchange(ref _failure, failure, null) is { } first ? Again(first) : failure;
 
     private OpenPack Begin(PackKind kind, IReadOnlyList<SaltRow>? foreignSalts = null)
     {
@@ -194,9 +200,7 @@ internal sealed class PackSink(
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            Exception failure = SpoolFault.Translate(e, path);
-            _failure ??= failure;
-            throw failure;
+            throw Fail(SpoolFault.Translate(e, path));
         }
     }
 
@@ -260,7 +264,7 @@ internal sealed class PackSink(
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or BackupIQException or OperationCanceledException)
         {
-            _failure ??= e is BackupIQException or OperationCanceledException ? e : SpoolFault.Translate(e, pack.Path);
+            Fail(e is BackupIQException or OperationCanceledException ? e : SpoolFault.Translate(e, pack.Path));
             File.Delete(pack.Path);
         }
         finally
