@@ -37,6 +37,9 @@ internal sealed class PackSink(
 
     private long _bytesWritten;
 
+    /// <summary>Why no pack is stored any more, or null.</summary>
+    public Exception? Failure => _failure;
+
     /// <summary>How hard frames may be compressed: more while the storage is what writers wait for.</summary>
     public int Effort => _pace.Effort;
 

@@ -322,6 +322,7 @@ public sealed class UploadSession : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Packs.DisposeAsync();
+        await IndexWhatIsStoredAsync();
         await EndIfCertainAsync();
         if (_ownsIndex)
         {
@@ -408,6 +409,23 @@ public sealed class UploadSession : IAsyncDisposable
         catch (StorageException)
         {
             // Without its end the session looks as if it might still be at work: maintenance will look after that.
+        }
+    }
+
+    // A storage that took packs and then no more, for it is full, has them for nothing unless the next run finds them. One that is away was waited for
+    // long enough.
+    private async Task IndexWhatIsStoredAsync()
+    {
+        if (Packs.Failure is StorageException { IsTransient: false } && !_isCommitting)
+        {
+            try
+            {
+                await PutSegmentAsync();
+            }
+            catch (StorageException)
+            {
+                // Not even that has room: the packs are nobody's, until prune finds them.
+            }
         }
     }
 
