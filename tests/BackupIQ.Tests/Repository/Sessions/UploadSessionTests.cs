@@ -50,6 +50,29 @@ public sealed class UploadSessionTests
     }
 
     [Fact]
+    public async Task WhatAStorageTookBeforeItWasFullTheNextSessionFinds()
+    {
+        FaultyBackend faulty = new(_memory, TimeProvider.System);
+        await using BackupRepository repository = await CreateAsync(faulty);
+        UploadOptions options = new() { Hostname = "here", IndexEvery = long.MaxValue };
+        await using (UploadSession session = await UploadSession.OpenAsync(repository, options, null, TimeProvider.System, default))
+        {
+            using FrameWriter writer = session.CreateWriter(PackKind.Data);
+            writer.Write(Content, ContentHint.Unknown);
+            writer.Flush();
+            await session.Packs.FlushAsync();
+            faulty.Add(new Fault(StorageOperation.Put, "d/", FaultKind.FailBefore) { Code = ErrorCodes.StorageFull });
+            writer.Write([.. Content, 1], ContentHint.Unknown);
+            writer.Flush();
+            (await Should.ThrowAsync<BackupIQException>(() => session.FlushAsync(default))).Code.ShouldBe(ErrorCodes.StorageFull);
+            (await NamesAsync("i/")).ShouldBeEmpty();
+        }
+
+        await using UploadSession next = await OpenAsync(repository);
+        next.Has(PackKind.Data, Name(next)).ShouldBeTrue();
+    }
+
+    [Fact]
     public async Task AnEndThatCannotBePutDoesNotUndoTheCommit()
     {
         FaultyBackend faulty = new(_memory, TimeProvider.System);
