@@ -19,7 +19,7 @@ internal sealed class OpenPack : IDisposable
     private readonly SafeFileHandle _file;
     private readonly SaltRow _salt;
     private uint _nextCounter;
-    private bool _isBroken;
+    private IOException? _fault;
 
     /// <summary>
     /// Begins a pack. <paramref name="foreignSalts"/> are those of frames that will be moved here as they are, in the order of their rows, from
@@ -74,12 +74,19 @@ internal sealed class OpenPack : IDisposable
     public void Append(ReadOnlySpan<byte> sealedFrame, in FrameEntry frame, IReadOnlyList<ChunkEntry> chunks)
     {
         ThrowIfBroken();
-        _isBroken = true;
         uint offset = checked((uint)Length);
-        Write(sealedFrame);
+        try
+        {
+            Write(sealedFrame);
+        }
+        catch (IOException e)
+        {
+            _fault = e;
+            throw;
+        }
+
         Contents.Frames.Add(frame with { Offset = offset });
         Contents.Chunks.AddRange(chunks);
-        _isBroken = false;
     }
 
     /// <summary>Writes the contents table twice and the trailer, closes the file, and returns the pack's name.</summary>
@@ -117,11 +124,12 @@ internal sealed class OpenPack : IDisposable
     }
 
     // The file may hold a part of that frame, and nobody else will store its chunks: such a pack must never count, whoever still has something for it.
+    // The reason stays the first one: writers are side by side, and it does not matter which of them is heard.
     private void ThrowIfBroken()
     {
-        if (_isBroken)
+        if (_fault is { } fault)
         {
-            throw new IOException("A frame could not be written to this pack.");
+            throw new IOException(fault.Message, fault) { HResult = fault.HResult };
         }
     }
 

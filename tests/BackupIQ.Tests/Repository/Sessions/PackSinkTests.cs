@@ -77,6 +77,23 @@ public sealed partial class PackSinkTests : IDisposable
         await NothingIsStoredAsync(repository, first);
     }
 
+    [Fact]
+    public async Task APackThatIsBrokenSaysTheReasonToWhoeverComesAfterwards()
+    {
+        await using BackupRepository repository = await CreateAsync();
+        await using UploadSession session = await OpenAsync(repository, new UploadOptions { Hostname = "here" });
+        OpenPack pack = session.Packs.BeginAside(PackKind.Data, []);
+        FrameEntry frame = new(0, (uint)Second.Length, (uint)Second.Length - 16, 0, Codec.None, 0, 1);
+        using (new FullDisk(pack.Path))
+        {
+            Should.Throw<BackupIQException>(() => session.Packs.AppendAside(pack, Second, frame, [])).Code.ShouldBe(ErrorCodes.StorageFull);
+        }
+
+        Should.Throw<BackupIQException>(() => session.Packs.AppendAside(pack, Second, frame, [])).Code.ShouldBe(ErrorCodes.StorageFull);
+        (await Should.ThrowAsync<BackupIQException>(() => session.Packs.StoreAsideAsync(pack))).Code.ShouldBe(ErrorCodes.StorageFull);
+        PackSink.Discard(pack);
+    }
+
     private static void Append(UploadSession session, OpenPack pack, uint counter, byte[] bytes)
     {
         FrameEntry frame = new(0, (uint)bytes.Length, (uint)bytes.Length - 16, counter, Codec.None, 0, 1);
