@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using BackupIQ.Cli.Commands;
 using BackupIQ.Cli.Configuration;
 using BackupIQ.Cli.Output;
 using BackupIQ.Cli.Parsing;
@@ -14,7 +15,7 @@ internal sealed class Invocation
 {
     private static readonly TimeSpan IndexPatience = TimeSpan.FromSeconds(3);
 
-    private readonly HashSet<string> _mirrorsBehind = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _mirrorsBehind = new(StringComparer.Ordinal);
 
     public Invocation(CliHost host, Arguments arguments, Settings settings, Screen screen)
     {
@@ -117,13 +118,32 @@ internal sealed class Invocation
         }
     }
 
+    /// <summary>How the mirrors stand, as far as this process knows: after something was put that each of them has to have.</summary>
+    public IReadOnlyList<MirrorState> MirrorStates
+    {
+        get
+        {
+            lock (_mirrorsBehind)
+            {
+                return [.. Mirrors.Select(BackupDestinations.PlaceOf).Select(mirror => new MirrorState(mirror, _mirrorsBehind.GetValueOrDefault(mirror)))];
+            }
+        }
+    }
+
     private void KeepInMind(StorageNotice notice)
     {
         lock (_mirrorsBehind)
         {
             if (notice is { Mirror: { } mirror, IsBehind: { } isBehind })
             {
-                _ = isBehind ? _mirrorsBehind.Add(mirror) : _mirrorsBehind.Remove(mirror);
+                if (isBehind)
+                {
+                    _mirrorsBehind[mirror] = notice.Message;
+                }
+                else
+                {
+                    _mirrorsBehind.Remove(mirror);
+                }
             }
         }
     }

@@ -82,14 +82,17 @@ internal sealed class BackupCommand : Verb
         }
 
         IReadOnlyList<DestinationOutcome> copies = await destinations.CopyAsync(repository, outcome.Snapshot, request, cancellationToken).ConfigureAwait(false);
+
+        // Where no snapshot was made nothing was put that a mirror has to have: none was asked how it stands.
+        OtherPlaces places = new(outcome.Snapshot is null ? [] : run.MirrorStates, copies);
         if (run.WantsJson)
         {
-            view.Finish(outcome, copies);
+            view.Finish(outcome, places);
         }
 
         foreach (BackupReport report in reports)
         {
-            report.Write(repository, request, outcome, view);
+            report.Write(repository, request, outcome, places, view);
         }
 
         LockOutput.Tell(run, outcome.LocksExtended, outcome.LockProblem);

@@ -102,7 +102,8 @@ internal sealed class BackupDestinations : IDisposable
         return chosen.Count == 0 ? named.Values : chosen.Select(one => named.GetValueOrDefault(one) ?? new ConfigDestination(one, one, null));
     }
 
-    private static string PlaceOf(string url) => BackupIqRepository.LocalPath(url) is { } path ? System.IO.Path.TrimEndingDirectorySeparator(path) : url;
+    /// <summary>Where a URL leads to, in one spelling.</summary>
+    public static string PlaceOf(string url) => BackupIqRepository.LocalPath(url) is { } path ? System.IO.Path.TrimEndingDirectorySeparator(path) : url;
 
     private async Task<DestinationOutcome> CopyAsync(
         BackupIqRepository repository, SnapshotInfo snapshot, string name, string url, RepositorySecrets secrets, BackupRequest request, CancellationToken cancellationToken)

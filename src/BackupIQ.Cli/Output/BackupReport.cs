@@ -5,7 +5,7 @@ using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Output;
 
-/// <summary>A backup's report as a file: phases, counts, skipped items; a page for people or JSON.</summary>
+/// <summary>A backup's report as a file: phases, counts, skipped items, where else it is; a page for people or JSON.</summary>
 internal sealed class BackupReport
 {
     private readonly string _file;
@@ -28,11 +28,11 @@ internal sealed class BackupReport
 
     /// <summary>Writes the report.</summary>
     /// <exception cref="BackupIQException">The file cannot be written. The backup itself stands.</exception>
-    public void Write(BackupIqRepository repository, BackupRequest request, BackupOutcome outcome, BackupView view)
+    public void Write(BackupIqRepository repository, BackupRequest request, BackupOutcome outcome, OtherPlaces places, BackupView view)
     {
         try
         {
-            File.WriteAllBytes(_file, _html ? Html(repository, request, outcome, view) : Json(repository, request, outcome, view));
+            File.WriteAllBytes(_file, _html ? Html(repository, request, outcome, places, view) : Json(repository, request, outcome, places, view));
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
@@ -55,7 +55,7 @@ internal sealed class BackupReport
         ];
     }
 
-    private static byte[] Json(BackupIqRepository repository, BackupRequest request, BackupOutcome outcome, BackupView view) =>
+    private static byte[] Json(BackupIqRepository repository, BackupRequest request, BackupOutcome outcome, OtherPlaces places, BackupView view) =>
         JsonLines.Bytes(writer =>
         {
             writer.WriteStartObject();
@@ -79,6 +79,7 @@ internal sealed class BackupReport
             writer.WriteEndArray();
             writer.WriteStartObject("summary");
             BackupView.WriteSummary(writer, outcome, request.DryRun);
+            places.Write(writer);
             writer.WriteEndObject();
             writer.WriteStartArray("skipped_items");
             foreach (ItemFailure failure in view.Failures)
@@ -95,7 +96,7 @@ internal sealed class BackupReport
             writer.WriteEndObject();
         });
 
-    private static byte[] Html(BackupIqRepository repository, BackupRequest request, BackupOutcome outcome, BackupView view)
+    private static byte[] Html(BackupIqRepository repository, BackupRequest request, BackupOutcome outcome, OtherPlaces places, BackupView view)
     {
         StringBuilder page = new();
         string title = outcome.Snapshot is { } snapshot ? $"Backup {snapshot.Name}" : request.DryRun ? "Backup (dry run)" : "Backup (nothing changed)";
@@ -129,7 +130,24 @@ internal sealed class BackupReport
             page.Append($"<tr><td>{name}</td><td>{Safe(phaseState)}</td><td>{Safe(list)}</td></tr>\n");
         }
 
-        page.Append("</table>\n<h2>Skipped items</h2>\n");
+        page.Append("</table>\n");
+        if (places.Mirrors.Count + places.Copies.Count > 0)
+        {
+            page.Append("<h2>Other places</h2>\n<table>\n");
+            foreach (MirrorState mirror in places.Mirrors)
+            {
+                Row(page, DisplayText.Of(mirror.Location), DisplayText.Of(mirror.Problem ?? "mirror, in step"));
+            }
+
+            foreach (DestinationOutcome copy in places.Copies)
+            {
+                Row(page, DisplayText.Of(copy.Name), DisplayText.Of(copy.State));
+            }
+
+            page.Append("</table>\n");
+        }
+
+        page.Append("<h2>Skipped items</h2>\n");
         if (view.Failures.Count == 0)
         {
             page.Append("<p>None.</p>\n");
@@ -153,7 +171,7 @@ internal sealed class BackupReport
         return Encoding.UTF8.GetBytes(page.Append("</body></html>\n").ToString());
     }
 
-    private static void Row(StringBuilder page, string name, string value) => page.Append($"<tr><th>{name}</th><td>{Safe(value)}</td></tr>\n");
+    private static void Row(StringBuilder page, string name, string value) => page.Append($"<tr><th>{Safe(name)}</th><td>{Safe(value)}</td></tr>\n");
 
     private static string Safe(string text) => WebUtility.HtmlEncode(text);
 }

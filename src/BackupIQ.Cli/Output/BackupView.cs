@@ -31,15 +31,15 @@ internal sealed class BackupView
     /// <summary>Shows progress until disposed.</summary>
     public ProgressLoop Show() => ProgressLoop.Start(_run, Read, WriteStatus);
 
-    /// <summary>Tells what came of it; to a program also what came of its copies.</summary>
-    public void Finish(BackupOutcome outcome, IReadOnlyList<DestinationOutcome>? copies = null)
+    /// <summary>Tells what came of it; to a program also where else it is.</summary>
+    public void Finish(BackupOutcome outcome, OtherPlaces? places = null)
     {
         if (_run.WantsJson)
         {
             _run.Json.Line("summary", writer =>
             {
                 WriteSummary(writer, outcome, _dryRun);
-                DestinationOutcome.Write(writer, copies ?? []);
+                (places ?? OtherPlaces.None).Write(writer);
             });
             return;
         }

@@ -15,6 +15,13 @@ internal sealed record DestinationOutcome(string Name, string Outcome)
     /// <summary>Why there is none; null where there is one.</summary>
     public BackupIQException? Failure { get; init; }
 
+    /// <summary>What came of it, in a few words.</summary>
+    public string State =>
+        Failure is { } failure ? $"{Outcome}: {Output.Failure.Line(failure)}"
+        : Outcome == "copied" ? $"copied as {Copied!.Copy!.ShortId}: {Words.Size(Copied.BytesPut)} stored"
+        : Outcome == "forgotten" ? "was there and is forgotten there"
+        : "is there already";
+
     /// <summary>The array <c>destinations</c>; nothing where there is none.</summary>
     public static void Write(Utf8JsonWriter writer, IReadOnlyList<DestinationOutcome> outcomes)
     {

@@ -87,6 +87,30 @@ public sealed class MirrorVerbTests : IDisposable
     }
 
     [Fact]
+    public void ABackupTellsProgramsAndReportsHowItsMirrorsStandAndWhatCameOfItsCopies()
+    {
+        string source = _user.MakeTree(large: 10_000);
+        string away = _user.At("away");
+        string[] reports = [_user.At("report.json"), _user.At("report.html")];
+        string[] with = ["--json", "--mirror", _mirror, "--mirror", away, "--also", _user.At("nowhere"), "--report", reports[0], "--report", reports[1]];
+        JsonElement summary = _user.Run(["backup", source, .. with]).ShouldEndWith(3).Summary();
+        JsonElement[] mirrors = [.. summary.GetProperty("mirrors").EnumerateArray()];
+        mirrors.Select(static one => (one.GetProperty("location").GetString(), one.GetProperty("in_step").GetBoolean())).ShouldBe([(_mirror, true), (away, false)]);
+        mirrors[0].GetProperty("problem").ValueKind.ShouldBe(JsonValueKind.Null);
+        mirrors[1].GetProperty("problem").GetString()!.ShouldContain("is behind");
+
+        JsonElement reported = JsonDocument.Parse(File.ReadAllText(reports[0])).RootElement.GetProperty("summary");
+        reported.GetProperty("mirrors").GetRawText().ShouldBe(summary.GetProperty("mirrors").GetRawText());
+        reported.GetProperty("destinations")[0].GetProperty("outcome").GetString().ShouldBe("failed");
+        string page = File.ReadAllText(reports[1]);
+        page.ShouldContain($"<th>{_mirror}</th><td>mirror, in step</td>");
+        page.ShouldContain($"<th>{_user.At("nowhere")}</th><td>failed: ");
+
+        // Nothing is said of mirrors where nothing was put.
+        _user.Run("backup", source, "--json", "--dry-run", "--mirror", _mirror).ShouldEndWith(0).Summary().TryGetProperty("mirrors", out _).ShouldBeFalse();
+    }
+
+    [Fact]
     public void WhatIsForgottenAndPrunedGoesFromTheMirrorToo()
     {
         string source = _user.MakeTree();
