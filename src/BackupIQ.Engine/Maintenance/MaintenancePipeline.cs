@@ -14,9 +14,12 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
 
     private const long LargestFrame = 4 << 20;
 
+    private const long CollectEvery = 16 << 20;
+
     // Requests that carry next to nothing: as many at once as a store far away takes well.
     private const int SmallRequests = 16;
 
+    private long _rewritten;
     private readonly int _workers = (int)Math.Clamp(
         Math.Min(options.Concurrency > 0 ? options.Concurrency : Environment.ProcessorCount, options.MemoryBudget / PerWorker), 1, 64);
 
@@ -71,13 +74,9 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
     // Of one kind: what fills frames of the other is not there meanwhile.
     private async Task RewriteAlikeAsync(IReadOnlyList<PlannedPack> packs, CancellationToken cancellationToken)
     {
-        // The one collection that is asked for: what the plan left behind would stand beside the frames that come now, until the collector
-        // finds it worth its while: 4 of 100 MB, measured (bench/README.md), once for each kind of pack. Where less than a frame comes it is not.
         if (packs.Sum(static pack => pack.Rewritten) >= LargestFrame)
         {
-#pragma warning disable RS0030
-            GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
-#pragma warning restore RS0030
+            Collect();
         }
 
         Stack<PackRewriter> free = new();
@@ -94,6 +93,11 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
                 }
 
                 progress.PackDone(pack.Size);
+                if (Interlocked.Add(ref _rewritten, pack.Rewritten) >= CollectEvery)
+                {
+                    Interlocked.Exchange(ref _rewritten, 0);
+                    Collect();
+                }
             }, cancellationToken);
         }
         finally
@@ -102,6 +106,15 @@ internal sealed class MaintenancePipeline(Collector collector, PruneOptions opti
             all.ForEach(static r => r.Flush());
             all.ForEach(static r => r.Dispose());
         }
+    }
+
+    // The only collections that are asked for: what the plan, and the tables of packs that are done with, left behind would stand beside the frames that come,
+    // until the collector finds it worth its while: 6 of 100 MB, measured (bench/README.md), for some milliseconds each.
+    private static void Collect()
+    {
+#pragma warning disable RS0030
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+#pragma warning restore RS0030
     }
 
     /// <summary>Marks packs.</summary>

@@ -66,7 +66,8 @@ public sealed unsafe class FrameOpener : IDisposable
         _body = null;
     }
 
-    private static bool IsStoredPlain(in FrameReference frame) => frame.Codec == Codec.None && frame.StoredLength == frame.PlainLength + FrameCipher.TagSize;
+    /// <summary>Whether the opened bytes are as long as the stored ones without their seal: they can be opened where they lie.</summary>
+    internal static bool IsStoredPlain(in FrameReference frame) => frame.Codec == Codec.None && frame.StoredLength == frame.PlainLength + FrameCipher.TagSize;
 
     private static void Require(in FrameReference frame, int stored, int plain)
     {

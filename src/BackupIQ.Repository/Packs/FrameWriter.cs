@@ -72,13 +72,16 @@ public sealed unsafe class FrameWriter : IDisposable
     public Span<byte> Reserve(int length)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, _frameSize);
-        if (_used + length > _frameSize || _chunks.Count >= MaxChunksPerFrame)
+        if (!HasRoomFor(length))
         {
             Flush();
         }
 
         return new Span<byte>(_plain + _used, length);
     }
+
+    /// <summary>Whether a chunk of that length can be put beside what the frame has that is being filled.</summary>
+    internal bool HasRoomFor(int length) => _used + length <= _frameSize && _chunks.Count < MaxChunksPerFrame;
 
     /// <summary>
     /// Names the first <paramref name="length"/> bytes of the space reserved last and keeps them, unless the repository has them already.

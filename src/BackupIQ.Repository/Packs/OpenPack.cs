@@ -94,9 +94,10 @@ internal sealed class OpenPack : IDisposable
     public PackId Finish()
     {
         ThrowIfBroken();
-        byte[] plain = new byte[Contents.Size];
+        using NativeBuffer plainRoom = new(), tableRoom = new();
+        Span<byte> plain = plainRoom.Room(Contents.Size).Span;
         Contents.Write(plain);
-        byte[] table = new byte[plain.Length + FrameCipher.TagSize];
+        Span<byte> table = tableRoom.Room(plain.Length + FrameCipher.TagSize).Span;
         Span<byte> associated = stackalloc byte[FrameSeal.AssociatedDataSize];
         FrameSeal.WriteContentsData(associated, _keys.Repository, Head.Kind, (uint)plain.Length);
         FrameCipher cipher = Borrow();

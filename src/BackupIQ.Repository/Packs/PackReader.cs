@@ -1,3 +1,4 @@
+using BackupIQ.Primitives;
 using BackupIQ.Repository.Crypto;
 using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
@@ -23,28 +24,30 @@ internal static class PackReader
             throw new CorruptDataException($"Pack {id} is damaged: its head is wrong.");
         }
 
-        byte[] tail = new byte[(int)Math.Min(size, TailSize)];
+        // Arrays of this length would lie among the old until the collector looks there, and a prune reads a table for each pack.
+        using NativeBuffer tailRoom = new(), tableRoom = new();
+        Memory<byte> tail = tailRoom.Room((int)Math.Min(size, TailSize));
         await ReadAsync(repository.Storage, key, size - tail.Length, tail, cancellationToken);
-        if (tail.Length < PackTrailer.Size || !PackTrailer.TryRead(tail.AsSpan(tail.Length - PackTrailer.Size), size, out PackTrailer trailer) ||
+        if (tail.Length < PackTrailer.Size || !PackTrailer.TryRead(tail.Span[^PackTrailer.Size..], size, out PackTrailer trailer) ||
             trailer.TableLength > PackContents.MaxSize || trailer.TableLength <= FrameCipher.TagSize)
         {
             throw new CorruptDataException($"Pack {id} is damaged: its trailer is wrong.");
         }
 
-        byte[] table = new byte[trailer.TableLength];
+        Memory<byte> table = tableRoom.Room((int)trailer.TableLength);
         foreach (uint at in (uint[])[trailer.SecondTable, trailer.FirstTable])
         {
             long inTail = at - (size - tail.Length);
             if (inTail >= 0)
             {
-                tail.AsSpan((int)inTail, table.Length).CopyTo(table);
+                tail.Slice((int)inTail, table.Length).CopyTo(table);
             }
             else
             {
                 await ReadAsync(repository.Storage, key, at, table, cancellationToken);
             }
 
-            if (TryOpen(repository.Keys, head, table, size, out PackContents contents))
+            if (TryOpen(repository.Keys, head, table.Span, size, out PackContents contents))
             {
                 return (head, contents);
             }
@@ -53,9 +56,10 @@ internal static class PackReader
         throw new CorruptDataException($"Pack {id} is damaged: neither copy of its contents table can be opened.");
     }
 
-    private static bool TryOpen(RepositoryKeys keys, PackHead head, byte[] table, long size, out PackContents contents)
+    private static bool TryOpen(RepositoryKeys keys, PackHead head, ReadOnlySpan<byte> table, long size, out PackContents contents)
     {
-        byte[] plain = new byte[table.Length - FrameCipher.TagSize];
+        using NativeBuffer room = new();
+        Span<byte> plain = room.Room(table.Length - FrameCipher.TagSize).Span;
         Span<byte> associated = stackalloc byte[FrameSeal.AssociatedDataSize];
         FrameSeal.WriteContentsData(associated, keys.Repository, head.Kind, (uint)plain.Length);
         using FrameCipher cipher = keys.CreateCipher(head.Salts[0], FrameSeal.PurposeOf(head.Kind));
@@ -69,7 +73,7 @@ internal static class PackReader
         return true;
     }
 
-    private static async Task ReadAsync(IStorageBackend storage, StorageKey key, long offset, byte[] bytes, CancellationToken cancellationToken)
+    private static async Task ReadAsync(IStorageBackend storage, StorageKey key, long offset, Memory<byte> bytes, CancellationToken cancellationToken)
     {
         int read = await storage.ReadAsync(key, offset, bytes, cancellationToken);
         if (read < bytes.Length)

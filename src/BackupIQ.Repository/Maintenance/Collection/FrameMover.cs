@@ -88,7 +88,7 @@ internal sealed class FrameMover(BackupRepository repository, UploadSession sess
                 session.Packs.AppendAside(pack, bytes.Span, moved.Frame with { SaltRow = row }, moved.Chunks);
 
                 // Behind the append, for it is opened in its place. Of a pack that holds what does not open nothing is stored.
-                Verify(place.Opener, moved, bytes.Span, place.Plain.Room((int)moved.Frame.PlainLength).Span);
+                Verify(place, moved, bytes);
             }
 
             await session.Packs.StoreAsideAsync(pack);
@@ -99,13 +99,13 @@ internal sealed class FrameMover(BackupRepository repository, UploadSession sess
         }
     }
 
-    private static void Verify(FrameOpener opener, MovedFrame moved, Span<byte> stored, Span<byte> plain)
+    private static void Verify(FrameWorkplace place, MovedFrame moved, Memory<byte> stored)
     {
-        opener.OpenInPlace(FrameReference.Of(moved.From.Id, moved.From.Kind, moved.Frame, moved.Salt), stored, plain);
+        Span<byte> plain = place.Open(FrameReference.Of(moved.From.Id, moved.From.Kind, moved.Frame, moved.Salt), stored).Span;
         int at = 0;
         foreach (ChunkEntry chunk in moved.Chunks)
         {
-            if (!opener.IsChunk(moved.From.Kind, chunk.Id, plain.Slice(at, (int)chunk.Length)))
+            if (!place.Opener.IsChunk(moved.From.Kind, chunk.Id, plain.Slice(at, (int)chunk.Length)))
             {
                 throw new CorruptDataException($"Pack {moved.From.Id} is damaged: chunk {chunk.Id} has other bytes.");
             }

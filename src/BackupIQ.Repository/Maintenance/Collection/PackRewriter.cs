@@ -46,8 +46,6 @@ public sealed class PackRewriter : IDisposable
             FrameEntry frame = plan.Frames[f];
             if (live >= frame.PlainLength || (fate == PackFate.Rewrite && CollectionIndex.MovesWhole(frame, live)))
             {
-                // It may write a pack now, with room of its own.
-                _data.GiveUpRoom();
                 await _mover.AddAsync(new MovedFrame(pack, frame, head.Salts[frame.SaltRow], ChunksOf(plan, f)), _place, cancellationToken);
             }
             else
@@ -122,6 +120,15 @@ public sealed class PackRewriter : IDisposable
                 continue;
             }
 
+            if (!writer.HasRoomFor((int)chunk.Length))
+            {
+                // To open it once more takes milliseconds; kept, it would stand beside a full frame and the same one sealed.
+                _place.GiveUp();
+                writer.Flush();
+                writer.GiveUpRoom();
+                plain = await OpenAsync(pack, frame, plan.Salts[frame.SaltRow], cancellationToken);
+            }
+
             ReadOnlySpan<byte> bytes = plain.Span.Slice((int)chunk.Offset, (int)chunk.Length);
             ContentHint hint = frame.Codec == Codec.None ? ContentHint.Stored : ContentHint.Compressible;
             if (writer.Write(bytes, hint) != chunk.Id)
@@ -129,17 +136,16 @@ public sealed class PackRewriter : IDisposable
                 throw Damaged(pack, chunk.Id);
             }
         }
+
+        // What comes next needs room of its own.
+        writer.GiveUpRoom();
+        _place.GiveUp();
     }
 
     private async Task<Memory<byte>> OpenAsync(CollectedPack pack, FrameEntry frame, SaltRow salt, CancellationToken cancellationToken)
     {
         Memory<byte> stored = await FrameMover.ReadAsync(_repository, pack, frame, _place.Stored, cancellationToken);
-        Memory<byte> plain = _place.Plain.Room((int)frame.PlainLength);
-        _place.Opener.OpenInPlace(FrameReference.Of(pack.Id, pack.Kind, frame, salt), stored.Span, plain.Span);
-
-        // Beside the opened frame there will be one that is filled and one that is sealed.
-        _place.Stored.GiveUp();
-        return plain;
+        return _place.Open(FrameReference.Of(pack.Id, pack.Kind, frame, salt), stored);
     }
 
     private static CorruptDataException Damaged(CollectedPack pack, ChunkId chunk) =>
