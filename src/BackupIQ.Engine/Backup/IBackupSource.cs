@@ -146,6 +146,12 @@ public sealed class SourceEntry
     public object? State { get; init; }
 
     /// <summary>
+    /// The size in bytes of the pages that the file consists of, a power of two from 512 to 65,536, where a program writes it page by page: it
+    /// is stored as a page map, and a later backup stores its changed pages alone. 0: a file like any other.
+    /// </summary>
+    public int PageSize { get; init; }
+
+    /// <summary>
     /// The node that this entry is a copy of, where the source is a snapshot: its hard link group, its flags and the fields that this version
     /// does not know are kept.
     /// </summary>
