@@ -27,6 +27,11 @@ internal sealed class BackupPipeline : IDisposable
     private readonly Func<DirectoryIds, CancellationToken, Task> _checkpoint;
     private readonly FrameWriter _metadata;
     private readonly ChunkReader _parentReader;
+
+    // The assembler's and, where files consist of pages, every worker's; each use is short.
+    private readonly Lock _metadataGate = new();
+    private readonly Lock _mapGate = new();
+    private readonly Lazy<ChunkReader> _mapReader;
     private readonly TreeAssembler _assembler;
 
     /// <summary><paramref name="checkpoint"/> is called with the tree so far, when everything that it needs is in packs.</summary>
@@ -48,7 +53,8 @@ internal sealed class BackupPipeline : IDisposable
         Keys = repository.Keys;
         _metadata = session.CreateWriter(PackKind.Metadata);
         _parentReader = new ChunkReader(repository, session.Index, cachedFrames: 12);
-        _assembler = new TreeAssembler(bytes => _metadata.Write(bytes, ContentHint.Compressible), progress);
+        _mapReader = new Lazy<ChunkReader>(() => new ChunkReader(repository, session.Index, cachedFrames: 4));
+        _assembler = new TreeAssembler(StoreMetadata, progress);
     }
 
     private Repository.Crypto.RepositoryKeys Keys { get; }
@@ -68,12 +74,13 @@ internal sealed class BackupPipeline : IDisposable
         ChunkerProfile profile = ChunkerProfile.General;
         GearChunker chunker = new(profile, Keys.GearKey);
         using ChunkedFileReader chunked = new(chunker, profile, queue, count, _options.MemoryBudget / 4, _progress);
+        PagedFileReader paged = new(queue, count, Keys.DataIdKey.ToArray(), StoreMetadata, ReadMap, _progress);
         FileWorker[] workers = new FileWorker[count];
         try
         {
             for (int i = 0; i < count; i++)
             {
-                workers[i] = new FileWorker(_session, profile, chunked, _progress, stop.Token);
+                workers[i] = new FileWorker(_session, profile, chunked, paged, _progress, stop.Token);
             }
 
             Channel<WalkStep[]> steps = Channel.CreateBounded<WalkStep[]>(
@@ -88,7 +95,7 @@ internal sealed class BackupPipeline : IDisposable
             await FirstFailure(tasks);
             Flush(workers);
             DirectoryIds root = _assembler.Finish();
-            _metadata.Flush();
+            FlushMetadata();
             return root;
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -110,6 +117,34 @@ internal sealed class BackupPipeline : IDisposable
     {
         _metadata.Dispose();
         _parentReader.Dispose();
+        if (_mapReader.IsValueCreated)
+        {
+            _mapReader.Value.Dispose();
+        }
+    }
+
+    private ChunkId StoreMetadata(ReadOnlySpan<byte> bytes)
+    {
+        lock (_metadataGate)
+        {
+            return _metadata.Write(bytes, ContentHint.Compressible);
+        }
+    }
+
+    private void FlushMetadata()
+    {
+        lock (_metadataGate)
+        {
+            _metadata.Flush();
+        }
+    }
+
+    private ReadOnlyMemory<byte> ReadMap(ChunkId id)
+    {
+        lock (_mapGate)
+        {
+            return _mapReader.Value.Read(PackKind.Metadata, id);
+        }
     }
 
     private static async Task FirstFailure(List<Task> tasks)
@@ -177,7 +212,7 @@ internal sealed class BackupPipeline : IDisposable
         TreeReader lists = new(Metadata);
         Walk walk = new(_discovery.Source, _session, _options, _progress, queue, steps.TryWrite, page => DiscoveryPipeline.Write(steps, page, stop))
         {
-            ResolveIndirect = content => TryResolve(lists, content),
+            ReadLists = content => TryReadLists(lists, content),
         };
         walk.Run(ParentDirectory.Roots(Metadata, parents), _discovery.Read(stop));
         queue.Complete();
@@ -185,11 +220,11 @@ internal sealed class BackupPipeline : IDisposable
         _progress.Phase = "upload";
     }
 
-    private static FileContent? TryResolve(TreeReader lists, FileContent content)
+    private static IReadOnlyList<ChunkReference>? TryReadLists(TreeReader lists, FileContent content)
     {
         try
         {
-            return lists.Resolve(content);
+            return lists.DataChunksOf(content);
         }
         catch (Primitives.BackupIQException)
         {
@@ -235,7 +270,7 @@ internal sealed class BackupPipeline : IDisposable
 
         Flush(workers);
         DirectoryIds root = _assembler.Peek();
-        _metadata.Flush();
+        FlushMetadata();
         await _checkpoint(root, cancellationToken);
     }
 

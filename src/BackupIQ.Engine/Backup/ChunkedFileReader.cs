@@ -287,18 +287,7 @@ internal sealed unsafe class ChunkedFileReader : IDisposable
 
     private void Await(Piece piece, FileWorker worker)
     {
-        while (!piece.IsDone)
-        {
-            if (_queue.TryTakePiece(out IWork work))
-            {
-                work.Run(worker);
-            }
-            else
-            {
-                piece.Wait();
-            }
-        }
-
+        piece.Await(_queue, worker);
         piece.ThrowIfFailed();
     }
 
@@ -345,49 +334,16 @@ internal sealed unsafe class ChunkedFileReader : IDisposable
         }
     }
 
-    /// <summary>Part of a large file's work, done by any worker.</summary>
-    private abstract class Piece(Buffer buffer, int start, int length) : IWork
+    /// <summary>Part of a buffer.</summary>
+    private abstract class Piece(Buffer buffer, int start, int length) : SharedPiece
     {
-        private readonly ManualResetEventSlim _done = new(false, spinCount: 20);
-        private Exception? _failure;
-
         public int Start { get; } = start;
 
         public int Length { get; } = length;
 
-        public bool IsDone => _done.IsSet;
-
         protected Buffer Buffer { get; } = buffer;
 
-        public void Wait() => _done.Wait(TimeSpan.FromMilliseconds(1));
-
-        public void Run(FileWorker worker)
-        {
-            try
-            {
-                Do(worker);
-            }
-            catch (Exception e)
-            {
-                // Told to the file's reader, whose failure it is; the worker that happened to do the piece goes on.
-                _failure = e;
-            }
-            finally
-            {
-                Buffer.Release();
-                _done.Set();
-            }
-        }
-
-        public void ThrowIfFailed()
-        {
-            if (_failure is not null)
-            {
-                System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(_failure);
-            }
-        }
-
-        protected abstract void Do(FileWorker worker);
+        protected override void LetGo() => Buffer.Release();
     }
 
     private sealed class ChunkPiece(Buffer buffer, int start, int length, ContentHint hint) : Piece(buffer, start, length)

@@ -6,11 +6,14 @@ namespace BackupIQ.Engine.Backup;
 /// A file on its way from the walk through a worker to its directory. One worker fills it in; the assembler waits for it, and is woken once
 /// for the whole batch, because a wake-up costs more than a small file.
 /// </summary>
-internal sealed class FileJob(SourceEntry entry, FileBatch batch)
+internal sealed class FileJob(SourceEntry entry, ParentPages? parent, FileBatch batch)
 {
     private volatile bool _isDone;
 
     public SourceEntry Entry { get; } = entry;
+
+    /// <summary>The page map that the file is compared with, where it consists of pages and a parent has one.</summary>
+    public ParentPages? Parent { get; } = parent;
 
     /// <summary>What is kept of it; null until it is complete, and when it could not be read.</summary>
     public NodeMetadata? Metadata { get; private set; }

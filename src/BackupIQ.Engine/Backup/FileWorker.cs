@@ -20,6 +20,7 @@ internal sealed class FileWorker : IDisposable
     private readonly ChunkerProfile _profile;
     private readonly BackupProgress _progress;
     private readonly ChunkedFileReader _chunked;
+    private readonly PagedFileReader _paged;
     private readonly FrameWriter _writer;
     private readonly UploadSession _session;
     private readonly CancellationToken _stop;
@@ -27,13 +28,16 @@ internal sealed class FileWorker : IDisposable
     // The writer is this worker's; only a checkpoint comes in between, to end its frame.
     private readonly Lock _gate = new();
 
+    private PageBlockReader? _pages;
+
     public FileWorker(
-        UploadSession session, ChunkerProfile profile, ChunkedFileReader chunked, BackupProgress progress, CancellationToken stop)
+        UploadSession session, ChunkerProfile profile, ChunkedFileReader chunked, PagedFileReader paged, BackupProgress progress, CancellationToken stop)
     {
         _stop = stop;
         _session = session;
         _profile = profile;
         _chunked = chunked;
+        _paged = paged;
         _progress = progress;
         _writer = session.CreateWriter(PackKind.Data);
     }
@@ -50,6 +54,13 @@ internal sealed class FileWorker : IDisposable
 
     /// <summary>Whether a new snapshot may rely on a chunk of content.</summary>
     public bool Has(in ChunkId chunk) => _session.Has(PackKind.Data, chunk);
+
+    /// <summary>Reads a stretch of a file that consists of pages, with this worker's buffers, and stores what is new and its block of the map.</summary>
+    public StoredBlock ReadPages(ISourceFile file, long offset, long length, int pageSize, PageBlock? parent, ContentHint hint)
+    {
+        _pages ??= _paged.CreateBlockReader();
+        return _pages.Read(this, file, offset, length, pageSize, parent, hint);
+    }
 
     /// <summary>Ends the frame that is being filled; any thread may ask for it, at a checkpoint and at the end.</summary>
     public void Flush()
@@ -80,7 +91,11 @@ internal sealed class FileWorker : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _writer.Dispose();
+    public void Dispose()
+    {
+        _writer.Dispose();
+        _pages?.Dispose();
+    }
 
     private void Read(ISourceFile file, FileJob job)
     {
@@ -90,7 +105,11 @@ internal sealed class FileWorker : IDisposable
         long size = file.IsSequential ? long.MaxValue : (long)before.Size;
         FileContent content;
         long bytes;
-        if (size <= _profile.MinSize && !IsSparse(before))
+        if (PagedFileReader.CanHaveMap(file.IsSequential ? (long)job.Entry.Stat.Size : size, job.Entry.PageSize))
+        {
+            content = _paged.Read(this, file, size, job.Entry.PageSize, job.Parent, hint, out bytes);
+        }
+        else if (size <= _profile.MinSize && !IsSparse(before))
         {
             content = ReadSmall(file, (int)size, hint, out bytes);
         }

@@ -1,3 +1,4 @@
+using System.Numerics;
 using BackupIQ.Engine.Copy;
 using BackupIQ.Engine.Trees;
 
@@ -149,7 +150,13 @@ public sealed class SourceEntry
     /// The size in bytes of the pages that the file consists of, a power of two from 512 to 65,536, where a program writes it page by page: it
     /// is stored as a page map, and a later backup stores its changed pages alone. 0: a file like any other.
     /// </summary>
-    public int PageSize { get; init; }
+    public int PageSize
+    {
+        get;
+        init => field = value == 0 || (value is >= 512 and <= 65_536 && BitOperations.IsPow2(value))
+            ? value
+            : throw new ArgumentOutOfRangeException(nameof(PageSize), value, "A page has a power of two from 512 to 65,536 bytes.");
+    }
 
     /// <summary>
     /// The node that this entry is a copy of, where the source is a snapshot: its hard link group, its flags and the fields that this version
@@ -165,6 +172,11 @@ public sealed class SourceEntry
 
     /// <summary>Chunks of a file that the repository may have, where the source knows.</summary>
     internal KnownChunks? Known { get; init; }
+
+    /// <summary>
+    /// The page map, in the repository that is written to, of another version of the file, where the source knows one: the pages are compared with it.
+    /// </summary>
+    internal ParentPages? Pages { get; init; }
 }
 
 /// <summary>A node as it is stored: its fields, as they go into a page, and its scan entry.</summary>

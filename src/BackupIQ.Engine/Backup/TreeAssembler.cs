@@ -157,7 +157,7 @@ internal sealed class TreeAssembler
     // A long list is cut where an id says so, so that a change in the middle of a large file changes one list only.
     private FileContent Shorten(FileContent content)
     {
-        if (content.Chunks.Count <= MaxChunksInNode)
+        if (content.Chunks.Count <= MaxChunksInNode || content.HasLists)
         {
             return content;
         }

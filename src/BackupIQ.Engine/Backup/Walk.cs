@@ -120,7 +120,7 @@ internal sealed class Walk(
             return;
         }
 
-        FileJob job = Schedule(entry);
+        FileJob job = Schedule(entry, entry.PageSize == 0 ? null : known ? PagesOf(node) : entry.Pages);
         if (linked)
         {
             _links.Add(FileOf(entry), new LinkedFile(group, job, null, outcome));
@@ -253,9 +253,14 @@ internal sealed class Walk(
         return true;
     }
 
+    // The map of a parent's file, if it has one. What is wrong with it is found when it is read.
+    private static ParentPages? PagesOf(in NodePeek node) =>
+        node.Stream.IsEmpty ? null : ParentPages.Of(NodeFormat.ReadStream(node.Stream), node.Size);
+
     private bool HasListed(FileContent content)
     {
-        if (content.Kind == ContentKind.Indirect)
+        IReadOnlyList<ChunkReference>? chunks = content.Chunks;
+        if (content.HasLists)
         {
             foreach (ChunkReference list in content.Chunks)
             {
@@ -265,14 +270,14 @@ internal sealed class Walk(
                 }
             }
 
-            content = ResolveIndirect?.Invoke(content) ?? content;
-            if (content.Kind == ContentKind.Indirect)
+            chunks = ReadLists(content);
+            if (chunks is null)
             {
                 return false;
             }
         }
 
-        foreach (ChunkReference chunk in content.Chunks)
+        foreach (ChunkReference chunk in chunks)
         {
             if (!session.Has(PackKind.Data, chunk.Id))
             {
@@ -283,13 +288,13 @@ internal sealed class Walk(
         return true;
     }
 
-    /// <summary>Reads the chunk list that a node names; null when it cannot be read, which means that the file is read again.</summary>
-    public Func<FileContent, FileContent?>? ResolveIndirect { get; init; }
+    /// <summary>Reads the lists of chunks that a node names; null when they cannot be read, which means that the file is read again.</summary>
+    public required Func<FileContent, IReadOnlyList<ChunkReference>?> ReadLists { get; init; }
 
-    private FileJob Schedule(SourceEntry entry)
+    private FileJob Schedule(SourceEntry entry, ParentPages? parent)
     {
         _batch ??= new FileBatch(source);
-        FileJob job = _batch.Add(entry);
+        FileJob job = _batch.Add(entry, parent);
         if (_batch.Bytes >= _batchBytes || _batch.Count >= MaxFilesPerBatch)
         {
             Dispatch();
@@ -409,9 +414,9 @@ internal sealed class FileBatch(IBackupSource source) : IWork
 
     public long Bytes { get; private set; }
 
-    public FileJob Add(SourceEntry entry)
+    public FileJob Add(SourceEntry entry, ParentPages? parent)
     {
-        FileJob job = new(entry, this);
+        FileJob job = new(entry, parent, this);
         _jobs.Add(job);
         Bytes += (long)entry.Stat.Size;
         return job;

@@ -97,6 +97,7 @@ internal sealed class SnapshotSource : IBackupSource
         Node node = item.Node;
         StoredNode? stored = null;
         KnownChunks? chunks = null;
+        ParentPages? pages = null;
         List<CopiedFolder> below = [];
         foreach (CopiedFolder known in level.Known)
         {
@@ -133,11 +134,13 @@ internal sealed class SnapshotSource : IBackupSource
             }
             else if (chunks is null && node.Content is { } content && !original.Stream.IsEmpty && !copy.Stream.IsEmpty)
             {
-                chunks = FindChunks(content, NodeFormat.ReadStream(original.Stream), NodeFormat.ReadStream(copy.Stream));
+                FileContent copied = NodeFormat.ReadStream(copy.Stream);
+                chunks = FindChunks(content, NodeFormat.ReadStream(original.Stream), copied);
+                pages ??= ParentPages.Of(copied, copy.Size);
             }
         }
 
-        SourceEntry entry = EntryOf(level, item, stored, chunks);
+        SourceEntry entry = EntryOf(level, item, stored, chunks, pages);
         return node.Metadata.Type != NodeType.Directory || stored is not null
             ? (entry, null)
             : (entry, new Level(entry, new SnapshotFolder(_read, node.Subtree!.Value, item.Scan.Subscan), below));
@@ -179,7 +182,7 @@ internal sealed class SnapshotSource : IBackupSource
         return _fields.Written.ToArray();
     }
 
-    private static SourceEntry EntryOf(Level level, in SnapshotFolder.Item item, StoredNode? stored, KnownChunks? chunks)
+    private static SourceEntry EntryOf(Level level, in SnapshotFolder.Item item, StoredNode? stored, KnownChunks? chunks, ParentPages? pages)
     {
         NodeMetadata metadata = item.Node.Metadata;
         bool hasHoles = item.Node.Content is { } content && (content.Kind == ContentKind.Extents || content.Extents.Count > 0);
@@ -190,6 +193,8 @@ internal sealed class SnapshotSource : IBackupSource
             Original = item.Node,
             Stored = stored,
             Known = chunks,
+            Pages = pages,
+            PageSize = item.Node.Content is { Kind: ContentKind.Pages } paged ? paged.PageSize : 0,
             Stat = new SourceStat
             {
                 Type = metadata.Type,

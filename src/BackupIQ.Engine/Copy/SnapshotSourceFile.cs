@@ -31,7 +31,7 @@ internal sealed class SnapshotSourceFile(SnapshotFile file, SourceEntry entry) :
     }
 
     /// <inheritdoc/>
-    KnownChunks? ISourceFile.Known => file.Extents is null ? entry.Known : null;
+    KnownChunks? ISourceFile.Known => entry.Known is { } known && file.Extents is null ? known : null;
 
     /// <inheritdoc/>
     public SourceStat Stat() => entry.Stat;

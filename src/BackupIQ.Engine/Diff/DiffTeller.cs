@@ -160,7 +160,7 @@ internal sealed class DiffTeller(
     {
         try
         {
-            return metadata.Trees.Resolve(node.Content!).Chunks;
+            return metadata.Trees.DataChunksOf(node.Content!);
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {

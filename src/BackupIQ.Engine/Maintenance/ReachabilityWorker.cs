@@ -120,6 +120,10 @@ internal sealed class ReachabilityWorker(Collector collector, PruneProgress prog
                 reader.ReadByte();
                 UseChunks(ref reader);
                 return;
+            case ContentKind.Pages:
+                reader.ReadByte();
+                ReadLists(ref reader);
+                return;
             case ContentKind.Extents or ContentKind.Indirect:
                 reader.ReadByte();
                 for (ulong extents = reader.ReadVarint(); extents > 0; extents--)

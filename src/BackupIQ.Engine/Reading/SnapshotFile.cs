@@ -15,6 +15,7 @@ public sealed class SnapshotFile
     private readonly SnapshotReader _reader;
     private readonly FileContent _content;
     private readonly DataLayout _layout;
+    private readonly PagedLayout? _pages;
     private readonly Lock _gate = new();
     private ChunkMap? _chunks;
     private long _lastEnd;
@@ -31,13 +32,15 @@ public sealed class SnapshotFile
         _reader = reader;
         _content = content;
         _layout = new DataLayout(node.Metadata, content);
+        _pages = content.Kind == ContentKind.Pages ? new PagedLayout(reader.ReadMetadata, content, Length) : null;
     }
 
     /// <summary>Bytes, holes included.</summary>
     public long Length => _layout.Length;
 
-    /// <summary>Where data lies in a file with holes; null when all of it is data.</summary>
-    internal IReadOnlyList<Extent>? Extents => _layout.Extents;
+    /// <summary>Where data lies in a file with holes; null when all of it is data. Of a page map all of it is read for that.</summary>
+    /// <exception cref="BackupIQException">The page map is damaged.</exception>
+    internal IReadOnlyList<Extent>? Extents => _pages is null ? _layout.Extents : _pages.ReadExtents();
 
     private ChunkMap Chunks
     {
@@ -62,9 +65,9 @@ public sealed class SnapshotFile
         Follow(offset, wanted);
         while (done < wanted)
         {
-            DataRun run = _layout.At(offset + done);
+            DataRun run = RunAt(offset + done);
             Memory<byte> part = destination.Slice(done, (int)Math.Min(run.Length, wanted - done));
-            done += TryReadHere(run, part.Span) ? part.Length : Take(await RentAsync(run.DataOffset, cancellationToken).ConfigureAwait(false), part.Span);
+            done += TryReadHere(run, part.Span) ? part.Length : Take(await RentAsync(run.DataOffset, _streak > 1, cancellationToken).ConfigureAwait(false), part.Span);
         }
 
         return done;
@@ -78,7 +81,7 @@ public sealed class SnapshotFile
     {
         while (offset < Length)
         {
-            DataRun run = _layout.At(offset);
+            DataRun run = RunAt(offset);
             if (run.DataOffset < 0 == hole)
             {
                 return offset;
@@ -102,9 +105,9 @@ public sealed class SnapshotFile
         Follow(offset, wanted);
         while (done < wanted)
         {
-            DataRun run = _layout.At(offset + done);
+            DataRun run = RunAt(offset + done);
             Span<byte> part = destination.Slice(done, (int)Math.Min(run.Length, wanted - done));
-            done += TryReadHere(run, part) ? part.Length : Take(RentAsync(run.DataOffset, CancellationToken.None).AsTask().GetAwaiter().GetResult(), part);
+            done += TryReadHere(run, part) ? part.Length : Take(RentAsync(run.DataOffset, _streak > 1, CancellationToken.None).AsTask().GetAwaiter().GetResult(), part);
         }
 
         return done;
@@ -117,7 +120,7 @@ public sealed class SnapshotFile
         long end = Math.Min(Length, offset + length);
         while (offset < end)
         {
-            DataRun run = _layout.At(offset);
+            DataRun run = RunAt(offset);
             long count = Math.Min(run.Length, end - offset);
             if (run.DataOffset < 0)
             {
@@ -130,14 +133,11 @@ public sealed class SnapshotFile
             }
             else
             {
-                (IReadOnlyList<ChunkReference> chunks, int first, long start) = Chunks.At(run.DataOffset);
-                FetchAhead(chunks, first, start);
-                (OpenedFrame? frame, ReadOnlyMemory<byte> bytes) = await _reader.RentAsync(chunks[first], cancellationToken).ConfigureAwait(false);
+                (OpenedFrame? frame, ReadOnlyMemory<byte> bytes) = await RentAsync(run.DataOffset, isSequential: true, cancellationToken).ConfigureAwait(false);
                 try
                 {
-                    int skip = (int)(run.DataOffset - start);
-                    count = Math.Min(count, bytes.Length - skip);
-                    await output.WriteAsync(bytes.Slice(skip, (int)count), cancellationToken).ConfigureAwait(false);
+                    count = Math.Min(count, bytes.Length);
+                    await output.WriteAsync(bytes[..(int)count], cancellationToken).ConfigureAwait(false);
                 }
                 finally
                 {
@@ -158,6 +158,17 @@ public sealed class SnapshotFile
             return;
         }
 
+        if (_pages is not null)
+        {
+            foreach (ChunkReference chunk in _pages.Chunks())
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                _reader.Locate(chunk);
+            }
+
+            return;
+        }
+
         for (long at = 0; at < _layout.DataLength;)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -174,7 +185,7 @@ public sealed class SnapshotFile
     /// <summary>Fetches the file's first bytes in the background, because it will be read soon.</summary>
     internal void Prefetch()
     {
-        if (_content.Kind != ContentKind.Inline && _layout.DataLength > 0 && _content.Kind != ContentKind.Indirect)
+        if (_content.Kind != ContentKind.Inline && _layout.DataLength > 0 && !_content.HasLists)
         {
             (IReadOnlyList<ChunkReference> chunks, int first, long start) = Chunks.At(0);
             FetchAhead(chunks, first, start);
@@ -207,11 +218,35 @@ public sealed class SnapshotFile
         return count;
     }
 
-    // The rest of the chunk that holds a byte of the data.
-    private async ValueTask<(OpenedFrame? Frame, ReadOnlyMemory<byte> Bytes)> RentAsync(long dataOffset, CancellationToken cancellationToken)
+    // Of a page map the run is one of pages, and a place of the data is the same place of the file.
+    private DataRun RunAt(long offset)
     {
+        if (_pages is null)
+        {
+            return _layout.At(offset);
+        }
+
+        PagePiece piece = _pages.At(offset);
+        return new DataRun(piece.Chunk is null ? -1 : offset, piece.Length);
+    }
+
+    // What follows a byte of the data in the chunk that holds it.
+    private async ValueTask<(OpenedFrame? Frame, ReadOnlyMemory<byte> Bytes)> RentAsync(long dataOffset, bool isSequential, CancellationToken cancellationToken)
+    {
+        if (_pages is not null)
+        {
+            PagePiece piece = _pages.At(dataOffset);
+            if (isSequential)
+            {
+                FetchAhead(_pages, dataOffset + piece.Length);
+            }
+
+            (OpenedFrame? paged, ReadOnlyMemory<byte> all) = await _reader.RentAsync(piece.Chunk!.Value, cancellationToken).ConfigureAwait(false);
+            return (paged, all.Slice(piece.Skip, (int)piece.Length));
+        }
+
         (IReadOnlyList<ChunkReference> chunks, int first, long start) = Chunks.At(dataOffset);
-        if (_streak > 1)
+        if (isSequential)
         {
             FetchAhead(chunks, first, start);
         }
@@ -228,6 +263,24 @@ public sealed class SnapshotFile
             _streak = Math.Abs(offset - _lastEnd) <= 1 << 20 ? Math.Min(_streak + 1, 1000) : 0;
             _fetchedTo = _streak == 0 ? 0 : _fetchedTo;
             _lastEnd = Math.Max(offset + length, _streak == 0 ? 0 : _lastEnd);
+        }
+    }
+
+    private void FetchAhead(PagedLayout pages, long at)
+    {
+        lock (_gate)
+        {
+            long to = Math.Min(Length, at + _reader.ReadAhead);
+            for (at = Math.Max(at, _fetchedTo); at < to; at = _fetchedTo)
+            {
+                PagePiece piece = pages.At(at);
+                if (piece.Chunk is { } chunk && !_reader.Prefetch(chunk))
+                {
+                    break;
+                }
+
+                _fetchedTo = at + piece.Length;
+            }
         }
     }
 

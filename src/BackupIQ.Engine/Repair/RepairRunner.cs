@@ -150,13 +150,13 @@ public sealed class RepairRunner(BackupRepository repository, TimeProvider time)
     private static async Task<HashSet<SessionId>> DamagedAsync(
         RepositoryCheck check, CheckPipeline pipeline, IReadOnlyList<Snapshot> snapshots, CheckProgress progress, CancellationToken cancellationToken)
     {
-        (bool isDamaged, _) = await pipeline.FollowAsync(snapshots.Select(snapshot => new GraphItem(snapshot.TreeId, GraphPlace.Tree)), cancellationToken);
+        (bool isDamaged, _) = await pipeline.FollowAsync(snapshots.Select(snapshot => new GraphItem(snapshot.TreeId, GraphPlace.Tree)), null, cancellationToken);
         if (!isDamaged)
         {
             return [];
         }
 
-        using DamageTrace trace = new(check, maxListed: 0);
+        using DamageTrace trace = new(check, maxListed: 0, proof: null);
         foreach (Snapshot snapshot in snapshots)
         {
             trace.Trace(snapshot.Id, snapshot.TreeId, null, cancellationToken);

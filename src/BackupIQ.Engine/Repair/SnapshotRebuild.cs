@@ -173,7 +173,7 @@ internal sealed class SnapshotRebuild : IDisposable
             return true;
         }
 
-        if (content.Kind != ContentKind.Indirect)
+        if (!content.HasLists)
         {
             return TryKeep(PackKind.Data, content.Chunks, cancellationToken);
         }

@@ -109,7 +109,9 @@ internal enum Placement
 /// <summary>A file, link or device of the snapshot on its way to the target.</summary>
 internal sealed class PlannedFile
 {
+    private readonly Lock _gate = new();
     private long _chunksLeft;
+    private PageDigest _pages;
 
     public required PlannedDirectory Directory { get; init; }
 
@@ -120,6 +122,21 @@ internal sealed class PlannedFile
 
     /// <summary>Where data lies, in a file with holes; null: everywhere.</summary>
     public IReadOnlyList<Extent>? Extents { get; init; }
+
+    /// <summary>Bytes of a page, where the file has a page map; else 0.</summary>
+    public int PageSize { get; init; }
+
+    /// <summary>Whether the pages that were expected and those that came, each told of once, are not the same.</summary>
+    public bool HasWrongPages
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _pages != default;
+            }
+        }
+    }
 
     public LinkGroup? Group { get; set; }
 
@@ -158,6 +175,15 @@ internal sealed class PlannedFile
 
     public byte[] Path => Directory.Path(Metadata.Name);
 
+    /// <summary>Pages that are expected, or that came.</summary>
+    public void AddPages(in PageDigest pages)
+    {
+        lock (_gate)
+        {
+            _pages ^= pages;
+        }
+    }
+
     public void AddChunks(long count) => Interlocked.Add(ref _chunksLeft, count);
 
     /// <summary>A chunk is in its place, or never will be; true when that was the last.</summary>
@@ -171,6 +197,13 @@ internal struct PlannedChunk
     public long FileOffset;
     public uint FrameOffset;
     public uint Length;
+
+    /// <summary>What of it goes there: all of it, but of a chunk of pages.</summary>
+    public uint PartOffset;
+    public uint PartLength;
+
+    /// <summary>Where the sums of its pages begin (<see cref="RestoreWindow.SumsOf"/>).</summary>
+    public int FirstSum;
 
     /// <summary>Index in <see cref="RestoreWindow.Files"/>.</summary>
     public int File;

@@ -225,9 +225,15 @@ internal sealed class RestorePipeline : IDisposable
         }
     }
 
-    // Writes a verified chunk; with the last one the file is done.
-    private void Write(PlannedFile file, in PlannedChunk chunk, ReadOnlySpan<byte> bytes)
+    // Writes what is needed of a verified chunk; with the last one the file is done.
+    private void Write(PlannedFile file, in PlannedChunk chunk, ReadOnlySpan<byte> all)
     {
+        ReadOnlySpan<byte> bytes = all.Slice((int)chunk.PartOffset, (int)chunk.PartLength);
+        if (file.PageSize > 0)
+        {
+            file.AddPages(PageDigest.Of(_repository.Keys.DataIdKey, PlaceOf(file, chunk), bytes, file.PageSize));
+        }
+
         if (file.IsWholeInOne)
         {
             WriteWhole(file, bytes);
@@ -442,7 +448,7 @@ internal sealed class RestorePipeline : IDisposable
         Span<PlannedChunk> chunks = window.Chunks.Slice(part.FirstChunk, part.ChunkCount);
         try
         {
-            if (!TryMatch(worker, file, chunks))
+            if (!TryMatch(worker, window, file, chunks))
             {
                 foreach (ref PlannedChunk chunk in chunks)
                 {
@@ -473,14 +479,14 @@ internal sealed class RestorePipeline : IDisposable
         {
             if (chunk.IsRight)
             {
-                _progress.Spared(chunk.Length);
+                _progress.Spared(chunk.PartLength);
                 ChunkDone(file);
             }
         }
     }
 
     // False: the file is to be made anew.
-    private bool TryMatch(RestoreWorker worker, PlannedFile file, Span<PlannedChunk> chunks)
+    private bool TryMatch(RestoreWorker worker, RestoreWindow window, PlannedFile file, Span<PlannedChunk> chunks)
     {
         bool mayWrite = file.Existing.LinkCount <= 1;
         if (!mayWrite && file.IsSplit)
@@ -495,16 +501,23 @@ internal sealed class RestorePipeline : IDisposable
         }
 
         bool isSame = file.Existing.Size == file.Metadata.Size;
+        PageDigest pages = default;
         foreach (ref PlannedChunk chunk in chunks)
         {
-            chunk.IsRight = IsThere(worker, handle, chunk, (long)file.Existing.Size);
+            chunk.IsRight = IsThere(worker, window, handle, chunk, (long)file.Existing.Size, ref pages);
             isSame &= chunk.IsRight;
         }
 
         file.NeedsClearing |= file.Extents is not null && AnyHoleHasData(handle, file);
         isSame &= !file.NeedsClearing;
         file.IsDifferent |= !isSame;
-        return mayWrite || (isSame && !file.IsSplit && MayChangeMetadata(file));
+        bool isKept = mayWrite || (isSame && !file.IsSplit && MayChangeMetadata(file));
+        if (isKept)
+        {
+            file.AddPages(pages);
+        }
+
+        return isKept;
     }
 
     private ITargetFile? TryOpen(PlannedFile file, ref bool mayWrite)
@@ -526,16 +539,47 @@ internal sealed class RestorePipeline : IDisposable
         return null;
     }
 
-    private static bool IsThere(RestoreWorker worker, ITargetFile handle, in PlannedChunk chunk, long size)
+    // Pages that are there are told by their sums, and added to those that came: all together are proved when the file is complete.
+    private bool IsThere(RestoreWorker worker, RestoreWindow window, ITargetFile handle, in PlannedChunk chunk, long size, ref PageDigest pages)
     {
-        if (chunk.FileOffset + chunk.Length > size || chunk.Length > RestoreWorker.MaxFrame)
+        if (chunk.FileOffset + chunk.PartLength > size || chunk.PartLength > RestoreWorker.MaxFrame)
         {
             return false;
         }
 
-        Span<byte> bytes = worker.Plain((int)chunk.Length);
-        return handle.Read(bytes, chunk.FileOffset) == bytes.Length && worker.Opener.IsChunk(PackKind.Data, chunk.Id, bytes);
+        Span<byte> bytes = worker.Plain((int)chunk.PartLength);
+        if (handle.Read(bytes, chunk.FileOffset) != bytes.Length)
+        {
+            return false;
+        }
+
+        PlannedFile file = window.Files[chunk.File].File;
+        return file.PageSize > 0
+            ? ArePages(bytes, file.PageSize, PlaceOf(file, chunk), window.SumsOf(chunk, (bytes.Length + file.PageSize - 1) / file.PageSize), ref pages)
+            : worker.Opener.IsChunk(PackKind.Data, chunk.Id, bytes);
     }
+
+    private bool ArePages(ReadOnlySpan<byte> bytes, int pageSize, int place, ReadOnlySpan<ulong> sums, ref PageDigest pages)
+    {
+        ReadOnlySpan<byte> key = _repository.Keys.DataIdKey;
+        PageDigest met = pages;
+        for (int i = 0; i < sums.Length; i++)
+        {
+            ChunkId page = PageDigest.IdOf(key, bytes.Slice(i * pageSize, Math.Min(pageSize, bytes.Length - (i * pageSize))));
+            if (PageDigest.SumOf(page) != sums[i])
+            {
+                return false;
+            }
+
+            met ^= PageDigest.Of(key, place + i, page);
+        }
+
+        pages = met;
+        return true;
+    }
+
+    // The place in its block of the first page of what is needed of a chunk.
+    private static int PlaceOf(PlannedFile file, in PlannedChunk chunk) => (int)(chunk.FileOffset / file.PageSize % PageBlock.MaxPages);
 
     private static bool AnyHoleHasData(ITargetFile handle, PlannedFile file)
     {
@@ -591,6 +635,11 @@ internal sealed class RestorePipeline : IDisposable
 
         try
         {
+            if (!file.HasFailed && file.HasWrongPages)
+            {
+                Fail(file, ErrorCodes.CorruptData, "its pages are not those that were backed up: one of them changed and was taken for the one before; an older snapshot may have it right");
+            }
+
             if (!file.HasFailed)
             {
                 if (_options.DryRun)
@@ -813,9 +862,10 @@ internal sealed class RestorePipeline : IDisposable
             {
                 using ITargetFile handle = _target.OpenFile(file.Directory.Target!, file.Metadata.Name, entry.Identity, write: false);
                 bool isRight = entry.Size == file.Metadata.Size;
+                PageDigest pages = default;
                 foreach (PlannedChunk chunk in window.Chunks.Slice(part.FirstChunk, part.ChunkCount))
                 {
-                    isRight = isRight && IsThere(worker, handle, chunk, (long)entry.Size);
+                    isRight = isRight && IsThere(worker, window, handle, chunk, (long)entry.Size, ref pages);
                 }
 
                 if (!file.Inline.IsEmpty)

@@ -114,11 +114,18 @@ internal sealed class RestorePlanner(
     private void VisitEntry(PlannedDirectory parent, Node node)
     {
         NodeMetadata entry = node.Metadata;
-        long bytes = DataIn(entry, ExtentsOf(node));
+        IReadOnlyList<Extent>? extents = ExtentsOf(node, out BackupIQException? damage);
+        long bytes = DataIn(entry, extents);
         progress.Found(bytes, (long)entry.Size - bytes);
         Ensure(parent);
         if (parent.HasFailed)
         {
+            return;
+        }
+
+        if (damage is not null)
+        {
+            progress.Fail(SnapshotMetadata.DamageCode(damage), CurrentPath(), damage.Message);
             return;
         }
 
@@ -147,7 +154,7 @@ internal sealed class RestorePlanner(
                 return;
             }
 
-            Plan(parent, node, isThere, existing);
+            Plan(parent, node, extents, isThere, existing);
         }
         catch (RestoreItemException e) when (!e.EndsRun)
         {
@@ -163,17 +170,17 @@ internal sealed class RestorePlanner(
         _ => false,
     };
 
-    private void Plan(PlannedDirectory parent, Node node, bool isThere, in TargetEntry existing)
+    private void Plan(PlannedDirectory parent, Node node, IReadOnlyList<Extent>? extents, bool isThere, in TargetEntry existing)
     {
         NodeMetadata entry = node.Metadata;
         FileContent content = entry.Type == NodeType.File ? node.Content! : FileContent.Empty;
-        IReadOnlyList<Extent>? extents = ExtentsOf(node);
         PlannedFile file = new()
         {
             Directory = parent,
             Metadata = entry,
             Inline = content.Inline,
             Extents = extents,
+            PageSize = content.Kind == ContentKind.Pages ? content.PageSize : 0,
             Existing = existing,
             Placement = !isThere ? Placement.New
                 : existing.Type != entry.Type ? Placement.Replace
@@ -185,7 +192,7 @@ internal sealed class RestorePlanner(
             file.Group = new LinkGroup { Directory = parent, Name = entry.Name };
         }
 
-        if (FindFault(entry, content, extents is not null) is { } fault)
+        if (FindFault(entry, content, content.Kind != ContentKind.Pages && extents is not null) is { } fault)
         {
             progress.Fail(ErrorCodes.CorruptData, CurrentPath(), fault);
             return;
@@ -213,10 +220,31 @@ internal sealed class RestorePlanner(
         }
     }
 
-    // Where a file with holes has data; null: everywhere.
-    private static IReadOnlyList<Extent>? ExtentsOf(Node node) =>
-        node.Metadata.Type == NodeType.File && node.Content is { } content &&
-        (content.Kind == ContentKind.Extents || (content.Kind == ContentKind.Indirect && content.Extents.Count > 0)) ? content.Extents : null;
+    // Where a file with holes has data; null: everywhere. A page map is read for it, which is a thousandth of the file, and known to be whole before
+    // anything is made.
+    private IReadOnlyList<Extent>? ExtentsOf(Node node, out BackupIQException? damage)
+    {
+        damage = null;
+        if (node is not { Metadata.Type: NodeType.File, Content: { } content })
+        {
+            return null;
+        }
+
+        if (content.Kind != ContentKind.Pages)
+        {
+            return content.Kind == ContentKind.Extents || (content.Kind == ContentKind.Indirect && content.Extents.Count > 0) ? content.Extents : null;
+        }
+
+        try
+        {
+            return new PageMap(metadata.Read, content, (long)node.Metadata.Size).ReadExtents();
+        }
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        {
+            damage = e;
+            return null;
+        }
+    }
 
     // Extents beyond the size are a fault, which is found later.
     internal static long DataIn(NodeMetadata entry, IReadOnlyList<Extent>? extents)
@@ -257,19 +285,25 @@ internal sealed class RestorePlanner(
         BackupIQException? fault = null;
         try
         {
-            if (content.Kind == ContentKind.Indirect)
+            if (content.Kind == ContentKind.Pages)
+            {
+                AddPages(file, new PageMap(metadata.Read, content, (long)file.Metadata.Size), ref first);
+            }
+            else if (content.Kind == ContentKind.Indirect)
             {
                 foreach (ChunkReference list in content.Chunks)
                 {
                     AddChunks(file, ReadList(list.Id), ref placer, ref first);
                 }
+
+                placer.ThrowIfIncomplete();
             }
             else
             {
                 AddChunks(file, content.Chunks, ref placer, ref first);
+                placer.ThrowIfIncomplete();
             }
 
-            placer.ThrowIfIncomplete();
             if (file.Placement == Placement.Replace && !file.IsSplit)
             {
                 Clear(file);
@@ -327,35 +361,71 @@ internal sealed class RestorePlanner(
         for (int i = 0; i < chunks.Count; i++)
         {
             ChunkReference chunk = chunks[i];
-            long offset = placer.Place(chunk.Length);
-            if (!metadata.TryFind(chunk.Id, out ChunkLocation location))
-            {
-                throw new BackupIQException(ErrorCodes.ChunkMissing, $"chunk {chunk.Id} is in no pack of the repository; the file was left out");
-            }
+            AddChunk(file, chunk, new ChunkPart(0, chunk.Length), placer.Place(chunk.Length), default, ref first);
+        }
+    }
 
-            if (location.Length != chunk.Length)
+    // Of each block the runs in the order of their chunks, so that each chunk is fetched and verified once.
+    private void AddPages(PlannedFile file, PageMap map, ref int first)
+    {
+        bool needsSums = file.Placement == Placement.Update || options.Verify;
+        List<(PageRun Run, int FirstSum)> runs = [];
+        for (int n = 0; n < map.BlockCount; n++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            PageBlock block = map.ReadBlock(n);
+            file.AddPages(block.Digest);
+            runs.Clear();
+            int sums = 0;
+            foreach (PageRun run in block.Runs)
             {
-                throw new CorruptDataException($"chunk {chunk.Id} has another length than the snapshot says; the file was left out");
-            }
-
-            _window.AddChunk(chunk.Id, location, chunk.Length, offset, metadata);
-            if (_window.Cost >= _windowCost && _window.ChunkCount > first + 64)
-            {
-                if (!file.IsSplit)
+                if (run.Chunk >= 0)
                 {
-                    file.IsSplit = true;
-                    file.AddChunks(1);
-                    if (file.Placement == Placement.Replace)
-                    {
-                        Clear(file);
-                    }
+                    runs.Add((run, sums));
+                    sums += run.Count;
                 }
-
-                file.AddChunks(_window.ChunkCount - first);
-                AddPart(file, first);
-                Flush();
-                first = 0;
             }
+
+            runs.Sort(static (a, b) => a.Run.Chunk != b.Run.Chunk ? a.Run.Chunk.CompareTo(b.Run.Chunk) : a.FirstSum.CompareTo(b.FirstSum));
+            foreach ((PageRun run, int firstSum) in runs)
+            {
+                ChunkPart part = new((uint)(run.Slot * map.PageSize), (uint)PageBlock.LengthOf(run.First, run.Count, map.PageSize, map.LengthOf(n)));
+                long offset = (n * map.BlockSize) + ((long)run.First * map.PageSize);
+                ReadOnlySpan<ulong> of = needsSums ? block.Sums.Span.Slice(firstSum, run.Count) : default;
+                AddChunk(file, block.Chunks[run.Chunk], part, offset, of, ref first);
+            }
+        }
+    }
+
+    private void AddChunk(PlannedFile file, in ChunkReference chunk, ChunkPart part, long offset, ReadOnlySpan<ulong> sums, ref int first)
+    {
+        if (!metadata.TryFind(chunk.Id, out ChunkLocation location))
+        {
+            throw new BackupIQException(ErrorCodes.ChunkMissing, $"chunk {chunk.Id} is in no pack of the repository; the file was left out");
+        }
+
+        if (location.Length != chunk.Length)
+        {
+            throw new CorruptDataException($"chunk {chunk.Id} has another length than the snapshot says; the file was left out");
+        }
+
+        _window.AddChunk(chunk.Id, location, part, offset, sums, metadata);
+        if (_window.Cost >= _windowCost && _window.ChunkCount > first + 64)
+        {
+            if (!file.IsSplit)
+            {
+                file.IsSplit = true;
+                file.AddChunks(1);
+                if (file.Placement == Placement.Replace)
+                {
+                    Clear(file);
+                }
+            }
+
+            file.AddChunks(_window.ChunkCount - first);
+            AddPart(file, first);
+            Flush();
+            first = 0;
         }
     }
 

@@ -8,6 +8,9 @@ namespace BackupIQ.Engine.Restore;
 /// <summary>Frames next to each other in a pack, read in one go.</summary>
 internal readonly record struct ReadGroup(int First, int Count, long Offset, int Length);
 
+/// <summary>A part of a chunk, in bytes.</summary>
+internal readonly record struct ChunkPart(uint Offset, uint Length);
+
 /// <summary>
 /// As many entries as the memory budget allows: planned together, fetched frame by frame in the order of the packs. A window is used
 /// again when it is done with.
@@ -16,7 +19,7 @@ internal sealed class RestoreWindow
 {
     /// <summary>What a file, its metadata and its names take, measured roughly.</summary>
     private const int FileCost = 800;
-    private const int ChunkCost = 64;
+    private const int ChunkCost = 80;
     private const int FrameCost = 200;
 
     private const int MaxGap = 64 << 10;
@@ -30,6 +33,7 @@ internal sealed class RestoreWindow
     private readonly Dictionary<FrameHandle, int> _frameNumbers = [];
     private readonly Dictionary<PackId, int> _packNumbers = [];
     private readonly List<PlannedChunk> _chunks = [];
+    private readonly List<ulong> _sums = [];
     private PlannedFrame[] _frames = new PlannedFrame[256];
     private int _frameCount;
     private int[] _order = [];
@@ -60,7 +64,14 @@ internal sealed class RestoreWindow
     /// <summary>The frame at a place in the order of <see cref="Reads"/>.</summary>
     public ref PlannedFrame FrameAt(int place) => ref _frames[_order[place]];
 
-    public void AddChunk(in ChunkId id, in ChunkLocation location, uint length, long fileOffset, SnapshotMetadata metadata)
+    /// <summary>Adds a chunk to the file that will be added next.</summary>
+    /// <param name="id">The chunk.</param>
+    /// <param name="location">Where it is.</param>
+    /// <param name="part">The bytes of it that are needed.</param>
+    /// <param name="fileOffset">Where they go.</param>
+    /// <param name="sums">The sums of the pages that they are, where these are asked for later.</param>
+    /// <param name="metadata">Knows the frames.</param>
+    public void AddChunk(in ChunkId id, in ChunkLocation location, ChunkPart part, long fileOffset, ReadOnlySpan<ulong> sums, SnapshotMetadata metadata)
     {
         if (!_frameNumbers.TryGetValue(location.Frame, out int frame))
         {
@@ -87,15 +98,22 @@ internal sealed class RestoreWindow
             Id = id,
             FileOffset = fileOffset,
             FrameOffset = location.Offset,
-            Length = length,
+            Length = location.Length,
+            PartOffset = part.Offset,
+            PartLength = part.Length,
+            FirstSum = _sums.Count,
             File = Files.Count,
             Frame = frame,
             Next = -1,
         });
-        Cost += ChunkCost;
+        _sums.AddRange(sums);
+        Cost += ChunkCost + (sums.Length * sizeof(ulong));
     }
 
     public int ChunkCount => _chunks.Count;
+
+    /// <summary>The sums of so many pages of a planned chunk, as far as they were added.</summary>
+    public ReadOnlySpan<ulong> SumsOf(in PlannedChunk chunk, int count) => CollectionsMarshal.AsSpan(_sums).Slice(chunk.FirstSum, count);
 
     /// <summary>The pack in which a planned chunk lies.</summary>
     public PackId PackOf(in PlannedChunk chunk) => _frames[chunk.Frame].Reference.Pack;
@@ -169,6 +187,7 @@ internal sealed class RestoreWindow
         _frameNumbers.Clear();
         _packNumbers.Clear();
         _chunks.Clear();
+        _sums.Clear();
         _frameCount = 0;
         Files.Clear();
         Direct.Clear();

@@ -43,6 +43,9 @@ public enum ContentKind : byte
 
     /// <summary>The list of chunks was too long for the node: it is in metadata chunks, one after the other.</summary>
     Indirect = 4,
+
+    /// <summary>A page map: blocks of it, in metadata chunks, say in which chunk each page lies (<see cref="PageBlock"/>).</summary>
+    Pages = 5,
 }
 
 /// <summary>A chunk of a file: its id and its length in bytes.</summary>
@@ -63,7 +66,8 @@ public sealed class FileContent
 
     /// <summary>
     /// For <see cref="ContentKind.Chunks"/> and <see cref="ContentKind.Extents"/>: the data's chunks in order (of all extents, one after the
-    /// other; no chunk crosses the end of an extent). For <see cref="ContentKind.Indirect"/>: the metadata chunks that hold that list.
+    /// other; no chunk crosses the end of an extent). For <see cref="ContentKind.Indirect"/>: the metadata chunks that hold that list; for
+    /// <see cref="ContentKind.Pages"/>: those that hold the map, a block each.
     /// </summary>
     public IReadOnlyList<ChunkReference> Chunks { get; init; } = [];
 
@@ -72,4 +76,10 @@ public sealed class FileContent
 
     /// <summary>The name of the chunker profile that cut the data; kept so that a later change finds the same cuts.</summary>
     public byte Profile { get; init; }
+
+    /// <summary>Bytes of a page, for <see cref="ContentKind.Pages"/>: a power of two from 512 to 65,536.</summary>
+    public int PageSize { get; init; }
+
+    /// <summary>Whether <see cref="Chunks"/> are metadata chunks that begin with lists of the data's chunks.</summary>
+    internal bool HasLists => Kind is ContentKind.Indirect or ContentKind.Pages;
 }

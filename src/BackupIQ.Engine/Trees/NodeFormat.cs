@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Numerics;
 using BackupIQ.Repository;
 
 namespace BackupIQ.Engine.Trees;
@@ -135,8 +136,8 @@ internal static class NodeFormat
             return;
         }
 
-        writer.WriteByte(content.Profile);
-        if (content.Kind != ContentKind.Chunks)
+        writer.WriteByte(content.Kind == ContentKind.Pages ? (byte)BitOperations.Log2((uint)content.PageSize) : content.Profile);
+        if (content.Kind is ContentKind.Extents or ContentKind.Indirect)
         {
             WriteExtents(writer, content.Extents);
         }
@@ -161,6 +162,11 @@ internal static class NodeFormat
                 profile = reader.ReadByte();
                 IReadOnlyList<Extent> extents = ReadExtents(ref reader);
                 return new FileContent { Kind = kind, Profile = profile, Extents = extents, Chunks = ReadChunks(ref reader) };
+            case ContentKind.Pages:
+                byte log = reader.ReadByte();
+                return log is >= 9 and <= 16
+                    ? new FileContent { Kind = kind, PageSize = 1 << log, Chunks = ReadChunks(ref reader) }
+                    : throw TlvReader.Malformed("pages of a size that no file has");
             default:
                 throw TlvReader.Malformed($"content of an unknown kind {(byte)kind}; a newer version wrote it");
         }
@@ -318,6 +324,11 @@ internal static class NodeFormat
             if (_size > long.MaxValue || (_type == NodeType.Directory && _subtree is null) || (_type == NodeType.File && Content is null))
             {
                 throw TlvReader.Malformed("an entry lacks its content");
+            }
+
+            if (Content is { Kind: ContentKind.Pages } pages && (ulong)pages.Chunks.Count != PageMap.BlocksFor(_size, pages.PageSize))
+            {
+                throw PageMap.WrongCount();
             }
 
             return new Node

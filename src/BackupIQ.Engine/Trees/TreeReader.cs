@@ -110,6 +110,19 @@ public sealed class TreeReader
             return content;
         }
 
+        ContentKind kind = content.Extents.Count > 0 ? ContentKind.Extents : ContentKind.Chunks;
+        return new FileContent { Kind = kind, Profile = content.Profile, Extents = content.Extents, Chunks = DataChunksOf(content) };
+    }
+
+    /// <summary>The chunks of data that a file's content needs, in the order in which they are named; of a page map those of every block.</summary>
+    /// <exception cref="CorruptDataException">A list of them is missing, damaged or malformed.</exception>
+    public IReadOnlyList<ChunkReference> DataChunksOf(FileContent content)
+    {
+        if (!content.HasLists)
+        {
+            return content.Chunks;
+        }
+
         List<ChunkReference> chunks = [];
         foreach (ChunkReference list in content.Chunks)
         {
@@ -117,8 +130,7 @@ public sealed class TreeReader
             chunks.AddRange(NodeFormat.ReadChunks(ref reader));
         }
 
-        ContentKind kind = content.Extents.Count > 0 ? ContentKind.Extents : ContentKind.Chunks;
-        return new FileContent { Kind = kind, Profile = content.Profile, Extents = content.Extents, Chunks = chunks };
+        return chunks;
     }
 
     /// <summary>The nodes of one page.</summary>

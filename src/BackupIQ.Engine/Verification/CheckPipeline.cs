@@ -56,8 +56,8 @@ internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options,
         Dispose();
     }
 
-    /// <summary>Follows everything that the roots lead to and that was not followed before.</summary>
-    public async Task<(bool Damage, bool Missing)> FollowAsync(IEnumerable<GraphItem> roots, CancellationToken cancellationToken)
+    /// <summary>Follows everything that the roots lead to and that was not followed before; with a <paramref name="proof"/> pages are read.</summary>
+    public async Task<(bool Damage, bool Missing)> FollowAsync(IEnumerable<GraphItem> roots, PageProof? proof, CancellationToken cancellationToken)
     {
         GraphQueue<GraphItem> queue = new(_workers);
         queue.Give(roots);
@@ -66,7 +66,7 @@ internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options,
         for (int i = 0; i < tasks.Length; i++)
         {
             tasks[i] = Task.Factory.StartNew(
-                () => Work(queue, cancellationToken), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+                () => Work(queue, proof, cancellationToken), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         }
 
         (bool Damage, bool Missing)[] met = await Task.WhenAll(tasks);
@@ -99,11 +99,11 @@ internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options,
         }
     }
 
-    private (bool Damage, bool Missing) Work(GraphQueue<GraphItem> queue, CancellationToken cancellationToken)
+    private (bool Damage, bool Missing) Work(GraphQueue<GraphItem> queue, PageProof? proof, CancellationToken cancellationToken)
     {
         try
         {
-            using GraphWorker worker = new(check, progress);
+            using GraphWorker worker = new(check, progress, proof);
             queue.Walk(worker.Follow, cancellationToken);
             return (worker.HasMetDamage, worker.HasMetMissing);
         }

@@ -30,20 +30,21 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
         await pipeline.CheckSmallObjectsAsync(cancellationToken);
 
         progress.Phase = "packs";
-        VerificationState state = await ReadPacksAsync(check, pipeline, ledger, options, progress, cancellationToken);
+        (VerificationState state, bool areAllRead) = await ReadPacksAsync(check, pipeline, ledger, options, progress, cancellationToken);
 
         progress.Phase = "snapshots";
         List<Root> complete = Roots(check, check.Snapshots, isPartial: false);
         List<Root> partial = Roots(check, check.Partials, isPartial: true);
+        PageProof? proof = areAllRead ? new PageProof(repository.Keys.DataIdKey.ToArray()) : null;
         progress.WillWalk(complete.Count + partial.Count);
-        (bool isDamaged, bool isMissing) = await pipeline.FollowAsync(Items(complete, progress), cancellationToken);
-        (bool isPartialDamaged, _) = await pipeline.FollowAsync(Items(partial, progress), cancellationToken);
+        (bool isDamaged, bool isMissing) = await pipeline.FollowAsync(Items(complete, progress), proof, cancellationToken);
+        (bool isPartialDamaged, _) = await pipeline.FollowAsync(Items(partial, progress), null, cancellationToken);
 
         progress.Phase = "locks";
         LockExtension locks = await check.ExtendLocksAsync(time, cancellationToken);
 
         progress.Phase = "damage";
-        using DamageTrace trace = new(check, options.MaxListedFiles);
+        using DamageTrace trace = new(check, options.MaxListedFiles, proof);
         if (isDamaged || isPartialDamaged)
         {
             Trace(trace, complete, cancellationToken);
@@ -55,7 +56,7 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
     }
 
     // What was read is in the ledger however the reading ends.
-    private async Task<VerificationState> ReadPacksAsync(
+    private async Task<(VerificationState State, bool AreAllRead)> ReadPacksAsync(
         RepositoryCheck check, CheckPipeline pipeline, VerificationLedger ledger, CheckOptions options, CheckProgress progress, CancellationToken cancellationToken)
     {
         CheckPlan plan = CheckPlan.Make(check, ledger, options, time.GetUtcNow());
@@ -68,7 +69,7 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
             await run.EndAsync(plan.IsThere, limit.Left == 0, cancellationToken);
         }
 
-        return VerificationStatus.Of(ledger, [.. plan.Packs.Select(static pack => pack.Id)]) with
+        VerificationState state = VerificationStatus.Of(ledger, [.. plan.Packs.Select(static pack => pack.Id)]) with
         {
             PacksVerified = limit.Read,
             PacksFresh = plan.Fresh,
@@ -76,6 +77,7 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
             Interrupted = plan.ReadsEverything && limit.Left == 0 ? null : ledger.Interrupted,
             LedgerProblem = run.Problem,
         };
+        return (state, plan.ReadsEverything && limit.Left == 0);
     }
 
     // Newest first: a damaged file is shown in the snapshot that people would restore from.
@@ -138,15 +140,13 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
 
         foreach (Impact impact in trace.Impacts.Where(static i => i.Pack is null))
         {
-            bool isTree = impact.Kind == DamageKind.TreeMalformed;
-            findings.Add(Finding(
-                new RepositoryDamage(
-                    impact.Kind,
-                    impact.Severity,
-                    isTree ? $"directory {impact.First}" : $"chunk {impact.First}",
-                    isTree ? "it is malformed, though its seal holds: whoever wrote it wrote it so"
-                    : impact.Chunks.Count == 1 ? "no pack has it" : $"no pack has it, nor {impact.Chunks.Count - 1} more"),
-                impact));
+            (string name, string problem) = impact.Kind switch
+            {
+                DamageKind.TreeMalformed => ("directory", "it is malformed, though its seal holds: whoever wrote it wrote it so"),
+                DamageKind.PagesWrong => ("page map", "its pages are not those that were read: one changed and was taken for the one before; a full backup stores the file whole"),
+                _ => ("chunk", impact.Chunks.Count == 1 ? "no pack has it" : $"no pack has it, nor {impact.Chunks.Count - 1} more"),
+            };
+            findings.Add(Finding(new RepositoryDamage(impact.Kind, impact.Severity, $"{name} {impact.First}", problem), impact));
         }
 
         findings.Sort(static (a, b) => a.IsError != b.IsError ? b.IsError.CompareTo(a.IsError)

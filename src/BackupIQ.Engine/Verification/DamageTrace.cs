@@ -33,7 +33,7 @@ internal sealed class Impact(DamageKind kind, DamageSeverity severity, CheckedPa
 /// up, to learn which lead to damage; then, snapshot by snapshot, only those. One thread; memory grows with the damage, and by a bit for
 /// each entry of the index.
 /// </summary>
-internal sealed class DamageTrace(RepositoryCheck check, int maxListed) : IDisposable
+internal sealed class DamageTrace(RepositoryCheck check, int maxListed, PageProof? proof) : IDisposable
 {
     private static readonly int[] Nothing = [];
 
@@ -164,16 +164,30 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed) : IDispo
             return;
         }
 
-        if (content.Kind != ContentKind.Indirect)
+        if (!content.HasLists)
         {
             CausesOf(content.Chunks, causes, ref first);
             return;
         }
 
-        foreach (ChunkReference list in content.Chunks)
+        PageMap? map = content.Kind == ContentKind.Pages ? new PageMap(id => _reader.Read(id, cancellationToken), content, (long)node.Metadata.Size) : null;
+        for (int n = 0; n < content.Chunks.Count; n++)
         {
+            ChunkReference list = content.Chunks[n];
+            if (proof?.IsWrong(list.Id) == true)
+            {
+                first = first == default ? list.Id : first;
+                causes.Add(Malformed(list.Id, DamageKind.PagesWrong));
+            }
+
             try
             {
+                if (map is not null)
+                {
+                    CausesOf(map.ReadBlock(n).Chunks, causes, ref first);
+                    continue;
+                }
+
                 TlvReader reader = new(_reader.Read(list.Id, cancellationToken).Span);
                 CausesOf(NodeFormat.ReadChunks(ref reader), causes, ref first);
             }
@@ -203,7 +217,7 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed) : IDispo
         {
             ChunkFate.Lost => CauseOf(pack!, id),
             ChunkFate.Missing => _missing >= 0 ? _missing : _missing = Add(DamageKind.ChunkMissing, null, id),
-            _ => Malformed(id),
+            _ => Malformed(id, DamageKind.TreeMalformed),
         };
         _impacts[cause].Chunks.Add((ulong)id.High);
         return cause;
@@ -220,14 +234,15 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed) : IDispo
         return cause;
     }
 
-    private int Malformed(in ChunkId id)
+    private int Malformed(in ChunkId id, DamageKind kind)
     {
         if (!_malformed.TryGetValue(id, out int cause))
         {
-            cause = Add(DamageKind.TreeMalformed, null, id);
+            cause = Add(kind, null, id);
             _malformed.Add(id, cause);
         }
 
+        _impacts[cause].Chunks.Add((ulong)id.High);
         return cause;
     }
 

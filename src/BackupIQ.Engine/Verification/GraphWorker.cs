@@ -26,9 +26,10 @@ internal readonly record struct GraphItem(ChunkId Id, GraphPlace Place);
 
 /// <summary>
 /// Follows the graph of snapshots, each distinct chunk of metadata once whatever the number of snapshots that share it. It only tells
-/// whether all is there; what damage means for paths is <see cref="DamageTrace"/>'s question, asked only where there is some.
+/// whether all is there, and with <paramref name="proof"/> whether pages are those that were backed up; what damage means for paths is
+/// <see cref="DamageTrace"/>'s question, asked only where there is some.
 /// </summary>
-internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress) : IDisposable
+internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress, PageProof? proof) : IDisposable
 {
     private readonly CheckedChunkReader _reader = check.CreateReader();
     private readonly List<GraphItem> _children = [];
@@ -76,9 +77,15 @@ internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress)
             return;
         }
 
-        if (content.Kind != ContentKind.Indirect)
+        if (!content.HasLists)
         {
-            Use(content.Chunks);
+            _ = Use(content.Chunks);
+            return;
+        }
+
+        if (content.Kind == ContentKind.Pages)
+        {
+            UsePages(new PageMap(id => _reader.Read(id, cancellationToken), content, (long)node.Metadata.Size), content.Chunks, cancellationToken);
             return;
         }
 
@@ -96,7 +103,7 @@ internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress)
         try
         {
             TlvReader reader = new(_reader.Read(list, cancellationToken).Span);
-            Use(NodeFormat.ReadChunks(ref reader));
+            _ = Use(NodeFormat.ReadChunks(ref reader));
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
@@ -104,16 +111,45 @@ internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress)
         }
     }
 
-    private void Use(IReadOnlyList<ChunkReference> chunks)
+    private void UsePages(PageMap map, IReadOnlyList<ChunkReference> blocks, CancellationToken cancellationToken)
     {
+        for (int n = 0; n < blocks.Count; n++)
+        {
+            if (!check.Visit(blocks[n].Id))
+            {
+                continue;
+            }
+
+            try
+            {
+                PageBlock block = map.ReadBlock(n);
+                if (Use(block.Chunks) && proof?.Prove(_reader, blocks[n].Id, block, map.PageSize, map.LengthOf(n), cancellationToken) == false)
+                {
+                    Note(isMissing: false);
+                }
+            }
+            catch (BackupIQException e) when (DamageReading.IsDamage(e))
+            {
+                Note(e.Code == ErrorCodes.ChunkMissing);
+            }
+        }
+    }
+
+    // Whether all of them are there.
+    private bool Use(IReadOnlyList<ChunkReference> chunks)
+    {
+        bool areThere = true;
         for (int i = 0; i < chunks.Count; i++)
         {
             ChunkFate fate = check.Use(PackKind.Data, chunks[i].Id, chunks[i].Length);
             if (fate != ChunkFate.Present)
             {
                 Note(fate == ChunkFate.Missing);
+                areThere = false;
             }
         }
+
+        return areThere;
     }
 
     private void Note(bool isMissing)

@@ -110,7 +110,7 @@ internal sealed class StatisticsReader(ChunkIndex index, TreeReader trees)
         string category = ContentCategory.Of(node.Metadata.Name);
         long plain = node.Content?.Inline.Length ?? 0;
         double stored = plain;
-        foreach (ChunkReference chunk in node.Content is { } content ? trees.Resolve(content).Chunks : [])
+        foreach (ChunkReference chunk in node.Content is { } content ? trees.DataChunksOf(content) : [])
         {
             if (index.TryFind(PackKind.Data, chunk.Id, out ChunkLocation location))
             {

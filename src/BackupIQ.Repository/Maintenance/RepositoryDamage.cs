@@ -32,6 +32,9 @@ public enum DamageKind
 
     /// <summary>A directory, scan or list of chunks opens but is not well formed.</summary>
     TreeMalformed,
+
+    /// <summary>A page map opens, and the pages that it names are not those that were read when it was written.</summary>
+    PagesWrong,
 }
 
 /// <summary>Whether something is lost or could be.</summary>

@@ -1,0 +1,60 @@
+using BackupIQ.Engine.Backup;
+using BackupIQ.Engine.Trees;
+using BackupIQ.Engine.Snapshots;
+using BackupIQ.Primitives;
+using BackupIQ.Sources.Files;
+
+namespace BackupIQ.Tests.Engine.Pages;
+
+/// <summary>A folder whose files consist of pages, as a database's source says it of its own.</summary>
+internal sealed class PagedSource(string folder, int pageSize) : IBackupSource
+{
+    private readonly FileSource _files = new(new FileSourceOptions { Paths = [PathText.Bytes(folder)] });
+
+    public string Kind => _files.Kind;
+
+    public IReadOnlyList<byte[]> Paths => _files.Paths;
+
+    /// <summary>Whether files can be read only once and from the start.</summary>
+    public bool IsSequential { get; init; }
+
+    public IEnumerable<SourceEvent> Walk(CancellationToken cancellationToken) =>
+        _files.Walk(cancellationToken).Select(step => step.Kind == SourceEventKind.Leaf ? step with { Entry = Paged(step.Entry!) } : step);
+
+    public NodeMetadata Describe(SourceEntry entry) => _files.Describe(entry);
+
+    public ISourceFile Open(SourceEntry entry) => IsSequential ? new OnceReadFile(_files.Open(entry)) : _files.Open(entry);
+
+    public void Dispose() => _files.Dispose();
+
+    private SourceEntry Paged(SourceEntry entry) => new() { Name = entry.Name, Stat = entry.Stat, Parent = entry.Parent, State = entry.State, PageSize = pageSize };
+
+    private sealed class OnceReadFile(ISourceFile file) : ISourceFile
+    {
+        private long _at;
+
+        public bool IsSequential => true;
+
+        public SourceStat Opened => file.Opened;
+
+        public SourceStat Stat() => file.Stat();
+
+        public NodeMetadata Describe() => file.Describe();
+
+        public int Read(Span<byte> destination, long offset)
+        {
+            if (offset != _at)
+            {
+                throw new InvalidOperationException("It was read out of order.");
+            }
+
+            int read = file.Read(destination, offset);
+            _at += read;
+            return read;
+        }
+
+        public bool NextData(long offset, long fileEnd, out long dataOffset, out long dataLength) => throw new InvalidOperationException("It has no holes.");
+
+        public void Dispose() => file.Dispose();
+    }
+}
