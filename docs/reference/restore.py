@@ -16,8 +16,7 @@ try:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-except ImportError:
-    sys.exit("restore.py needs Debian's python3-cryptography (apt install python3-cryptography python3-numpy), and /usr/bin/python3 to run it")
+except ImportError: sys.exit("restore.py needs Debian's python3-cryptography (apt install python3-cryptography python3-numpy), and /usr/bin/python3 to run it")
 try: import numpy
 except ImportError: numpy = None
 MIB = 1 << 20
@@ -26,8 +25,7 @@ class Failure(Exception): """Ends the program: (exit code, what to do)."""
 def say(text): print(text, file=sys.stderr, flush=True)
 def shown(name):  # bytes for people: what is not printable text is escaped
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name.decode("utf-8", "backslashreplace"))
-# BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs), many leaves of 1 KiB side by side, a lane each. One word of all lanes is an array of u32
-# with numpy; without, it is one great integer with 64 bits a lane, of which the lower 32 count.
+# BLAKE3 (see BLAKE3-specs), many leaves of 1 KiB side by side. A word of all lanes is an array of u32; without numpy an integer, 64 bits a lane.
 IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
 ORDERS = list(itertools.accumulate(range(6), lambda order, _: [order[i] for i in (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)], initial=[*range(16)]))
 COLUMNS_DIAGONALS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15), (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
@@ -282,7 +280,6 @@ class Repository:
         codec, length = struct.unpack_from("<BI", plain)
         try: return head[5], decompress(codec, plain[5:], length if length <= (4 if codec else 64) * MIB else 0)
         except CORRUPT: raise Damage(f"{name}: does not decompress to the {length} bytes that it claims")
-    # Packs, the index, frames and chunks
     def load(self, from_index=False, thorough=False):
         """Learns where each chunk lies: by the packs' contents tables; by the index where that is asked for or a pack's tables are lost. Thorough
         opens everything, and returns the ids of all chunks that are there."""
@@ -389,7 +386,6 @@ class Repository:
             found = self.cache.get(frame[:2], {}).get(name)
             if frame.pack[0] == folder and found is not None and length in (None, len(found)): return found
         raise Damage(f"chunk {name.hex()} is lost")
-    # Snapshots and trees
     def snapshots(self):
         """(time, id, head) of those that can be read, oldest first; before them what is not whole or not wanted any more, with a `state`."""
         found, other = [], set(self.list("l")) | set(self.list("a"))
@@ -419,23 +415,33 @@ class Repository:
                     yield node
         except ValueError as error: raise Damage(f"tree {name.hex()}: {error}")
     def pieces(self, node):
-        """What a file's data consist of: (offset, bytes) or (offset, (id, length)); the rest is holes."""
+        """What a file's data consist of: (offset, bytes) or (offset, (id, length, first byte of it, bytes of it)); the rest is holes."""
         stream = Cursor(node.data)
         kind = stream.take(1)[0] if node.data else 0
         if kind == 1: yield 0, stream.read()
-        if kind in (0, 1): return
+        if kind == 5: yield from self.paged(node, 1 << stream.take(1)[0], chunk_list(stream))
+        if kind in (0, 1, 5): return
         stream.take(1)  # the profile is of no use to a reader
         extents = [(stream.varint(), stream.varint()) for _ in range(stream.varint())] if kind in (3, 4) else []
         lists = [Cursor(self.chunk(name, "m", length)) for name, length in chunk_list(stream)] if kind == 4 else [stream]
         extents, at, left = iter(extents if extents or kind == 3 else [(0, node.size)]), 0, 0
         for name, length in itertools.chain.from_iterable(map(chunk_list, lists)):
-            if left == 0:
-                gap, left = next(extents, (0, 0))
-                at += gap
+            at, left = (at, left) if left else [sum(x) for x in zip((at, 0), next(extents, (0, 0)))]
             if kind > 4 or length > left or at + length > node.size: raise ValueError("its chunks do not fill its extents")
-            yield at, (name, length)
+            yield at, (name, length, 0, length)
             at, left = at + length, left - length
         if left or next(extents, None): raise ValueError("its chunks end too early")
+    def paged(self, node, size, blocks, at=0):
+        """The same of a page map. The digests, which prove that nobody took a changed page for an old one, are left to BackupIQ."""
+        for name, length in blocks:
+            block, end = Cursor(self.chunk(name, "m", length)), min(node.size, at + 4096 * size)
+            chunks, _, _ = chunk_list(block), block.varint(), block.take(32)
+            while at < end:
+                run = block.varint()
+                if run & 1: yield at, (*chunks[block.varint()], block.varint() * size, min((run >> 1) * size, end - at))
+                if run < 2: raise ValueError("its page map has a run of no page")
+                at = min(at + (run >> 1) * size, end)
+        if at < node.size: raise ValueError("its page map ends too early")
 class Cursor(io.BytesIO):  # bytes read one field after the other
     def take(self, count):
         if count > len(self.getbuffer()) - self.tell(): raise ValueError("it ends too early")
@@ -443,8 +449,7 @@ class Cursor(io.BytesIO):  # bytes read one field after the other
     def varint(self):
         value = 0
         for shift in range(0, 70, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 127) << shift
+            value |= ((byte := self.take(1)[0]) & 127) << shift
             if byte < 128 and value < 1 << 64: return value
         raise ValueError("a number is too long")
     def block(self): return self.take(self.varint())
@@ -512,13 +517,11 @@ class Restore:
         try:
             os.ftruncate(file, node.size)
             for at, piece in self.repository.pieces(node):
-                try: piece = self.repository.chunk(piece[0], "d", piece[1]) if isinstance(piece, tuple) else piece
-                except Damage as damage:
-                    self.tell("LOST", path, f"bytes {at} to {at + piece[1] - 1}, zeros now: {damage}")
-                    continue
+                try: piece = self.repository.chunk(piece[0], "d", piece[1])[piece[2]:][:piece[3]] if isinstance(piece, tuple) else piece
+                except Damage as damage: piece = self.tell("LOST", path, f"bytes {at} to {at + piece[3] - 1}, zeros now: {damage}") or b""
                 if os.pwrite(file, piece, at) != len(piece): raise OSError(28, os.strerror(28))
                 self.counts["bytes"] += len(piece)
-        except (Damage, ValueError) as error: self.tell("LOST", path, f"its content or the rest of it: {error}")
+        except (Damage, LookupError, ValueError) as error: self.tell("LOST", path, f"its content or the rest of it: {error}")
         finally: os.close(file)
     def metadata(self, name, here, node, path):
         """Owner, attributes, mode, time: each step would undo part of a later one."""
@@ -545,9 +548,9 @@ def verify(repository):
             for node in repository.directory(tree):
                 name = node.name
                 lost += [(b"/" + name + path, why) for path, why in (losses(node.tree) if node.tree else ())]
-                missing = [f"bytes {at} to {at + piece[1] - 1}" for at, piece in repository.pieces(node) if isinstance(piece, tuple) and piece[0] not in good]
+                missing = [f"bytes {at} to {at + piece[3] - 1}" for at, piece in repository.pieces(node) if isinstance(piece, tuple) and piece[0] not in good]
                 lost += [(b"/" + name, f"its content is lost: {', '.join(missing)}")] if missing else []
-        except (Damage, ValueError) as error: lost.append((b"/" + name, f"this entry or what follows it: {error}"))
+        except (Damage, LookupError, ValueError) as error: lost.append((b"/" + name, f"this entry or what follows it: {error}"))
         return lost
     snapshots = repository.snapshots()
     for _, name, head in snapshots:
@@ -591,10 +594,7 @@ def main():
     return 14 if repository.told or restore.counts["LOST"] else 3 if restore.counts["WARNING"] else 0
 if __name__ == "__main__":
     try: sys.exit(main())
-    except Failure as failure:
-        say(f"restore.py: {failure.args[1]}")
-        sys.exit(failure.args[0])
+    except Failure as failure: sys.exit(say(f"restore.py: {failure.args[1]}") or failure.args[0])
     except (OSError, KeyboardInterrupt) as error: sys.exit(f"restore.py: {error or 'interrupted'}")
     except (Damage, ArithmeticError, LookupError, RecursionError, TypeError, ValueError, struct.error) as error:
-        say(f"restore.py: something in this repository contradicts its format: {error!r}")
-        sys.exit(14)
+        sys.exit(say(f"restore.py: something in this repository contradicts its format: {error!r}") or 14)

@@ -1,30 +1,35 @@
 using BackupIQ.Engine.Backup;
-using BackupIQ.Engine.Trees;
 using BackupIQ.Engine.Snapshots;
-using BackupIQ.Primitives;
+using BackupIQ.Engine.Trees;
 using BackupIQ.Sources.Files;
 
-namespace BackupIQ.Tests.Engine.Pages;
+namespace BackupIQ.Testing.Files;
 
 /// <summary>A folder whose files consist of pages, as a database's source says it of its own.</summary>
-internal sealed class PagedSource(string folder, int pageSize) : IBackupSource
+public sealed class PagedSource(string folder, int pageSize) : IBackupSource
 {
     private readonly FileSource _files = new(new FileSourceOptions { Paths = [PathText.Bytes(folder)] });
 
+    /// <inheritdoc/>
     public string Kind => _files.Kind;
 
+    /// <inheritdoc/>
     public IReadOnlyList<byte[]> Paths => _files.Paths;
 
     /// <summary>Whether files can be read only once and from the start.</summary>
     public bool IsSequential { get; init; }
 
+    /// <inheritdoc/>
     public IEnumerable<SourceEvent> Walk(CancellationToken cancellationToken) =>
         _files.Walk(cancellationToken).Select(step => step.Kind == SourceEventKind.Leaf ? step with { Entry = Paged(step.Entry!) } : step);
 
+    /// <inheritdoc/>
     public NodeMetadata Describe(SourceEntry entry) => _files.Describe(entry);
 
+    /// <inheritdoc/>
     public ISourceFile Open(SourceEntry entry) => IsSequential ? new OnceReadFile(_files.Open(entry)) : _files.Open(entry);
 
+    /// <inheritdoc/>
     public void Dispose() => _files.Dispose();
 
     private SourceEntry Paged(SourceEntry entry) => new() { Name = entry.Name, Stat = entry.Stat, Parent = entry.Parent, State = entry.State, PageSize = pageSize };
