@@ -1,4 +1,5 @@
 using BackupIQ.Cli.Output;
+using BackupIQ.Engine.Reading;
 using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Engine.Trees;
@@ -122,6 +123,44 @@ public sealed class TreeParserFuzzTests
         byte[] seed = list.Written.ToArray();
         FileContent content = new() { Kind = ContentKind.Indirect, Chunks = [new ChunkReference(IdOf(1), 1)] };
         Fuzz.Run([seed], bytes => new TreeReader(_ => bytes).Resolve(content).Chunks.Count.ShouldBeLessThan((bytes.Length / 33) + 1));
+    }
+
+    [Fact]
+    public void BlocksOfPageMaps()
+    {
+        const int pages = 300;
+        TlvWriter whole = new();
+        new PageBlock
+        {
+            PageCount = pages,
+            Chunks = [.. Enumerable.Range(0, 5).Select(static i => new ChunkReference(IdOf((byte)i), 128 * 512))],
+            Runs = [.. Enumerable.Range(0, pages).Select(static i => new PageRun(i, 1, i % 7 == 0 ? -1 : i % 5, i % 128))],
+            Sums = Enumerable.Range(0, pages).Where(static i => i % 7 != 0).Select(static i => (ulong)i * 0x9E3779B97F4A7C15).ToArray(),
+            Digest = new PageDigest(1, 2),
+        }.Write(whole);
+        byte[] seed = whole.Written.ToArray();
+        FileContent content = new() { Kind = ContentKind.Pages, PageSize = 512, Chunks = [new ChunkReference(IdOf(1), 1)] };
+        Fuzz.Run([seed], bytes =>
+        {
+            PageMap map = new(_ => bytes, content, (pages * 512) - 100);
+            PageBlock block = map.ReadBlock(0);
+            block.Runs.Sum(static run => run.Count).ShouldBe(pages);
+            foreach (PageRun run in block.Runs.Where(static run => run.Chunk >= 0))
+            {
+                ((run.Slot * 512) + PageBlock.LengthOf(run.First, run.Count, 512, map.LengthOf(0))).ShouldBeLessThanOrEqualTo((int)Math.Min(int.MaxValue, block.Chunks[run.Chunk].Length));
+            }
+
+            map.ReadExtents().Sum(static extent => (long)extent.Length).ShouldBeLessThanOrEqualTo(pages * 512);
+            PagedLayout layout = new(_ => bytes, content, (pages * 512) - 100);
+            for (long at = 0; at < (pages * 512) - 100; at += layout.At(at).Length)
+            {
+                layout.At(at).Length.ShouldBeGreaterThan(0);
+            }
+
+            TlvWriter again = new();
+            block.Write(again);
+            PageBlock.Read(again.Written, 512, map.LengthOf(0)).Runs.ShouldBe(block.Runs);
+        }, perByte: 2048);
     }
 
     [Fact]

@@ -5,6 +5,7 @@ using BackupIQ.Repository.Compression;
 using BackupIQ.Repository.Crypto;
 using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Packs;
+using BackupIQ.Tests.Architecture;
 using Shouldly;
 using Xunit;
 
@@ -83,6 +84,51 @@ public sealed class FormatGoldenTests
             SaltRowHex +
             "40000000" + "60000000" + "00010000" + "07000000" + "01" + "00" + "0200" + "00000000" +
             entry + "00000000" + "80000000" + entry + "80000000" + "80000000");
+    }
+
+    [Fact]
+    public void BlockOfAPageMapHasItsBytes()
+    {
+        byte[] key = [.. Enumerable.Range(0, 32).Select(static i => (byte)i)];
+        byte[][] pages = [Filled('a', 512), Filled('b', 512), Filled('c', 512), Filled('d', 100)];
+        byte[] together = [.. pages.SelectMany(static page => page)];
+        PageBlock block = new()
+        {
+            PageCount = 5,
+            Chunks = [new ChunkReference(PageDigest.IdOf(key, together), (uint)together.Length)],
+            Runs = [new PageRun(0, 1, 0, 0), new PageRun(1, 1, -1, 0), new PageRun(2, 3, 0, 1)],
+            Sums = pages.Select(page => PageDigest.SumOf(PageDigest.IdOf(key, page))).ToArray(),
+            Digest = PageDigest.Of(key, 0, pages[0], 512) ^ PageDigest.Of(key, 2, together.AsSpan(512), 512),
+        };
+        TlvWriter writer = new();
+        block.Write(writer);
+        string hex =
+            "010a3a515de92b0cf6f806c143613e8c15792059fbd34d270bcb29040666b1aeb0e40c0504c095ca0a4d74766aa062e597553c383c8df89bc3b2890d4c76246bd0a7414b0300" +
+            "00020700016a61ce1f2d770aee9776239643a7d9ec7c72ca90ce524478cefdeec26209222d";
+        Hex(writer.Written).ShouldBe(hex);
+        File.ReadAllText(Path.Combine(SourceTree.Root, "docs", "format.md")).ReplaceLineEndings("").ShouldContain(hex, customMessage: "the vector of docs/format.md");
+
+        PageBlock again = PageBlock.Read(writer.Written, 512, 2148);
+        again.Chunks.ShouldBe(block.Chunks);
+        again.Runs.ShouldBe(block.Runs);
+        again.Sums.ToArray().ShouldBe(block.Sums.ToArray());
+        (again.PageCount, again.Digest).ShouldBe((5, block.Digest));
+        foreach ((int pageSize, long length) in ((int, long)[])[(512, 2149), (512, 2560), (512, 2048), (512, 2561), (1024, 5000)])
+        {
+            byte[] bytes = writer.Written.ToArray();
+            Should.Throw<CorruptDataException>(() => PageBlock.Read(bytes, pageSize, length), $"{length} in pages of {pageSize}");
+        }
+    }
+
+    [Fact]
+    public void NodeOfAPagedFileHasItsBytes()
+    {
+        TlvWriter writer = new();
+        NodeFormat.WriteStream(writer, new FileContent { Kind = ContentKind.Pages, PageSize = 8192, Chunks = [new ChunkReference(Chunk, 300)] });
+        Hex(writer.Written).ShouldBe("00" + "05" + "0d" + "01" + ChunkHex + "ac02");
+        FileContent again = NodeFormat.ReadStream(writer.Written);
+        (again.Kind, again.PageSize).ShouldBe((ContentKind.Pages, 8192));
+        again.Chunks.ShouldBe([new ChunkReference(Chunk, 300)]);
     }
 
     [Fact]
@@ -191,4 +237,6 @@ public sealed class FormatGoldenTests
     }
 
     private static string Hex(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(bytes);
+
+    private static byte[] Filled(char with, int length) => [.. Enumerable.Repeat((byte)with, length)];
 }
