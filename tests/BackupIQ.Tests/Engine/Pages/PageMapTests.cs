@@ -28,7 +28,7 @@ public sealed class PageMapTests : IAsyncLifetime
 
     [Theory]
     [InlineData(512, 5_000_000, false)]
-    [InlineData(8192, 36_000_000, false)]
+    [InlineData(4096, 18_000_000, false)]
     [InlineData(65_536, 6_000_000, false)]
     [InlineData(1024, 6_000_000, true)]
     public async Task EveryGenerationComesBackAsItWas(int pageSize, int length, bool sequential)
@@ -36,7 +36,7 @@ public sealed class PageMapTests : IAsyncLifetime
         Random random = new(pageSize);
         byte[] content = PagedScene.RandomBytes(length, pageSize);
         List<(Snapshot Snapshot, byte[] Content)> generations = [];
-        for (int generation = 0; generation < 7; generation++)
+        for (int generation = 0; generation < 5; generation++)
         {
             content = generation == 0 ? content : Edited(content, pageSize, random);
             _scene.Write("file", content);
@@ -80,7 +80,7 @@ public sealed class PageMapTests : IAsyncLifetime
     [Fact]
     public async Task OverThirtyBackupsTheStoreStaysBelowTwiceTheDataAndNoMiBIsScatteredOverMoreThanSixteenChunks()
     {
-        const int pages = 1500;
+        const int pages = 700;
         byte[] content = PagedScene.RandomBytes(pages * PageSize, seed: 4);
         Random random = new(5);
         List<Snapshot> snapshots = [];
@@ -88,7 +88,7 @@ public sealed class PageMapTests : IAsyncLifetime
         {
             _scene.Write("file", content);
             snapshots.Add((await _scene.BackupAsync()).Snapshot!);
-            PagedScene.Change(content, PageSize, random.Next(1, 150), random);
+            PagedScene.Change(content, PageSize, random.Next(1, 70), random);
             List<PageBlock> blocks = await _scene.BlocksAsync(snapshots[^1], "file");
             blocks.SelectMany(static block => block.Chunks).Sum(static chunk => (long)chunk.Length).ShouldBeLessThan(2L * pages * PageSize, $"generation {i}");
             blocks.Max(static block => MostChunksPerReach(block)).ShouldBeLessThanOrEqualTo(16, $"generation {i}");
