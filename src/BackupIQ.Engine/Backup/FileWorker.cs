@@ -56,7 +56,7 @@ internal sealed class FileWorker : IDisposable
     public bool Has(in ChunkId chunk) => _session.Has(PackKind.Data, chunk);
 
     /// <summary>Reads a stretch of a file that consists of pages, with this worker's buffers, and stores what is new and its block of the map.</summary>
-    public StoredBlock ReadPages(ISourceFile file, long offset, long length, int pageSize, PageBlock? parent, ContentHint hint)
+    public StoredBlock ReadPages(ISourceFile file, long offset, long length, int pageSize, ParentBlock? parent, ContentHint hint)
     {
         _pages ??= _paged.CreateBlockReader();
         return _pages.Read(this, file, offset, length, pageSize, parent, hint);

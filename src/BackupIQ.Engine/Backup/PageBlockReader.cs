@@ -7,8 +7,12 @@ namespace BackupIQ.Engine.Backup;
 
 /// <summary>A piece of a page map that was stored.</summary>
 /// <param name="Block">The metadata chunk; nothing where there was nothing to read.</param>
+/// <param name="Sums">The one with the sums of its pages.</param>
 /// <param name="Length">Bytes of the file that there were.</param>
-internal readonly record struct StoredBlock(ChunkReference Block, long Length);
+internal readonly record struct StoredBlock(ChunkReference Block, ChunkReference Sums, long Length);
+
+/// <summary>A piece of a page map that is compared with.</summary>
+internal sealed record ParentBlock(PageBlock Block, ulong[] Sums);
 
 /// <summary>
 /// One worker's way from a stretch of a paged file to a block of its page map: reads it once, compares each page with the parent's sums, gathers what
@@ -51,7 +55,7 @@ internal sealed unsafe class PageBlockReader(StoreMetadata store, byte[] idKey, 
     /// <param name="pageSize">Bytes of a page.</param>
     /// <param name="parent">The same block of the map that is compared with; null: all of it is stored.</param>
     /// <param name="hint">What the file's name tells of its content.</param>
-    public StoredBlock Read(FileWorker worker, ISourceFile file, long offset, long length, int pageSize, PageBlock? parent, ContentHint hint)
+    public StoredBlock Read(FileWorker worker, ISourceFile file, long offset, long length, int pageSize, ParentBlock? parent, ContentHint hint)
     {
         _worker = worker;
         _hint = hint;
@@ -70,9 +74,13 @@ internal sealed unsafe class PageBlockReader(StoreMetadata store, byte[] idKey, 
             GatherStale(file, offset, count, read);
         }
 
+        List<ulong> sums = new(count);
         _writer.Clear();
-        Describe(count).Write(_writer);
-        return new StoredBlock(new ChunkReference(store(_writer.Written), (uint)_writer.Length), read);
+        Describe(count, sums).Write(_writer);
+        ChunkReference block = Store();
+        _writer.Clear();
+        PageBlock.WriteSums(_writer, CollectionsMarshal.AsSpan(sums));
+        return new StoredBlock(block, Store(), read);
     }
 
     /// <inheritdoc/>
@@ -82,19 +90,22 @@ internal sealed unsafe class PageBlockReader(StoreMetadata store, byte[] idKey, 
         NativeMemory.AlignedFree(_gather);
     }
 
+    private ChunkReference Store() => new(store(_writer.Written), (uint)_writer.Length);
+
     // Where the parent has each page, as far as a new snapshot may rely on it.
-    private void Recall(PageBlock? parent)
+    private void Recall(ParentBlock? known)
     {
         _chunks.Clear();
         _numbers.Clear();
         _gatheredBytes = 0;
         _gatheredCount = 0;
         _pages.AsSpan().Fill(new PageAt(Unset, 0));
-        if (parent is null)
+        if (known is null)
         {
             return;
         }
 
+        (PageBlock parent, ulong[] sums) = known;
         _chunks.AddRange(parent.Chunks);
         int sum = 0;
         foreach (PageRun run in parent.Runs)
@@ -107,7 +118,7 @@ internal sealed unsafe class PageBlockReader(StoreMetadata store, byte[] idKey, 
             for (int i = 0; i < run.Count; i++)
             {
                 _pages[run.First + i] = new PageAt(run.Chunk, run.Slot + i);
-                _parentSums[run.First + i] = parent.Sums.Span[sum++];
+                _parentSums[run.First + i] = sums[sum++];
             }
         }
 
@@ -328,11 +339,10 @@ internal sealed unsafe class PageBlockReader(StoreMetadata store, byte[] idKey, 
         return isStale;
     }
 
-    private PageBlock Describe(int count)
+    private PageBlock Describe(int count, List<ulong> sums)
     {
         List<ChunkReference> chunks = [];
         List<PageRun> runs = [];
-        List<ulong> sums = new(count);
         int[] numbers = new int[_chunks.Count];
         PageDigest digest = default;
         for (int i = 0; i < count; i++)
@@ -361,7 +371,7 @@ internal sealed unsafe class PageBlockReader(StoreMetadata store, byte[] idKey, 
             }
         }
 
-        return new PageBlock { PageCount = count, Chunks = chunks, Runs = runs, Sums = sums.ToArray(), Digest = digest };
+        return new PageBlock { PageCount = count, Chunks = chunks, Runs = runs, Digest = digest };
     }
 
     /// <summary>Where a page lies: in which chunk of the block, and at which place in it.</summary>

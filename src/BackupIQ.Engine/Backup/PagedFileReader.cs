@@ -33,6 +33,7 @@ internal sealed class PagedFileReader(
         long blockSize = (long)pageSize * PageBlock.MaxPages;
         PageMap? map = OpenParent(parent, pageSize);
         List<ChunkReference> blocks = [];
+        List<ChunkReference> sums = [];
         Queue<BlockPiece> pieces = new();
         long at = 0;
         bool isEnd = false;
@@ -58,6 +59,7 @@ internal sealed class PagedFileReader(
                 if (!isEnd && first.Stored.Length > 0)
                 {
                     blocks.Add(first.Stored.Block);
+                    sums.Add(first.Stored.Sums);
                     bytes += first.Stored.Length;
                 }
 
@@ -73,7 +75,7 @@ internal sealed class PagedFileReader(
             }
         }
 
-        return blocks.Count == 0 ? FileContent.Empty : new FileContent { Kind = ContentKind.Pages, PageSize = pageSize, Chunks = blocks };
+        return blocks.Count == 0 ? FileContent.Empty : new FileContent { Kind = ContentKind.Pages, PageSize = pageSize, Chunks = blocks, Sums = sums };
     }
 
     private PageMap? OpenParent(ParentPages? parent, int pageSize)
@@ -89,11 +91,11 @@ internal sealed class PagedFileReader(
     }
 
     // The parent is a hint: what cannot be read of it is stored anew.
-    private static PageBlock? TryReadBlock(PageMap? map, int number)
+    private static ParentBlock? TryReadBlock(PageMap? map, int number)
     {
         try
         {
-            return map is not null && number < map.BlockCount ? map.ReadBlock(number) : null;
+            return map is not null && number < map.BlockCount && map.ReadBlock(number) is var block ? new ParentBlock(block, map.ReadSums(number, block)) : null;
         }
         catch (BackupIQException)
         {

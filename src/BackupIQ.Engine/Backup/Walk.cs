@@ -262,7 +262,7 @@ internal sealed class Walk(
         IReadOnlyList<ChunkReference>? chunks = content.Chunks;
         if (content.HasLists)
         {
-            foreach (ChunkReference list in content.Chunks)
+            foreach (ChunkReference list in content.Chunks.Concat(content.Sums))
             {
                 if (!session.Has(PackKind.Metadata, list.Id))
                 {

@@ -123,6 +123,7 @@ internal sealed class ReachabilityWorker(Collector collector, PruneProgress prog
             case ContentKind.Pages:
                 reader.ReadByte();
                 ReadLists(ref reader);
+                UseChunks(ref reader, PackKind.Metadata);
                 return;
             case ContentKind.Extents or ContentKind.Indirect:
                 reader.ReadByte();
@@ -157,12 +158,12 @@ internal sealed class ReachabilityWorker(Collector collector, PruneProgress prog
         }
     }
 
-    private void UseChunks(ref TlvReader reader)
+    private void UseChunks(ref TlvReader reader, PackKind kind = PackKind.Data)
     {
         for (ulong count = reader.ReadVarint(); count > 0; count--)
         {
             ChunkId id = reader.ReadChunkId();
-            if (!collector.Need(PackKind.Data, id, reader.ReadUInt32()) && !isHint)
+            if (!collector.Need(kind, id, reader.ReadUInt32()) && !isHint)
             {
                 throw Missing(id);
             }

@@ -178,7 +178,7 @@ internal sealed class SnapshotRebuild : IDisposable
             return TryKeep(PackKind.Data, content.Chunks, cancellationToken);
         }
 
-        if (!TryKeep(PackKind.Metadata, content.Chunks, cancellationToken))
+        if (!TryKeep(PackKind.Metadata, [.. content.Chunks, .. content.Sums], cancellationToken))
         {
             return false;
         }

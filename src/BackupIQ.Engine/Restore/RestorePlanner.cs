@@ -375,14 +375,15 @@ internal sealed class RestorePlanner(
             cancellationToken.ThrowIfCancellationRequested();
             PageBlock block = map.ReadBlock(n);
             file.AddPages(block.Digest);
+            ulong[] sums = needsSums ? map.ReadSums(n, block) : [];
             runs.Clear();
-            int sums = 0;
+            int pages = 0;
             foreach (PageRun run in block.Runs)
             {
                 if (run.Chunk >= 0)
                 {
-                    runs.Add((run, sums));
-                    sums += run.Count;
+                    runs.Add((run, pages));
+                    pages += run.Count;
                 }
             }
 
@@ -391,7 +392,7 @@ internal sealed class RestorePlanner(
             {
                 ChunkPart part = new((uint)(run.Slot * map.PageSize), (uint)PageBlock.LengthOf(run.First, run.Count, map.PageSize, map.LengthOf(n)));
                 long offset = (n * map.BlockSize) + ((long)run.First * map.PageSize);
-                ReadOnlySpan<ulong> of = needsSums ? block.Sums.Span.Slice(firstSum, run.Count) : default;
+                ReadOnlySpan<ulong> of = needsSums ? sums.AsSpan(firstSum, run.Count) : default;
                 AddChunk(file, block.Chunks[run.Chunk], part, offset, of, ref first);
             }
         }

@@ -77,6 +77,9 @@ public sealed class FileContent
     /// <summary>The name of the chunker profile that cut the data; kept so that a later change finds the same cuts.</summary>
     public byte Profile { get; init; }
 
+    /// <summary>For <see cref="ContentKind.Pages"/>: beside each block of the map the metadata chunk with the sums of its pages.</summary>
+    public IReadOnlyList<ChunkReference> Sums { get; init; } = [];
+
     /// <summary>Bytes of a page, for <see cref="ContentKind.Pages"/>: a power of two from 512 to 65,536.</summary>
     public int PageSize { get; init; }
 

@@ -143,6 +143,10 @@ internal static class NodeFormat
         }
 
         WriteChunks(writer, content.Chunks);
+        if (content.Kind == ContentKind.Pages)
+        {
+            WriteChunks(writer, content.Sums);
+        }
     }
 
     /// <summary>Reads what <see cref="WriteStream"/> wrote.</summary>
@@ -164,9 +168,13 @@ internal static class NodeFormat
                 return new FileContent { Kind = kind, Profile = profile, Extents = extents, Chunks = ReadChunks(ref reader) };
             case ContentKind.Pages:
                 byte log = reader.ReadByte();
-                return log is >= 9 and <= 16
-                    ? new FileContent { Kind = kind, PageSize = 1 << log, Chunks = ReadChunks(ref reader) }
-                    : throw TlvReader.Malformed("pages of a size that no file has");
+                if (log is < 9 or > 16)
+                {
+                    throw TlvReader.Malformed("pages of a size that no file has");
+                }
+
+                FileContent pages = new() { Kind = kind, PageSize = 1 << log, Chunks = ReadChunks(ref reader), Sums = ReadChunks(ref reader) };
+                return pages.Sums.Count == pages.Chunks.Count ? pages : throw TlvReader.Malformed("a page map lacks its sums");
             default:
                 throw TlvReader.Malformed($"content of an unknown kind {(byte)kind}; a newer version wrote it");
         }

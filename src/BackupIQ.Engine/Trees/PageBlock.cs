@@ -11,8 +11,8 @@ namespace BackupIQ.Engine.Trees;
 internal readonly record struct PageRun(int First, int Count, int Chunk, int Slot);
 
 /// <summary>
-/// A piece of a page map: where the pages of a stretch of a file are, their sums, and what proves them (docs/format.md, Page maps). Its bytes begin
-/// with a list of chunks, as every metadata chunk does that names some.
+/// A piece of a page map: where the pages of a stretch of a file are, and what proves them (docs/format.md, Page maps). Its bytes begin with a list of
+/// chunks, as every metadata chunk does that names some. The sums of its pages, many times as long, lie beside it: only who compares reads them.
 /// </summary>
 internal sealed class PageBlock
 {
@@ -34,11 +34,11 @@ internal sealed class PageBlock
     /// <summary>The pages in order, without gaps.</summary>
     public required IReadOnlyList<PageRun> Runs { get; init; }
 
-    /// <summary>The sums of the pages that are no holes, in order.</summary>
-    public required ReadOnlyMemory<ulong> Sums { get; init; }
-
     /// <summary>All pages that are no holes.</summary>
     public required PageDigest Digest { get; init; }
+
+    /// <summary>Pages that are no holes.</summary>
+    public int DataPages => Runs.Sum(static run => run.Chunk < 0 ? 0 : run.Count);
 
     /// <summary>Pages that fit into a chunk.</summary>
     public static int PagesPerChunk(int pageSize) => Math.Min(MaxPagesPerChunk, MaxChunkSize / pageSize);
@@ -62,12 +62,37 @@ internal sealed class PageBlock
                 writer.WriteVarint((ulong)run.Slot);
             }
         }
+    }
 
-        foreach (ulong sum in Sums.Span)
+    /// <summary>Appends the sums of the pages that are no holes, in order.</summary>
+    public static void WriteSums(TlvWriter writer, ReadOnlySpan<ulong> sums)
+    {
+        writer.WriteVarint((ulong)sums.Length);
+        Span<byte> scratch = stackalloc byte[sizeof(ulong)];
+        foreach (ulong sum in sums)
         {
             BinaryPrimitives.WriteUInt64BigEndian(scratch, sum);
-            writer.WriteBytes(scratch[..sizeof(ulong)]);
+            writer.WriteBytes(scratch);
         }
+    }
+
+    /// <summary>Reads the sums of so many pages.</summary>
+    /// <exception cref="CorruptDataException">They are of another number.</exception>
+    public static ulong[] ReadSums(ReadOnlySpan<byte> bytes, int pages)
+    {
+        TlvReader reader = new(bytes);
+        if (reader.ReadVarint() != (ulong)pages || reader.Rest.Length != pages * sizeof(ulong))
+        {
+            throw Malformed("it has sums of another number of pages");
+        }
+
+        ulong[] sums = new ulong[pages];
+        for (int i = 0; i < pages; i++)
+        {
+            sums[i] = BinaryPrimitives.ReadUInt64BigEndian(reader.ReadBytes(sizeof(ulong)));
+        }
+
+        return sums;
     }
 
     /// <summary>Reads a block; everything that it says is checked against the stretch of the file that it is of.</summary>
@@ -84,7 +109,6 @@ internal sealed class PageBlock
 
         PageDigest digest = PageDigest.Read(reader.ReadBytes(PageDigest.Size));
         List<PageRun> runs = [];
-        int data = 0;
         for (int at = 0; at < (int)count;)
         {
             ulong head = reader.ReadVarint();
@@ -101,23 +125,15 @@ internal sealed class PageBlock
                 {
                     throw Malformed("a page lies outside its chunk");
                 }
-
-                data += run.Count;
             }
 
             runs.Add(run);
             at += run.Count;
         }
 
-        ulong[] sums = new ulong[data];
-        for (int i = 0; i < data; i++)
-        {
-            sums[i] = BinaryPrimitives.ReadUInt64BigEndian(reader.ReadBytes(sizeof(ulong)));
-        }
-
         return reader.IsAtEnd
-            ? new PageBlock { PageCount = (int)count, Chunks = chunks, Runs = runs, Sums = sums, Digest = digest }
-            : throw Malformed("something follows its sums");
+            ? new PageBlock { PageCount = (int)count, Chunks = chunks, Runs = runs, Digest = digest }
+            : throw Malformed("something follows its last run");
     }
 
     /// <summary>What is wrong with a page map.</summary>

@@ -6,12 +6,13 @@ namespace BackupIQ.Engine.Trees;
 internal sealed class PageMap
 {
     /// <summary>
-    /// Blocks that a node names at most, which is 2 TiB in pages of 8 KiB: a node must fit into a chunk. What is larger is stored like any other file.
+    /// Blocks that a node names at most, which is 1 TiB in pages of 8 KiB: a node must fit into a chunk. What is larger is stored like any other file.
     /// </summary>
-    public const int MaxBlocks = 1 << 16;
+    public const int MaxBlocks = 1 << 15;
 
     private readonly ReadMetadata _read;
     private readonly IReadOnlyList<ChunkReference> _blocks;
+    private readonly IReadOnlyList<ChunkReference> _sums;
     private readonly long _size;
 
     /// <summary>Opens the map of a file; reads nothing.</summary>
@@ -20,6 +21,7 @@ internal sealed class PageMap
     {
         _read = read;
         _blocks = content.Chunks;
+        _sums = content.Sums;
         _size = size;
         PageSize = content.PageSize;
         if (size <= 0 || (ulong)_blocks.Count != BlocksFor((ulong)size, PageSize))
@@ -50,6 +52,10 @@ internal sealed class PageMap
 
     /// <exception cref="Primitives.BackupIQException">It is missing, damaged or malformed.</exception>
     public PageBlock ReadBlock(int block) => PageBlock.Read(_read(_blocks[block].Id).Span, PageSize, LengthOf(block));
+
+    /// <summary>The sums of a block's pages that are no holes, in order.</summary>
+    /// <exception cref="Primitives.BackupIQException">They are missing, damaged or malformed.</exception>
+    public ulong[] ReadSums(int number, PageBlock block) => PageBlock.ReadSums(_read(_sums[number].Id).Span, block.DataPages);
 
     /// <summary>Where the file has data: its pages that are no holes. Reads the whole map.</summary>
     /// <exception cref="Primitives.BackupIQException">A block is missing, damaged or malformed.</exception>

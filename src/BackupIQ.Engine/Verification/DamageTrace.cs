@@ -166,10 +166,11 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed, PageProo
 
         if (!content.HasLists)
         {
-            CausesOf(content.Chunks, causes, ref first);
+            CausesOf(PackKind.Data, content.Chunks, causes, ref first);
             return;
         }
 
+        CausesOf(PackKind.Metadata, content.Sums, causes, ref first);
         PageMap? map = content.Kind == ContentKind.Pages ? new PageMap(id => _reader.Read(id, cancellationToken), content, (long)node.Metadata.Size) : null;
         for (int n = 0; n < content.Chunks.Count; n++)
         {
@@ -184,12 +185,12 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed, PageProo
             {
                 if (map is not null)
                 {
-                    CausesOf(map.ReadBlock(n).Chunks, causes, ref first);
+                    CausesOf(PackKind.Data, map.ReadBlock(n).Chunks, causes, ref first);
                     continue;
                 }
 
                 TlvReader reader = new(_reader.Read(list.Id, cancellationToken).Span);
-                CausesOf(NodeFormat.ReadChunks(ref reader), causes, ref first);
+                CausesOf(PackKind.Data, NodeFormat.ReadChunks(ref reader), causes, ref first);
             }
             catch (BackupIQException e) when (DamageReading.IsDamage(e))
             {
@@ -199,14 +200,14 @@ internal sealed class DamageTrace(RepositoryCheck check, int maxListed, PageProo
         }
     }
 
-    private void CausesOf(IReadOnlyList<ChunkReference> chunks, HashSet<int> causes, ref ChunkId first)
+    private void CausesOf(PackKind kind, IReadOnlyList<ChunkReference> chunks, HashSet<int> causes, ref ChunkId first)
     {
         for (int i = 0; i < chunks.Count; i++)
         {
-            if (check.Find(PackKind.Data, chunks[i].Id, chunks[i].Length, out _) != ChunkFate.Present)
+            if (check.Find(kind, chunks[i].Id, chunks[i].Length, out _) != ChunkFate.Present)
             {
                 first = first == default ? chunks[i].Id : first;
-                causes.Add(CauseOf(PackKind.Data, chunks[i].Id, chunks[i].Length));
+                causes.Add(CauseOf(kind, chunks[i].Id, chunks[i].Length));
             }
         }
     }

@@ -85,7 +85,7 @@ internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress,
 
         if (content.Kind == ContentKind.Pages)
         {
-            UsePages(new PageMap(id => _reader.Read(id, cancellationToken), content, (long)node.Metadata.Size), content.Chunks, cancellationToken);
+            UsePages(new PageMap(id => _reader.Read(id, cancellationToken), content, (long)node.Metadata.Size), content, cancellationToken);
             return;
         }
 
@@ -111,11 +111,12 @@ internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress,
         }
     }
 
-    private void UsePages(PageMap map, IReadOnlyList<ChunkReference> blocks, CancellationToken cancellationToken)
+    private void UsePages(PageMap map, FileContent content, CancellationToken cancellationToken)
     {
-        for (int n = 0; n < blocks.Count; n++)
+        _ = Use(content.Sums, PackKind.Metadata);
+        for (int n = 0; n < map.BlockCount; n++)
         {
-            if (!check.Visit(blocks[n].Id))
+            if (!check.Visit(content.Chunks[n].Id))
             {
                 continue;
             }
@@ -123,7 +124,7 @@ internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress,
             try
             {
                 PageBlock block = map.ReadBlock(n);
-                if (Use(block.Chunks) && proof?.Prove(_reader, blocks[n].Id, block, map.PageSize, map.LengthOf(n), cancellationToken) == false)
+                if (Use(block.Chunks) && proof is not null && !proof.Prove(_reader, content.Chunks[n].Id, block, map.PageSize, map.LengthOf(n), cancellationToken))
                 {
                     Note(isMissing: false);
                 }
@@ -136,12 +137,12 @@ internal sealed class GraphWorker(RepositoryCheck check, CheckProgress progress,
     }
 
     // Whether all of them are there.
-    private bool Use(IReadOnlyList<ChunkReference> chunks)
+    private bool Use(IReadOnlyList<ChunkReference> chunks, PackKind kind = PackKind.Data)
     {
         bool areThere = true;
         for (int i = 0; i < chunks.Count; i++)
         {
-            ChunkFate fate = check.Use(PackKind.Data, chunks[i].Id, chunks[i].Length);
+            ChunkFate fate = check.Use(kind, chunks[i].Id, chunks[i].Length);
             if (fate != ChunkFate.Present)
             {
                 Note(fate == ChunkFate.Missing);

@@ -9,6 +9,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Format;
 using BackupIQ.Storage;
+using BackupIQ.Tests.Engine;
 using BackupIQ.Tests.Repository;
 using Shouldly;
 using Xunit;
@@ -34,7 +35,7 @@ public sealed class TreeParserFuzzTests
     }
 
     [Fact]
-    public void Nodes() => Fuzz.Run([.. TreePages.SelectMany(static page => NodesOf(page).Take(60))], static bytes =>
+    public void Nodes() => Fuzz.Run([.. TreePages.SelectMany(static page => NodesOf(page).Take(60)), PagedNode()], static bytes =>
     {
         _ = NodePeek.Read(bytes);
         Node node = NodeFormat.Read(bytes);
@@ -126,6 +127,15 @@ public sealed class TreeParserFuzzTests
     }
 
     [Fact]
+    public void SumsOfPageMaps()
+    {
+        TlvWriter sums = new();
+        PageBlock.WriteSums(sums, [.. Enumerable.Range(0, 300).Select(static i => (ulong)i)]);
+        byte[] seed = sums.Written.ToArray();
+        Fuzz.Run([seed], static bytes => PageBlock.ReadSums(bytes, 300).Length.ShouldBe(300));
+    }
+
+    [Fact]
     public void BlocksOfPageMaps()
     {
         const int pages = 300;
@@ -135,11 +145,10 @@ public sealed class TreeParserFuzzTests
             PageCount = pages,
             Chunks = [.. Enumerable.Range(0, 5).Select(static i => new ChunkReference(IdOf((byte)i), 128 * 512))],
             Runs = [.. Enumerable.Range(0, pages).Select(static i => new PageRun(i, 1, i % 7 == 0 ? -1 : i % 5, i % 128))],
-            Sums = Enumerable.Range(0, pages).Where(static i => i % 7 != 0).Select(static i => (ulong)i * 0x9E3779B97F4A7C15).ToArray(),
             Digest = new PageDigest(1, 2),
         }.Write(whole);
         byte[] seed = whole.Written.ToArray();
-        FileContent content = new() { Kind = ContentKind.Pages, PageSize = 512, Chunks = [new ChunkReference(IdOf(1), 1)] };
+        FileContent content = new() { Kind = ContentKind.Pages, PageSize = 512, Chunks = [new ChunkReference(IdOf(1), 1)], Sums = [new ChunkReference(IdOf(2), 1)] };
         Fuzz.Run([seed], bytes =>
         {
             PageMap map = new(_ => bytes, content, (pages * 512) - 100);
@@ -225,6 +234,18 @@ public sealed class TreeParserFuzzTests
 
         return RepositoryBuilder.OpenAsync(storage, new BackupIQ.Repository.Keys.Credentials { KeyFile = Seeds.Key }).GetAwaiter().GetResult();
     }
+
+    private static byte[] PagedNode() => SnapshotForge.Node(new Node
+    {
+        Metadata = new NodeMetadata { Name = "paged"u8.ToArray(), Type = NodeType.File, Size = 9000 * 8192 },
+        Content = new FileContent
+        {
+            Kind = ContentKind.Pages,
+            PageSize = 8192,
+            Chunks = [.. Enumerable.Range(0, 3).Select(static i => new ChunkReference(IdOf((byte)i), 1000))],
+            Sums = [.. Enumerable.Range(10, 3).Select(static i => new ChunkReference(IdOf((byte)i), 30_000))],
+        },
+    });
 
     private static ChunkId IdOf(byte number) => new(number, number);
 

@@ -2,6 +2,7 @@ using BackupIQ.Engine.Backup;
 using BackupIQ.Engine.Copy;
 using BackupIQ.Engine.Diff;
 using BackupIQ.Engine.Reading;
+using BackupIQ.Engine.Repair;
 using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Engine.Trees;
@@ -334,9 +335,10 @@ public sealed class PageMapTests : IAsyncLifetime
         File.Exists(_scene.Real.Scratch.At("target") + Path.Combine(_scene.Source, "a")).ShouldBeTrue();
         (await _scene.RestoredAsync(first, "a")).Length.ShouldBe(200 * PageSize);
 
-        // The pages are still in the source: the next backup does not rely on what is damaged once it is marked, and nothing of the file is lost.
-        File.Delete(pack);
-        (await _scene.Real.CheckAsync()).Findings.Where(static f => f.IsError).SelectMany(static f => f.Files).ShouldNotBeEmpty();
+        RepairOptions options = new() { Hostname = "here" };
+        RepairedSnapshot repaired = (await new RepairRunner(_scene.Real.Repository, TimeProvider.System).RepairSnapshotsAsync(options, new CheckProgress(), CancellationToken.None))
+            .Snapshots.ShouldHaveSingleItem();
+        repaired.Lost.Select(static path => PathText.Show(path)).ShouldBe([Path.Combine(_scene.Source, "b")]);
     }
 
     [Fact]
@@ -363,13 +365,20 @@ public sealed class PageMapTests : IAsyncLifetime
                 PageCount = 4,
                 Chunks = [new ChunkReference(chunk, (uint)pages.Length)],
                 Runs = [new PageRun(0, 4, 0, 0)],
-                Sums = ids.Select(static id => PageDigest.SumOf(id)).ToArray(),
                 Digest = digest,
             }.Write(block);
+            TlvWriter sums = new();
+            PageBlock.WriteSums(sums, [.. ids.Select(static id => PageDigest.SumOf(id))]);
             byte[] node = SnapshotForge.Node(new Node
             {
                 Metadata = new NodeMetadata { Name = "file"u8.ToArray(), Type = NodeType.File, Mode = 0x1a4, Size = (ulong)pages.Length },
-                Content = new FileContent { Kind = ContentKind.Pages, PageSize = PageSize, Chunks = [new ChunkReference(forge.Metadata(block.Written), (uint)block.Length)] },
+                Content = new FileContent
+                {
+                    Kind = ContentKind.Pages,
+                    PageSize = PageSize,
+                    Chunks = [new ChunkReference(forge.Metadata(block.Written), (uint)block.Length)],
+                    Sums = [new ChunkReference(forge.Metadata(sums.Written), (uint)sums.Length)],
+                },
             });
             wrong = await forge.CommitAsync(forge.Tree(node), "/file");
         }

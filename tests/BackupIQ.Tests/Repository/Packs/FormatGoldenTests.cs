@@ -97,21 +97,28 @@ public sealed class FormatGoldenTests
             PageCount = 5,
             Chunks = [new ChunkReference(PageDigest.IdOf(key, together), (uint)together.Length)],
             Runs = [new PageRun(0, 1, 0, 0), new PageRun(1, 1, -1, 0), new PageRun(2, 3, 0, 1)],
-            Sums = pages.Select(page => PageDigest.SumOf(PageDigest.IdOf(key, page))).ToArray(),
             Digest = PageDigest.Of(key, 0, pages[0], 512) ^ PageDigest.Of(key, 2, together.AsSpan(512), 512),
         };
         TlvWriter writer = new();
         block.Write(writer);
         string hex =
             "010a3a515de92b0cf6f806c143613e8c15792059fbd34d270bcb29040666b1aeb0e40c0504c095ca0a4d74766aa062e597553c383c8df89bc3b2890d4c76246bd0a7414b0300" +
-            "00020700016a61ce1f2d770aee9776239643a7d9ec7c72ca90ce524478cefdeec26209222d";
+            "0002070001";
+        string sumsHex = "046a61ce1f2d770aee9776239643a7d9ec7c72ca90ce524478cefdeec26209222d";
         Hex(writer.Written).ShouldBe(hex);
-        File.ReadAllText(Path.Combine(SourceTree.Root, "docs", "format.md")).ReplaceLineEndings("").ShouldContain(hex, customMessage: "the vector of docs/format.md");
+        ulong[] sums = [.. pages.Select(page => PageDigest.SumOf(PageDigest.IdOf(key, page)))];
+        TlvWriter beside = new();
+        PageBlock.WriteSums(beside, sums);
+        Hex(beside.Written).ShouldBe(sumsHex);
+        PageBlock.ReadSums(beside.Written, 4).ShouldBe(sums);
+        string specification = File.ReadAllText(Path.Combine(SourceTree.Root, "docs", "format.md")).ReplaceLineEndings("");
+        specification.ShouldContain(hex, customMessage: "the vector of docs/format.md");
+        specification.ShouldContain(sumsHex, customMessage: "the vector of docs/format.md");
 
         PageBlock again = PageBlock.Read(writer.Written, 512, 2148);
         again.Chunks.ShouldBe(block.Chunks);
         again.Runs.ShouldBe(block.Runs);
-        again.Sums.ToArray().ShouldBe(block.Sums.ToArray());
+        again.DataPages.ShouldBe(4);
         (again.PageCount, again.Digest).ShouldBe((5, block.Digest));
         foreach ((int pageSize, long length) in ((int, long)[])[(512, 2149), (512, 2560), (512, 2048), (512, 2561), (1024, 5000)])
         {
@@ -124,11 +131,12 @@ public sealed class FormatGoldenTests
     public void NodeOfAPagedFileHasItsBytes()
     {
         TlvWriter writer = new();
-        NodeFormat.WriteStream(writer, new FileContent { Kind = ContentKind.Pages, PageSize = 8192, Chunks = [new ChunkReference(Chunk, 300)] });
-        Hex(writer.Written).ShouldBe("00" + "05" + "0d" + "01" + ChunkHex + "ac02");
+        NodeFormat.WriteStream(writer, new FileContent { Kind = ContentKind.Pages, PageSize = 8192, Chunks = [new ChunkReference(Chunk, 300)], Sums = [new ChunkReference(Chunk, 9)] });
+        Hex(writer.Written).ShouldBe("00" + "05" + "0d" + "01" + ChunkHex + "ac02" + "01" + ChunkHex + "09");
         FileContent again = NodeFormat.ReadStream(writer.Written);
         (again.Kind, again.PageSize).ShouldBe((ContentKind.Pages, 8192));
         again.Chunks.ShouldBe([new ChunkReference(Chunk, 300)]);
+        again.Sums.ShouldBe([new ChunkReference(Chunk, 9)]);
     }
 
     [Fact]
