@@ -19,6 +19,9 @@ public sealed class PagedSource(string folder, int pageSize) : IBackupSource
     /// <summary>Whether files can be read only once and from the start.</summary>
     public bool IsSequential { get; init; }
 
+    /// <summary>Bytes that each file is said to have beyond those that it has: as if it shrank when it was open.</summary>
+    public ulong Extra { get; init; }
+
     /// <inheritdoc/>
     public IEnumerable<SourceEvent> Walk(CancellationToken cancellationToken) =>
         _files.Walk(cancellationToken).Select(step => step.Kind == SourceEventKind.Leaf ? step with { Entry = Paged(step.Entry!) } : step);
@@ -27,20 +30,20 @@ public sealed class PagedSource(string folder, int pageSize) : IBackupSource
     public NodeMetadata Describe(SourceEntry entry) => _files.Describe(entry);
 
     /// <inheritdoc/>
-    public ISourceFile Open(SourceEntry entry) => IsSequential ? new OnceReadFile(_files.Open(entry)) : _files.Open(entry);
+    public ISourceFile Open(SourceEntry entry) => IsSequential || Extra > 0 ? new OddFile(_files.Open(entry), IsSequential, Extra) : _files.Open(entry);
 
     /// <inheritdoc/>
     public void Dispose() => _files.Dispose();
 
     private SourceEntry Paged(SourceEntry entry) => new() { Name = entry.Name, Stat = entry.Stat, Parent = entry.Parent, State = entry.State, PageSize = pageSize };
 
-    private sealed class OnceReadFile(ISourceFile file) : ISourceFile
+    private sealed class OddFile(ISourceFile file, bool sequential, ulong extra) : ISourceFile
     {
         private long _at;
 
-        public bool IsSequential => true;
+        public bool IsSequential => sequential;
 
-        public SourceStat Opened => file.Opened;
+        public SourceStat Opened => file.Opened with { Size = file.Opened.Size + extra };
 
         public SourceStat Stat() => file.Stat();
 
@@ -48,6 +51,11 @@ public sealed class PagedSource(string folder, int pageSize) : IBackupSource
 
         public int Read(Span<byte> destination, long offset)
         {
+            if (!sequential)
+            {
+                return file.Read(destination, offset);
+            }
+
             if (offset != _at)
             {
                 throw new InvalidOperationException("It was read out of order.");

@@ -10,7 +10,9 @@ using BackupIQ.Engine.Verification;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Maintenance;
+using BackupIQ.Storage;
 using BackupIQ.Testing.Files;
+using BackupIQ.Testing.Storage;
 using Shouldly;
 using Xunit;
 
@@ -187,6 +189,43 @@ public sealed class PageMapTests : IAsyncLifetime
         again.ExitCode.ShouldBe(0);
         again.BytesRestored.ShouldBeInRange(PageSize, 128 * PageSize);
         File.ReadAllBytes(file).AsSpan().SequenceEqual(content).ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task ARestoreFetchesEachFrameOnceAlthoughItsPagesLieAllOverTheFile()
+    {
+        RecordingBackend storage = null!;
+        await using PagedScene scene = await PagedScene.CreateAsync(inner => storage = new RecordingBackend(inner));
+        byte[] content = PagedScene.RandomBytes(1000 * PageSize, seed: 26);
+        Random random = new(27);
+        Snapshot snapshot = null!;
+        for (int i = 0; i < 6; i++)
+        {
+            scene.Write("file", content);
+            snapshot = (await scene.BackupAsync()).Snapshot!;
+            if (i < 5)
+            {
+                PagedScene.Change(content, PageSize, 60, random);
+            }
+        }
+
+        storage.Clear();
+        (await scene.RestoredAsync(snapshot, "file")).AsSpan().SequenceEqual(content).ShouldBeTrue();
+        storage.Bytes(StorageOperation.Read, "d/").ShouldBeLessThanOrEqualTo(scene.Real.Objects("d/").Sum(static pack => new FileInfo(pack).Length));
+    }
+
+    [Fact]
+    public async Task AFileThatShrinksWhileItIsReadIsWhatWasReadOfIt()
+    {
+        byte[] content = PagedScene.RandomBytes((9000 * 512) + 300, seed: 28);
+        _scene.Write("file", content);
+        using PagedSource source = new(_scene.Source, 512) { Extra = 3_000_000 };
+        BackupResult result = await new BackupRunner(_scene.Real.Repository, TimeProvider.System, null).RunAsync(
+            source, new BackupOptions { Hostname = "here" }, new BackupProgress(), CancellationToken.None);
+
+        result.Warnings.ShouldBe(1);
+        (await _scene.RestoredAsync(result.Snapshot!, "file")).AsSpan().SequenceEqual(content).ShouldBeTrue();
+        await _scene.ShouldBeCleanAsync();
     }
 
     [Fact]

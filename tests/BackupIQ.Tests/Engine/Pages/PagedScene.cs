@@ -9,6 +9,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Repository.Index;
 using BackupIQ.Repository.Maintenance.Collection;
 using BackupIQ.Repository.Sessions;
+using BackupIQ.Storage;
 using BackupIQ.Testing.Files;
 using BackupIQ.Tests.Engine.Maintenance;
 using Shouldly;
@@ -24,9 +25,9 @@ internal sealed class PagedScene(RealRepository repository) : IAsyncDisposable
 
     public string Source => Real.Scratch.At("source");
 
-    public static async Task<PagedScene> CreateAsync()
+    public static async Task<PagedScene> CreateAsync(Func<IStorageBackend, IStorageBackend>? decorate = null)
     {
-        PagedScene scene = new(await RealRepository.CreateAsync());
+        PagedScene scene = new(await RealRepository.CreateAsync(decorate));
         Directory.CreateDirectory(scene.Source);
         return scene;
     }
