@@ -214,7 +214,7 @@ internal sealed class BackupPipeline : IDisposable
         {
             ReadLists = content => TryReadLists(lists, content),
         };
-        walk.Run(ParentDirectory.Roots(Metadata, parents), _discovery.Read(stop));
+        walk.Run(ParentDirectory.Roots(Metadata, parents), _discovery.Read(stop), stop);
         queue.Complete();
         steps.Complete();
         _progress.Phase = "upload";
@@ -237,6 +237,7 @@ internal sealed class BackupPipeline : IDisposable
         while (queue.Take(out IWork work))
         {
             work.Run(worker);
+            queue.Finish(work);
         }
     }
 

@@ -200,6 +200,7 @@ public sealed class BackupRunner(BackupRepository repository, TimeProvider time,
             Tree = root.Tree.ToString(),
             Scan = root.Scan.ToString(),
             ProgramVersion = options.ProgramVersion,
+            Db = _source.Document,
         };
 
         private SnapshotSummary Summarise(SnapshotSummary counts, UploadSession session)

@@ -84,7 +84,10 @@ internal sealed class FileWorker : IDisposable
         catch (SourceItemException e)
         {
             job.Fail();
-            _progress.Failed(e);
+            if (!e.IsExpected)
+            {
+                _progress.Failed(e);
+            }
         }
 
         _progress.FileDone();
@@ -121,7 +124,7 @@ internal sealed class FileWorker : IDisposable
         SourceStat after = file.Stat();
         bool changed = !file.IsSequential &&
             (after.Size != before.Size || after.Modified != before.Modified || after.Changed != before.Changed || bytes != size);
-        job.Complete(content, metadata, before, bytes, changed);
+        job.Complete(content, metadata, file.IsReadAgain ? before with { Changed = default } : before, bytes, changed);
         if (changed)
         {
             _progress.Failed(new SourceItemException(

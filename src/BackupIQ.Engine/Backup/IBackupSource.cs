@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Text.Json;
 using BackupIQ.Engine.Copy;
 using BackupIQ.Engine.Trees;
 
@@ -31,6 +32,20 @@ public interface IBackupSource : IDisposable
     /// own and never an exception; an exception ends the backup.
     /// </summary>
     IEnumerable<SourceEvent> Walk(CancellationToken cancellationToken);
+
+    /// <summary>Whether <see cref="WalkLast"/> goes on where <see cref="Walk"/> ends.</summary>
+    bool HasLastPart => false;
+
+    /// <summary>
+    /// What can be had only once every file of <see cref="Walk"/> has been read, in the folders that are still open and in the same order of names.
+    /// It is called when that is so and not before, by the thread that compares.
+    /// </summary>
+    IEnumerable<SourceEvent> WalkLast(CancellationToken cancellationToken) => [];
+
+    /// <summary>
+    /// What the snapshot says of a database beside its files (docs/format.md, Snapshots), asked for when all was read; null: it is none.
+    /// </summary>
+    JsonElement? Document => null;
 
     /// <summary>
     /// Everything that is kept of an entry whose content is not read: folders, links, devices. Separate from the walk because an entry
@@ -75,6 +90,9 @@ public interface ISourceFile : IDisposable
     /// A source without holes answers with all that is left.
     /// </summary>
     bool NextData(long offset, long fileEnd, out long dataOffset, out long dataLength);
+
+    /// <summary>Once it was read: whether the next backup is to read it too, changed or not, because something is wrong with it that must be told again.</summary>
+    bool IsReadAgain => false;
 
     /// <summary>Chunks of its content that the repository may have, where the source knows: they need not be read. Of a file without holes.</summary>
     internal KnownChunks? Known => null;

@@ -22,4 +22,7 @@ public sealed class SourceItemException : BackupIQException
 
     /// <summary>The item's path as bytes.</summary>
     public byte[] Path { get; }
+
+    /// <summary>The source does without it and takes that for no failure: it is left out, and nobody is told.</summary>
+    public bool IsExpected { get; init; }
 }

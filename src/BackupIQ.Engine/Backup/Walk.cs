@@ -25,10 +25,21 @@ internal sealed class Walk(
     private readonly List<WalkStep> _page = new(StepsPerPage);
     private FileBatch? _batch;
 
-    /// <summary>Goes through all that the source's walk met.</summary>
-    public void Run(ParentDirectory roots, IEnumerable<SourceEvent> events)
+    /// <summary>Goes through all that the source's walk met, and then, once all files of that are read, through what comes last.</summary>
+    public void Run(ParentDirectory roots, IEnumerable<SourceEvent> events, CancellationToken stop)
     {
         _parents.Push(roots);
+        Follow(events);
+        progress.TotalsKnown = true;
+        if (source.HasLastPart)
+        {
+            queue.WaitForBatches();
+            Follow(source.WalkLast(stop));
+        }
+    }
+
+    private void Follow(IEnumerable<SourceEvent> events)
+    {
         foreach (SourceEvent step in events)
         {
             switch (step.Kind)
@@ -51,7 +62,6 @@ internal sealed class Walk(
 
         Dispatch();
         HandOnPage();
-        progress.TotalsKnown = true;
     }
 
     private void Enter(SourceEntry entry)

@@ -10,6 +10,8 @@ internal sealed class WorkQueue(int maxBatches, int maxPieces)
     private readonly Queue<IWork> _pieces = new();
     private readonly object _gate = new();
     private bool _isComplete;
+    private bool _isWaitedFor;
+    private int _unfinished;
     private Exception? _failure;
 
     /// <summary>Adds a batch; blocks while the queue is full.</summary>
@@ -24,6 +26,7 @@ internal sealed class WorkQueue(int maxBatches, int maxPieces)
 
             ThrowIfFailed();
             _batches.Enqueue(work);
+            _unfinished++;
             Monitor.PulseAll(_gate);
         }
     }
@@ -40,7 +43,16 @@ internal sealed class WorkQueue(int maxBatches, int maxPieces)
             }
 
             _pieces.Enqueue(work);
-            Monitor.Pulse(_gate);
+            if (_isWaitedFor)
+            {
+                // One pulse might wake who waits for the end instead of a worker.
+                Monitor.PulseAll(_gate);
+            }
+            else
+            {
+                Monitor.Pulse(_gate);
+            }
+
             return true;
         }
     }
@@ -85,6 +97,38 @@ internal sealed class WorkQueue(int maxBatches, int maxPieces)
 
                 Monitor.Wait(_gate);
             }
+        }
+    }
+
+    /// <summary>What was taken is done.</summary>
+    public void Finish(IWork work)
+    {
+        if (work is FileBatch)
+        {
+            lock (_gate)
+            {
+                _unfinished--;
+                if (_isWaitedFor)
+                {
+                    Monitor.PulseAll(_gate);
+                }
+            }
+        }
+    }
+
+    /// <summary>Waits until every batch that was added is done.</summary>
+    public void WaitForBatches()
+    {
+        lock (_gate)
+        {
+            _isWaitedFor = true;
+            while (_unfinished > 0 && _failure is null)
+            {
+                Monitor.Wait(_gate);
+            }
+
+            _isWaitedFor = false;
+            ThrowIfFailed();
         }
     }
 

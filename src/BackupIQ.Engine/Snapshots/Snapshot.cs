@@ -88,6 +88,11 @@ public sealed record Snapshot
     /// <summary>Set on a copy: the id of the repository that the original was made in.</summary>
     public string? OriginalRepository { get; init; }
 
+    /// <summary>
+    /// Of a database's backup: what is known of the server and the backup beside its files, in the form of its kind; null for other kinds.
+    /// </summary>
+    public JsonElement? Db { get; init; }
+
     /// <summary>Fields that this version does not know.</summary>
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Unknown { get; set; }

@@ -34,6 +34,14 @@ public sealed class SnapshotDocumentTests
         Encoding.UTF8.GetString(SnapshotStore.Write(snapshot)).ShouldContain("\"colour\":{\"deep\":[1,2]}");
     }
 
+    [Fact]
+    public void WhatADatabaseSaysIsKeptAsItIs()
+    {
+        Snapshot snapshot = Read(Least.Replace("\"kind\"", "\"db\":{\"timeline\":1,\"later\":[]},\"kind\"", StringComparison.Ordinal));
+        snapshot.Db!.Value.GetProperty("timeline").GetInt32().ShouldBe(1);
+        Encoding.UTF8.GetString(SnapshotStore.Write(snapshot)).ShouldContain("\"db\":{\"timeline\":1,\"later\":[]}");
+    }
+
     [Theory]
     [InlineData("[\"/a\"]", "[null]")]
     [InlineData("[\"/a\"]", "null")]
