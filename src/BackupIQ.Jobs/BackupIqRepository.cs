@@ -265,22 +265,7 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
         using LinuxRestoreTarget target = new(request.Target);
         RestoreResult result = await RestoreRunner
             .RunAsync(_repository, index, snapshot, request.Path, target, options, monitor.Progress, cancellationToken).ConfigureAwait(false);
-        return new RestoreOutcome
-        {
-            Snapshot = SnapshotInfo.From(snapshot),
-            TotalFiles = result.TotalFiles,
-            FilesRestored = result.FilesRestored,
-            FilesUnchanged = result.FilesUnchanged,
-            FilesSkipped = result.FilesSkipped,
-            FilesDeleted = result.FilesDeleted,
-            FilesVerified = result.FilesVerified,
-            TotalBytes = result.TotalBytes,
-            BytesRestored = result.BytesRestored,
-            Errors = result.ErrorCount,
-            Warnings = [.. result.Warnings.Select(static warning => (warning.Message, warning.Count, warning.Examples))],
-            Duration = result.Duration,
-            ExitCode = result.ExitCode,
-        };
+        return ToOutcome(snapshot, result);
     }
 
     /// <summary>Checks the repository and changes nothing but the ledger of what was verified. Damage is in the report and no exception.</summary>
@@ -309,6 +294,23 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     }
 
     private SnapshotStore Snapshots() => new(_repository, _options.At);
+
+    private static RestoreOutcome ToOutcome(Snapshot snapshot, RestoreResult result) => new()
+    {
+        Snapshot = SnapshotInfo.From(snapshot),
+        TotalFiles = result.TotalFiles,
+        FilesRestored = result.FilesRestored,
+        FilesUnchanged = result.FilesUnchanged,
+        FilesSkipped = result.FilesSkipped,
+        FilesDeleted = result.FilesDeleted,
+        FilesVerified = result.FilesVerified,
+        TotalBytes = result.TotalBytes,
+        BytesRestored = result.BytesRestored,
+        Errors = result.ErrorCount,
+        Warnings = [.. result.Warnings.Select(static warning => (warning.Message, warning.Count, warning.Examples))],
+        Duration = result.Duration,
+        ExitCode = result.ExitCode,
+    };
 
     private async Task<Snapshot> FindAsync(string text, SnapshotQuery? query, CancellationToken cancellationToken)
     {

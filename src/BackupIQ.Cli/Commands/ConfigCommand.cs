@@ -48,6 +48,11 @@ internal sealed class ConfigInitCommand() : Verb("init", "Writes a configuration
         #     repo: s3://bucket/prefix?region=eu-central-1
         #     key-file: /home/me/.config/backupiq/offsite.key
 
+        # postgres:
+        #   main:
+        #     dsn: host=/run/postgresql user=backupiq dbname=postgres
+        #     pgdata: /var/lib/postgresql/15/main
+
         # retention:
         #   policy: gfs:daily=7,weekly=4,monthly=12,yearly=3
         #   full: keep:monthly=24
@@ -144,6 +149,19 @@ internal sealed class ConfigShowCommand : Verb
                     writer.WriteEndObject();
                 }
 
+                writer.WriteStartObject(ConfigFile.PostgresKey);
+                foreach (ConfigServer server in run.Settings.File.Postgres.Values)
+                {
+                    writer.WriteStartObject(server.Name);
+                    foreach ((string key, string value) in server.Fields)
+                    {
+                        writer.WriteString(key, DisplayText.Of(value));
+                    }
+
+                    writer.WriteEndObject();
+                }
+
+                writer.WriteEndObject();
                 writer.WriteEndObject();
             });
             return Task.FromResult(ExitCodes.Done);
@@ -154,6 +172,15 @@ internal sealed class ConfigShowCommand : Verb
         {
             string text = DisplayText.Of(string.Join(", ", value.Values));
             table.Add(origin ? [value.Definition.Key, text, DisplayText.Of(value.Place)] : [value.Definition.Key, text]);
+        }
+
+        foreach (ConfigServer server in run.Settings.File.Postgres.Values)
+        {
+            foreach ((string key, string value) in server.Fields)
+            {
+                string name = $"{ConfigFile.PostgresKey}.{server.Name}.{key}";
+                table.Add(origin ? [name, DisplayText.Of(value), "the configuration file"] : [name, DisplayText.Of(value)]);
+            }
         }
 
         run.Print(table.Write);

@@ -86,7 +86,8 @@ internal sealed class RestoreCommand : Verb
         return outcome.ExitCode;
     }
 
-    private static ProgressFigures Read(RestoreMonitor monitor) => new(
+    /// <summary>The figures of a restore that runs.</summary>
+    internal static ProgressFigures Read(RestoreMonitor monitor) => new(
         "restoring",
         monitor.FilesDone,
         monitor.TotalFiles,
@@ -96,7 +97,8 @@ internal sealed class RestoreCommand : Verb
         0,
         monitor.CurrentPath);
 
-    private static void WriteStatus(Utf8JsonWriter writer, RestoreMonitor monitor)
+    /// <summary>Its fields of a status line.</summary>
+    internal static void WriteStatus(Utf8JsonWriter writer, RestoreMonitor monitor)
     {
         writer.WriteNumber("percent_done", Math.Round(monitor.Share, 6));
         writer.WriteNumber("total_files", monitor.TotalFiles);
@@ -111,7 +113,8 @@ internal sealed class RestoreCommand : Verb
         : int.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out int days) && days is > 0 and <= 365 ? days
         : throw Misuse($"--archive-days: '{DisplayText.Of(text)}' is no number from 1 to 365");
 
-    private static void TellRecall(Invocation run, RecallInfo recall)
+    /// <summary>What it waits for.</summary>
+    internal static void TellRecall(Invocation run, RecallInfo recall)
     {
         if (run.WantsJson)
         {

@@ -34,6 +34,7 @@ internal static class Verbs
         (["parity"], static () => ParityCommand.Create()),
         (["key"], static () => KeyCommand.Create()),
         (["keystore"], static () => KeystoreCommand.Create()),
+        (["pg"], static () => PgCommand.Create()),
         (["storage"], static () => StorageCommand.Create()),
         (["config"], static () => ConfigCommand.Create()),
         (["doctor"], static () => new DoctorCommand()),

@@ -1,4 +1,5 @@
 using BackupIQ.Cli.Output;
+using BackupIQ.Jobs.Postgres;
 using BackupIQ.Primitives;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
@@ -14,6 +15,11 @@ internal sealed record ConfigValue(string Key, IReadOnlyList<string> Values, str
 /// <param name="Repo">Where it is.</param>
 /// <param name="Secret">The kind of what opens it, as the setting of the repository itself is called (<c>key-file</c>), and its value; null: what opens that repository.</param>
 internal sealed record ConfigDestination(string Name, string Repo, (string Kind, string Value)? Secret);
+
+/// <summary>A database server that a configuration file defines.</summary>
+/// <param name="Name">What it is called there, and in the repository.</param>
+/// <param name="Fields">What stands below it, by its keys: <c>dsn</c> and others.</param>
+internal sealed record ConfigServer(string Name, IReadOnlyDictionary<string, string> Fields);
 
 /// <summary>Something in a configuration file that cannot be.</summary>
 internal sealed record ConfigFinding(string File, long Line, string Problem)
@@ -33,10 +39,14 @@ internal sealed class ConfigFile
 
     private const string DestinationsKey = "destinations";
 
+    /// <summary>Under which PostgreSQL servers stand.</summary>
+    internal const string PostgresKey = "postgres";
+
     private static readonly string[] SecretKinds = ["key-file", "password-file", "password-command", "password-from", "kms"];
 
     private readonly Dictionary<string, ConfigValue> _values = new(StringComparer.Ordinal);
     private readonly Dictionary<string, ConfigDestination> _destinations = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, ConfigServer> _postgres = new(StringComparer.Ordinal);
 
     /// <summary>What is wrong with the file.</summary>
     public List<ConfigFinding> Findings { get; } = [];
@@ -47,14 +57,20 @@ internal sealed class ConfigFile
     /// <summary>The repositories into which backups are copied, by their names.</summary>
     public IReadOnlyDictionary<string, ConfigDestination> Destinations => _destinations;
 
+    /// <summary>The PostgreSQL servers, by their names.</summary>
+    public IReadOnlyDictionary<string, ConfigServer> Postgres => _postgres;
+
     /// <summary>The value of a key, or null.</summary>
     public ConfigValue? Find(string key) => _values.GetValueOrDefault(key);
 
     /// <summary>Reads a file over what was read before.</summary>
     /// <exception cref="BackupIQException"><see cref="ErrorCodes.Configuration"/>: it cannot be read or is no YAML.</exception>
-    public void Read(string file)
+    public void Read(string file) => ReadText(file, ReadText(file));
+
+    /// <summary>The same of a file's text, wherever it is.</summary>
+    /// <exception cref="BackupIQException">As above.</exception>
+    public void ReadText(string file, string text)
     {
-        string text = ReadText(file);
         Files.Add(file);
         try
         {
@@ -129,6 +145,10 @@ internal sealed class ConfigFile
             {
                 ReadDestinations(file, value);
             }
+            else if (key == PostgresKey)
+            {
+                ReadPostgres(file, value);
+            }
             else if (SettingDefinitions.All.FirstOrDefault(definition => definition.Key == key) is { } definition)
             {
                 ReadValue(file, definition, value);
@@ -139,7 +159,7 @@ internal sealed class ConfigFile
             }
             else
             {
-                string? near = Suggestion.Nearest(key, SettingDefinitions.All.Select(static known => known.Key).Append(DestinationsKey));
+                string? near = Suggestion.Nearest(key, SettingDefinitions.All.Select(static known => known.Key).Append(DestinationsKey).Append(PostgresKey));
                 Findings.Add(new ConfigFinding(
                     file, name.Start.Line, $"unknown key '{DisplayText.Of(key)}'{(near is null ? "" : $"; did you mean '{near}'?")}"));
             }
@@ -180,6 +200,42 @@ internal sealed class ConfigFile
             }
 
             _destinations[name] = new ConfigDestination(name, repo, secrets.Length == 0 ? null : (secrets[0], fields[secrets[0]]));
+        }
+    }
+
+    // postgres: each a name with what the server is reached by. One of a later file replaces one of the same name whole.
+    private void ReadPostgres(string file, YamlNode node)
+    {
+        if (node is not YamlMappingNode servers)
+        {
+            Findings.Add(new ConfigFinding(file, node.Start.Line, $"{PostgresKey} must hold 'name:' lines, each with 'dsn: …' below it"));
+            return;
+        }
+
+        foreach ((YamlNode nameNode, YamlNode value) in servers.Children)
+        {
+            string name = (nameNode as YamlScalarNode)?.Value ?? "";
+            Dictionary<string, string> fields = new(StringComparer.Ordinal);
+            foreach ((YamlNode key, YamlNode field) in value is YamlMappingNode mapping ? mapping.Children : Enumerable.Empty<KeyValuePair<YamlNode, YamlNode>>())
+            {
+                if (key is YamlScalarNode { Value: { } word } && field is YamlScalarNode { Value: { Length: > 0 } text } && PostgresServer.Keys.Contains(word))
+                {
+                    fields[word] = text;
+                }
+                else
+                {
+                    Findings.Add(new ConfigFinding(
+                        file, key.Start.Line, $"{PostgresKey}: {DisplayText.Of(name)}: only {string.Join(", ", PostgresServer.Keys)} may stand here, each with one value"));
+                }
+            }
+
+            if (PostgresServer.Problem(name, fields) is { } problem)
+            {
+                Findings.Add(new ConfigFinding(file, value.Start.Line, $"{PostgresKey}: {DisplayText.Of(name)}: {DisplayText.Of(problem)}"));
+                continue;
+            }
+
+            _postgres[name] = new ConfigServer(name, fields);
         }
     }
 

@@ -82,7 +82,7 @@ public sealed class TextParserFuzzTests
         string path = scratch.At("config.yaml");
         byte[] seed = Encoding.UTF8.GetBytes("repo: /mnt/x\njobs: 3\nbackup:\n  paths: [/a, '/b']\n  exclude:\n    - '*.tmp'\n  exclude-caches: true\n# comment\nmemory: 512M\n");
         Fuzz.Run(
-            [seed, "jobs: &x 3\nmemory: *x\n"u8.ToArray(), "{repo: /x, backup: {tags: [a]}}"u8.ToArray()],
+            [seed, "jobs: &x 3\nmemory: *x\n"u8.ToArray(), "{repo: /x, backup: {tags: [a]}}"u8.ToArray(), "postgres:\n  main:\n    dsn: host=/run\n    pgdata: /data\n"u8.ToArray()],
             bytes =>
             {
                 File.WriteAllBytes(path, bytes);
@@ -93,6 +93,7 @@ public sealed class TextParserFuzzTests
                     _ = file.Find(definition.Key);
                 }
 
+                file.Postgres.Values.ShouldAllBe(static server => server.Fields.ContainsKey("dsn"));
                 file.Findings.ForEach(static finding => finding.ToString().ShouldNotBeEmpty());
             },
             perByte: 16 << 10,

@@ -1,0 +1,15 @@
+using BackupIQ.Cli.Commands.Postgres;
+
+namespace BackupIQ.Cli.Commands;
+
+/// <summary><c>pg …</c></summary>
+internal static class PgCommand
+{
+    public static VerbGroup Create() => new(
+        "pg",
+        "Backs up PostgreSQL servers and brings them back.",
+        new PgInitServerCommand(),
+        new PgCheckCommand(),
+        new PgBackupCommand(),
+        new PgRestoreCommand());
+}

@@ -1,0 +1,28 @@
+using BackupIQ.Cli.Configuration;
+using BackupIQ.Cli.Output;
+using BackupIQ.Jobs.Postgres;
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Cli.Commands.Postgres;
+
+/// <summary>The PostgreSQL servers of the configuration.</summary>
+internal static class PgServers
+{
+    /// <summary>The server that the first argument names.</summary>
+    /// <exception cref="BackupIQException"><see cref="ErrorCodes.Configuration"/>: the configuration defines none of that name.</exception>
+    public static PostgresServer Of(Invocation run)
+    {
+        run.Settings.RequireValid();
+        string name = run.Arguments.Positional[0];
+        if (run.Settings.File.Postgres.TryGetValue(name, out ConfigServer? server))
+        {
+            return PostgresServer.Read(server.Name, server.Fields);
+        }
+
+        string? near = Suggestion.Nearest(name, run.Settings.File.Postgres.Keys);
+        throw new BackupIQException(
+            ErrorCodes.Configuration,
+            $"No PostgreSQL server is called '{DisplayText.Of(name)}'{(near is null ? "" : $"; did you mean '{near}'?")}",
+            $"Define it: backupiq pg init-server {DisplayText.Of(name)} --dsn 'host=/run/postgresql user=backupiq dbname=postgres'");
+    }
+}

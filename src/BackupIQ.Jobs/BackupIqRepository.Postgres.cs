@@ -1,0 +1,134 @@
+using System.Text;
+using BackupIQ.Engine.Backup;
+using BackupIQ.Engine.Restore;
+using BackupIQ.Engine.Snapshots;
+using BackupIQ.Jobs.Postgres;
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Index;
+using BackupIQ.Repository.Sessions;
+using BackupIQ.Sources.Files.Restore;
+using BackupIQ.Sources.Postgres;
+using BackupIQ.Sources.Postgres.Restore;
+
+namespace BackupIQ.Jobs;
+
+/// <content>PostgreSQL servers.</content>
+public sealed partial class BackupIqRepository
+{
+    private const string PostgresKind = "postgres";
+
+    /// <summary>
+    /// Backs a PostgreSQL server up: the snapshot exists whole when this returns, with the WAL that it needs, or not at all. Damaged pages are told to
+    /// <paramref name="monitor"/> and counted as warnings.
+    /// </summary>
+    /// <exception cref="OperationCanceledException">It was cancelled; nothing was committed, and what was stored is reused by the next run.</exception>
+    /// <exception cref="BackupIQException">
+    /// <c>SourceServer</c>: the server cannot be reached, refused, or its session ended. <c>Authorization</c>: the role, or the user of this process, may not.
+    /// <c>WrongServer</c>: the data directory is another server's. Or the repository failed. Nothing was committed.
+    /// </exception>
+    public async Task<PostgresBackupOutcome> BackupPostgresAsync(PostgresBackupRequest request, BackupMonitor? monitor = null, CancellationToken cancellationToken = default)
+    {
+        monitor ??= new BackupMonitor();
+        DateTimeOffset began = _time.GetUtcNow();
+        BackupOptions options = request.ToBackup().ToOptions(_options, "backupiq " + Version);
+        BackupRunner runner = new(_repository, _time, _options.CacheFolder);
+        PostgresBackupJob job = new(request, monitor, _time);
+        (BackupResult result, PostgresDocument document) = await job
+            .RunAsync((source, stop) => runner.RunAsync(source, options, monitor.Progress, stop), cancellationToken).ConfigureAwait(false);
+        Tell(result.Damage);
+        return new PostgresBackupOutcome(
+            new BackupOutcome
+            {
+                Snapshot = result.Snapshot is null ? null : SnapshotInfo.From(result.Snapshot),
+                Counts = BackupCounts.From(result.Summary, result.Snapshot?.Time ?? began, result.Snapshot?.Ended ?? _time.GetUtcNow()),
+                Warnings = result.Warnings,
+                BytesPut = result.BytesPut,
+                LocksExtended = result.Locks.Extended,
+                LockProblem = result.Locks.Problem,
+            },
+            PostgresBackupInfo.From(document));
+    }
+
+    /// <summary>
+    /// Makes a data directory of a backup, from which the server recovers when it is started. It is complete and durable when this returns with exit code
+    /// 0 or 3; a server cannot be started from it before.
+    /// </summary>
+    /// <exception cref="BackupIQException">
+    /// <c>SnapshotNotFound</c>: there is no backup of that server. <c>RestoreTarget</c>: the folder, or a tablespace's, is not empty, or a server runs there;
+    /// nothing was written. <c>Restore</c>: the server did not recover. Or the repository failed.
+    /// </exception>
+    public async Task<PostgresRestoreOutcome> RestorePostgresAsync(PostgresRestoreRequest request, RestoreMonitor? monitor = null, CancellationToken cancellationToken = default)
+    {
+        monitor ??= new RestoreMonitor();
+        await using ReadingSession reading = await ReadAsync(SessionPurpose.Restore, cancellationToken).ConfigureAwait(false);
+        Snapshot snapshot = await FindBaseAsync(request, cancellationToken).ConfigureAwait(false);
+        PostgresDocument document = PostgresDocument.Read(snapshot.Db);
+        RestoredServer server = new(request.Folder, document, request.TablespaceMap);
+        server.RequireFree();
+        IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
+        using ChunkIndex index = load.Index;
+        Tell(load.Findings);
+        RestoreRequest all = new() { Snapshot = snapshot.Id.ToString(), Path = Encoding.UTF8.GetBytes("/" + request.Server), Target = Encoding.UTF8.GetBytes(server.Folder) };
+        await RecallAsync(all, all.ToOptions(_options), snapshot, index, monitor, cancellationToken).ConfigureAwait(false);
+        server.Begin();
+
+        // What lies at the links of pg_tblspc goes to its own places; pg_control comes last and beside its place.
+        const string Control = "/global/pg_control";
+        string aside = Path.Combine(server.Folder, "global", "backupiq.pg_control");
+        List<(string From, string To, string? Without)> parts = [("data", server.Folder, "/pg_tblspc/*")];
+        parts.AddRange(server.Tablespaces.Select(static tablespace => ($"tablespaces/{tablespace.Key}", tablespace.Value, (string?)null)));
+        if (document.ConfigFiles.Count > 0)
+        {
+            parts.Add(("config", server.Folder, null));
+        }
+
+        parts.Add(("tail", server.Folder, Control));
+        parts.Add(("tail" + Control, aside, null));
+        RestoreResult result = null!;
+        foreach ((string from, string to, string? without) in parts)
+        {
+            RestoreRequest part = all with { Path = Encoding.UTF8.GetBytes($"/{request.Server}/{from}"), Target = Encoding.UTF8.GetBytes(to), Excludes = without is null ? [] : [Encoding.UTF8.GetBytes(without)] };
+            using LinuxRestoreTarget target = new(part.Target);
+            result = await RestoreRunner
+                .RunAsync(_repository, index, snapshot, part.Path, target, part.ToOptions(_options), monitor.Progress, cancellationToken).ConfigureAwait(false);
+        }
+
+        PostgresReached? reached = null;
+        if (result.ExitCode is 0 or 3)
+        {
+            await Task.Run(
+                () =>
+                {
+                    server.WriteRecovery(request.Immediate, request.KeepArchiving);
+                    server.Complete(Path.Combine(aside, "pg_control"));
+                },
+                cancellationToken).ConfigureAwait(false);
+            if (request.Start)
+            {
+                ServerReached started = await new ServerStart(server.Folder, document, request.Programs, _time).RunAsync(cancellationToken).ConfigureAwait(false);
+                reached = new PostgresReached(started.Sockets, started.Lsn, started.LastTransaction, started.Timeline);
+            }
+        }
+
+        return new PostgresRestoreOutcome(ToOutcome(snapshot, result), PostgresBackupInfo.From(document), reached);
+    }
+
+    private async Task<Snapshot> FindBaseAsync(PostgresRestoreRequest request, CancellationToken cancellationToken)
+    {
+        bool IsOf(Snapshot snapshot) => snapshot.Kind == PostgresKind && snapshot.Paths is [var path] && path == "/" + request.Server;
+        if (request.Base is { } named)
+        {
+            Snapshot chosen = await FindAsync(named, new SnapshotQuery { Kind = PostgresKind }, cancellationToken).ConfigureAwait(false);
+            return chosen.Partial || !IsOf(chosen)
+                ? throw new BackupIQException(
+                    ErrorCodes.WrongServer, $"Snapshot {chosen.ShortId} is {(chosen.Partial ? "what an interrupted backup had stored" : $"no backup of the server '{request.Server}'")}; nothing was written", "Choose another with --base.")
+                : chosen;
+        }
+
+        SnapshotStore store = Snapshots();
+        IReadOnlyList<Snapshot> snapshots = await store.ListAsync(cancellationToken).ConfigureAwait(false);
+        Tell(store.Damaged);
+        return snapshots.LastOrDefault(IsOf) ?? throw new BackupIQException(
+            ErrorCodes.SnapshotNotFound, $"There is no backup of a PostgreSQL server '{request.Server}'", "'backupiq snapshots' lists what there is.");
+    }
+}

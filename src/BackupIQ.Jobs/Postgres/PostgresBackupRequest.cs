@@ -1,0 +1,85 @@
+using BackupIQ.Sources.Postgres;
+
+namespace BackupIQ.Jobs.Postgres;
+
+/// <summary>How a PostgreSQL server is backed up.</summary>
+public sealed record PostgresBackupRequest
+{
+    public required PostgresServer Server { get; init; }
+
+    /// <summary>How much is read: <c>full</c>, <c>incremental</c> or <c>differential</c>. Each is complete by itself.</summary>
+    public string Type { get; init; } = "incremental";
+
+    /// <summary>Files read at once; 0: fitting.</summary>
+    public int ReadConcurrency { get; init; }
+
+    /// <summary>A checkpoint at once, which writes hard for a moment; false: when the next one is due. True: who starts a backup waits for it.</summary>
+    public bool FastCheckpoint { get; init; } = true;
+
+    /// <summary>The host name that the snapshot carries; null: this machine's.</summary>
+    public string? Host { get; init; }
+
+    public IReadOnlyList<string> Tags { get; init; } = [];
+
+    /// <summary>As the command line takes it: <c>auto</c>, <c>zstd:9</c>, …</summary>
+    public string Compression { get; init; } = "auto";
+
+    /// <summary>Five minutes: what an interruption costs at most.</summary>
+    public TimeSpan CheckpointInterval { get; init; } = TimeSpan.FromMinutes(5);
+
+    internal BackupRequest ToBackup() => new()
+    {
+        Type = Type,
+        ReadConcurrency = ReadConcurrency,
+        Host = Host,
+        Tags = Tags,
+        Compression = Compression,
+        CheckpointInterval = CheckpointInterval,
+    };
+}
+
+/// <summary>What a backup of a PostgreSQL server ended with.</summary>
+/// <param name="Backup">As for every backup. Damaged pages count as warnings: exit code 3.</param>
+/// <param name="Database">What the snapshot says of the server and the backup.</param>
+public sealed record PostgresBackupOutcome(BackupOutcome Backup, PostgresBackupInfo Database);
+
+/// <summary>What a backup of a PostgreSQL server says of itself.</summary>
+public sealed record PostgresBackupInfo
+{
+    public required string Server { get; init; }
+
+    public required string SystemIdentifier { get; init; }
+
+    public required string ServerVersion { get; init; }
+
+    public required long Timeline { get; init; }
+
+    public required string WalStartLsn { get; init; }
+
+    public required string WalEndLsn { get; init; }
+
+    public required bool Checksums { get; init; }
+
+    /// <summary>Segments of WAL that the snapshot holds, so that it restores alone.</summary>
+    public required int WalSegments { get; init; }
+
+    /// <summary>Tablespaces with where they lay.</summary>
+    public required IReadOnlyDictionary<string, string> Tablespaces { get; init; }
+
+    /// <summary>Pages that are damaged.</summary>
+    public required long PageErrors { get; init; }
+
+    internal static PostgresBackupInfo From(PostgresDocument document) => new()
+    {
+        Server = document.Server,
+        SystemIdentifier = document.SystemIdentifier,
+        ServerVersion = document.ServerVersion,
+        Timeline = document.Timeline,
+        WalStartLsn = document.WalStartLsn,
+        WalEndLsn = document.WalEndLsn,
+        Checksums = document.Checksums,
+        WalSegments = document.Wal.Count,
+        Tablespaces = document.Tablespaces.ToDictionary(static one => one.Name, static one => one.Location, StringComparer.Ordinal),
+        PageErrors = document.PageErrorCount,
+    };
+}

@@ -1,0 +1,42 @@
+namespace BackupIQ.Jobs.Postgres;
+
+/// <summary>How a PostgreSQL server is brought back.</summary>
+public sealed record PostgresRestoreRequest
+{
+    /// <summary>The name under which it was backed up; it need not be defined any more.</summary>
+    public required string Server { get; init; }
+
+    /// <summary>The data directory to be: empty, or not there.</summary>
+    public required string Folder { get; init; }
+
+    /// <summary>The snapshot, in any form that names one; null: the newest of the server.</summary>
+    public string? Base { get; init; }
+
+    /// <summary>Recovery ends as soon as the backup is consistent; else where its WAL ends.</summary>
+    public bool Immediate { get; init; }
+
+    /// <summary>Where tablespaces go that lay elsewhere: old paths and new ones.</summary>
+    public IReadOnlyDictionary<string, string> TablespaceMap { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    /// <summary>The server archives as the one did that was backed up. False: it does not, lest a copy write into the archive of the original.</summary>
+    public bool KeepArchiving { get; init; }
+
+    /// <summary>Start it where nobody but its owner reaches it, and wait until it has recovered; it is left running.</summary>
+    public bool Start { get; init; }
+
+    /// <summary>The folder of <c>pg_ctl</c>; null: where packages put it.</summary>
+    public string? Programs { get; init; }
+}
+
+/// <summary>What a restore of a PostgreSQL server ended with.</summary>
+/// <param name="Restore">As for every restore. Anything but exit code 0 or 3 means that the directory is not one to start from, and has no <c>pg_control</c>.</param>
+/// <param name="Database">What the backup says of itself.</param>
+/// <param name="Reached">What the server reached; null: it was not started.</param>
+public sealed record PostgresRestoreOutcome(RestoreOutcome Restore, PostgresBackupInfo Database, PostgresReached? Reached);
+
+/// <summary>What a restored server reached.</summary>
+/// <param name="Sockets">The folder of its socket, port 5432.</param>
+/// <param name="Lsn">Where the WAL that it replayed ended; null: not told.</param>
+/// <param name="LastTransaction">When the last transaction that it replayed was committed, in the server's words; null: there was none.</param>
+/// <param name="Timeline">The timeline that it is on now.</param>
+public sealed record PostgresReached(string Sockets, string? Lsn, string? LastTransaction, long? Timeline);

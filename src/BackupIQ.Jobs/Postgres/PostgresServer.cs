@@ -1,0 +1,62 @@
+using BackupIQ.Primitives;
+
+namespace BackupIQ.Jobs.Postgres;
+
+/// <summary>A PostgreSQL server as it is defined under a name.</summary>
+public sealed record PostgresServer
+{
+    private const int LongestName = 63;
+
+    /// <summary>What it is called; its backups stand under this name in the repository.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>How it is reached, as libpq takes it: <c>host=/run/postgresql user=backup</c> or <c>postgres://backup@host/postgres</c>; without a password.</summary>
+    public required string Dsn { get; init; }
+
+    /// <summary>A reference to the password (<see cref="BackupIqSecrets"/>); null: <c>PGPASSWORD</c>, <c>~/.pgpass</c>, or none.</summary>
+    public string? PasswordFrom { get; init; }
+
+    /// <summary>Its data directory on this machine; null: where the server says that it is.</summary>
+    public string? PgData { get; init; }
+
+    /// <summary>The keys that a definition may have.</summary>
+    public static IReadOnlyList<string> Keys { get; } = ["dsn", "password-from", "pgdata", "mode"];
+
+    /// <summary>Reads a definition.</summary>
+    /// <exception cref="BackupIQException"><c>Configuration</c>: it cannot be one.</exception>
+    public static PostgresServer Read(string name, IReadOnlyDictionary<string, string> fields) => Problem(name, fields) is { } problem
+        ? throw new BackupIQException(ErrorCodes.Configuration, $"postgres: {name}: {problem}")
+        : new PostgresServer
+        {
+            Name = name,
+            Dsn = fields["dsn"],
+            PasswordFrom = fields.GetValueOrDefault("password-from"),
+            PgData = fields.GetValueOrDefault("pgdata"),
+        };
+
+    /// <summary>What is wrong with a definition; null: nothing. The server's DSN is not taken apart here, only looked at for a password.</summary>
+    public static string? Problem(string name, IReadOnlyDictionary<string, string> fields) =>
+        !IsName(name) ? "a server's name is made of letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        : !fields.TryGetValue("dsn", out string? dsn) ? "it needs 'dsn: …' below it"
+        : HoldsPassword(dsn) ? "the password must not stand in the DSN; write 'password-from: file:PATH' or another reference"
+        : fields.GetValueOrDefault("mode") is { } mode && mode != "direct" ? $"mode: '{mode}' is none; this version reads the files directly: direct"
+        : fields.GetValueOrDefault("pgdata") is { } folder && !folder.StartsWith('/') ? "pgdata must be an absolute path"
+        : null;
+
+    private static bool IsName(string name) =>
+        name.Length is > 0 and <= LongestName && char.IsAsciiLetterOrDigit(name[0]) && name.All(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
+
+    // In a URL between the user and the @, or as a parameter; in the other form as a key.
+    private static bool HoldsPassword(string dsn)
+    {
+        int scheme = dsn.IndexOf("://", StringComparison.Ordinal);
+        if (scheme < 0)
+        {
+            return dsn.Split(' ', StringSplitOptions.RemoveEmptyEntries).Any(static word => word.StartsWith("password", StringComparison.OrdinalIgnoreCase) && word.Contains('='));
+        }
+
+        string rest = dsn[(scheme + 3)..];
+        int at = rest.IndexOf('@');
+        return (at > 0 && rest[..at].Contains(':')) || rest.Contains("?password=", StringComparison.OrdinalIgnoreCase) || rest.Contains("&password=", StringComparison.OrdinalIgnoreCase);
+    }
+}

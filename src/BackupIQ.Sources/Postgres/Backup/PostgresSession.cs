@@ -1,0 +1,312 @@
+using System.Data;
+using System.Globalization;
+using System.Net.Sockets;
+using BackupIQ.Primitives;
+using Npgsql;
+
+namespace BackupIQ.Sources.Postgres.Backup;
+
+/// <summary>
+/// The one session that a backup is made in: the server ends the backup when it ends, so it is held open until all is stored, and watched. One
+/// thing is asked at a time; who asks meanwhile waits.
+/// </summary>
+public sealed class PostgresSession : IAsyncDisposable
+{
+    private const string InsufficientPrivilege = "42501";
+
+    /// <summary>How often the session is asked whether it lives, and how long an answer may take.</summary>
+    private static readonly TimeSpan WatchPause = TimeSpan.FromSeconds(1);
+
+    private static readonly TimeSpan WatchPatience = TimeSpan.FromSeconds(30);
+
+    private readonly PostgresDsn _dsn;
+    private readonly string? _password;
+    private readonly NpgsqlConnection _connection;
+    private readonly SemaphoreSlim _gate = new(1);
+
+    private PostgresSession(PostgresDsn dsn, string? password, NpgsqlConnection connection)
+    {
+        _dsn = dsn;
+        _password = password;
+        _connection = connection;
+    }
+
+    /// <summary>15 in 15.18.</summary>
+    public int Major => _connection.PostgreSqlVersion.Major;
+
+    /// <summary>Whether a temporary slot keeps the WAL of this backup in the server.</summary>
+    public bool KeepsWal { get; private set; }
+
+    /// <summary>Connects.</summary>
+    /// <exception cref="BackupIQException"><c>SourceServer</c>: it cannot be reached. <c>Authorization</c>: it lets the role not in.</exception>
+    public static async Task<PostgresSession> OpenAsync(PostgresDsn dsn, string? password, CancellationToken cancellationToken)
+    {
+        NpgsqlConnection connection = new(dsn.ToConnectionString(password));
+        try
+        {
+            await connection.OpenAsync(cancellationToken);
+            PostgresSession session = new(dsn, password, connection);
+            await session.ExecuteAsync("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET max_parallel_workers_per_gather = 0", cancellationToken);
+            if (session.Major >= 14)
+            {
+                await session.ExecuteAsync("SET idle_session_timeout = 0", cancellationToken);
+            }
+
+            return session;
+        }
+        catch (Exception e) when (e is NpgsqlException or SocketException or TimeoutException)
+        {
+            await connection.DisposeAsync();
+            throw Failure(e, $"The server at {dsn.Place} cannot be connected to");
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>What the server says of itself.</summary>
+    /// <exception cref="BackupIQException">As for <see cref="StartAsync"/>.</exception>
+    public async Task<PostgresFacts> ReadFactsAsync(CancellationToken cancellationToken)
+    {
+        Dictionary<string, string> settings = new(StringComparer.Ordinal);
+        HashSet<string> files = new(StringComparer.Ordinal);
+        foreach (object?[] row in await QueryAsync("SELECT name, setting, sourcefile FROM pg_settings", cancellationToken))
+        {
+            settings[(string)row[0]!] = row[1] as string ?? "";
+            if (row[2] is string file)
+            {
+                files.Add(file);
+            }
+        }
+
+        // Without pg_read_all_settings these are not in the list at all.
+        object?[] control = (await QueryAsync(
+            "SELECT s.system_identifier::text, pg_is_in_recovery(), i.bytes_per_wal_segment FROM pg_control_system() s, pg_control_init() i", cancellationToken))[0];
+        List<PostgresTablespace> tablespaces = [];
+        foreach (object?[] row in await QueryAsync("SELECT oid::bigint, spcname::text, pg_tablespace_location(oid) FROM pg_tablespace ORDER BY oid", cancellationToken))
+        {
+            if (row[2] is string { Length: > 0 } location && location.StartsWith('/'))
+            {
+                tablespaces.Add(new PostgresTablespace((long)row[0]!, (string)row[1]!, location));
+            }
+        }
+
+        return new PostgresFacts
+        {
+            Version = settings.GetValueOrDefault("server_version") ?? _connection.PostgreSqlVersion.ToString(),
+            VersionNumber = int.Parse(settings["server_version_num"], CultureInfo.InvariantCulture),
+            SystemIdentifier = unchecked((ulong)long.Parse((string)control[0]!, CultureInfo.InvariantCulture)),
+            IsInRecovery = (bool)control[1]!,
+            WalSegmentSize = (uint)(int)control[2]!,
+            DataDirectory = settings.GetValueOrDefault("data_directory"),
+            Settings = settings,
+            SettingFiles = [.. files.Order(StringComparer.Ordinal)],
+            Tablespaces = tablespaces,
+            Databases =
+            [
+                .. (await QueryAsync("SELECT oid::bigint, datname::text, datallowconn AND has_database_privilege(oid, 'CONNECT') FROM pg_database ORDER BY oid", cancellationToken))
+                    .Select(static row => ((long)row[0]!, (string)row[1]!, (bool)row[2]!)),
+            ],
+        };
+    }
+
+    /// <summary>Estimates of rows by relation, of the databases that let the role in: the largest thousand relations of each of the first hundred.</summary>
+    public async Task<IReadOnlyList<PostgresDatabase>> ReadDatabasesAsync(PostgresFacts facts, CancellationToken cancellationToken)
+    {
+        const int MostDatabases = 100;
+        List<PostgresDatabase> databases = [];
+        foreach ((long oid, string name, bool canConnect) in facts.Databases)
+        {
+            Dictionary<string, long> rows = new(StringComparer.Ordinal);
+            if (canConnect && databases.Count < MostDatabases)
+            {
+                try
+                {
+                    await using NpgsqlConnection other = new(_dsn.ToConnectionString(_password, name));
+                    await other.OpenAsync(cancellationToken);
+                    foreach (object?[] row in await QueryAsync(
+                        other,
+                        """
+                        SELECT n.nspname || '.' || c.relname, c.reltuples::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                        WHERE c.relkind IN ('r', 'm') AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+                        ORDER BY c.relpages DESC, 1 LIMIT 1000
+                        """,
+                        cancellationToken))
+                    {
+                        rows[(string)row[0]!] = (long)row[1]!;
+                    }
+                }
+                catch (NpgsqlException)
+                {
+                    // pg_hba may keep the role out of it: its files are backed up all the same, and of its rows nothing is known.
+                    rows.Clear();
+                }
+            }
+
+            databases.Add(new PostgresDatabase(oid, name, rows));
+        }
+
+        return databases;
+    }
+
+    /// <summary>
+    /// Tells the server that a backup begins. The WAL that it needs is kept by a temporary slot, where the server has one to give and the role may
+    /// have it.
+    /// </summary>
+    /// <param name="label">What the backup is called in the server.</param>
+    /// <param name="fast">A checkpoint at once; else when the next one is due, which may take minutes.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    /// <returns>The server's clock.</returns>
+    /// <exception cref="BackupIQException"><c>Authorization</c>: the role may not. <c>SourceServer</c>: the server refused, or the session ended.</exception>
+    public async Task<DateTimeOffset> StartAsync(string label, bool fast, CancellationToken cancellationToken)
+    {
+        KeepsWal = await TryKeepWalAsync(cancellationToken);
+        string start = Major >= 15 ? "SELECT pg_backup_start(@label, @fast)" : "SELECT pg_start_backup(@label, @fast, false)";
+        await AskAsync(
+            async () =>
+            {
+                await using NpgsqlCommand command = new(start, _connection);
+                command.Parameters.AddWithValue("label", label);
+                command.Parameters.AddWithValue("fast", fast);
+                await command.ExecuteScalarAsync(cancellationToken);
+                return 0;
+            },
+            "The server did not begin the backup",
+            cancellationToken);
+        return await ReadClockAsync(cancellationToken);
+    }
+
+    /// <summary>Tells the server that all is read. This failing means that the backup is worth nothing.</summary>
+    /// <exception cref="BackupIQException">As for <see cref="StartAsync"/>.</exception>
+    public async Task<PostgresStop> StopAsync(CancellationToken cancellationToken)
+    {
+        string stop = Major >= 15
+            ? "SELECT lsn::text, labelfile, spcmapfile, clock_timestamp() FROM pg_backup_stop(false)"
+            : "SELECT lsn::text, labelfile, spcmapfile, clock_timestamp() FROM pg_stop_backup(false, false)";
+        object?[] row = (await QueryAsync(stop, cancellationToken))[0];
+        return new PostgresStop((string)row[0]!, (string)row[1]!, row[2] as string ?? "", new DateTimeOffset((DateTime)row[3]!));
+    }
+
+    /// <summary>
+    /// Asks the session every second whether it lives, until <paramref name="ended"/> says that nobody needs it any more. Returns then; throws as soon
+    /// as it does not live.
+    /// </summary>
+    /// <exception cref="BackupIQException"><c>SourceServer</c>: the session ended.</exception>
+    public async Task WatchAsync(Task ended)
+    {
+        using PeriodicTimer timer = new(WatchPause);
+        while (!ended.IsCompleted)
+        {
+            await Task.WhenAny(ended, timer.WaitForNextTickAsync(CancellationToken.None).AsTask());
+            if (!ended.IsCompleted && await _gate.WaitAsync(TimeSpan.Zero))
+            {
+                try
+                {
+                    using CancellationTokenSource patience = new(WatchPatience);
+                    await using NpgsqlCommand command = new("SELECT 1", _connection);
+                    await command.ExecuteScalarAsync(patience.Token);
+                }
+                catch (Exception e) when (e is NpgsqlException or OperationCanceledException or InvalidOperationException)
+                {
+                    throw Failure(e, "The session that holds the backup open has ended, so the backup is worth nothing");
+                }
+                finally
+                {
+                    _gate.Release();
+                }
+            }
+        }
+    }
+
+    /// <summary>Whether something stands between that gives sessions of its own.</summary>
+    /// <exception cref="BackupIQException">As for <see cref="StartAsync"/>.</exception>
+    public async Task<bool> IsPooledAsync(CancellationToken cancellationToken) =>
+        (int)(await QueryAsync("SELECT pg_backend_pid()", cancellationToken))[0][0]! != _connection.ProcessID;
+
+    /// <summary>Rows of a query, null for NULL.</summary>
+    /// <exception cref="BackupIQException">As for <see cref="StartAsync"/>.</exception>
+    public Task<IReadOnlyList<object?[]>> QueryAsync(string sql, CancellationToken cancellationToken) =>
+        AskAsync(() => QueryAsync(_connection, sql, cancellationToken), "The server refused", cancellationToken);
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _connection.DisposeAsync();
+        _gate.Dispose();
+    }
+
+    private static async Task<IReadOnlyList<object?[]>> QueryAsync(NpgsqlConnection connection, string sql, CancellationToken cancellationToken)
+    {
+        List<object?[]> rows = [];
+        await using NpgsqlCommand command = new(sql, connection);
+        await using NpgsqlDataReader reader = await command.ExecuteReaderAsync(CommandBehavior.Default, cancellationToken);
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            object?[] row = new object?[reader.FieldCount];
+            for (int i = 0; i < row.Length; i++)
+            {
+                row[i] = await reader.IsDBNullAsync(i, cancellationToken) ? null : reader.GetValue(i);
+            }
+
+            rows.Add(row);
+        }
+
+        return rows;
+    }
+
+    private async Task<DateTimeOffset> ReadClockAsync(CancellationToken cancellationToken) =>
+        new((DateTime)(await QueryAsync("SELECT clock_timestamp()", cancellationToken))[0][0]!);
+
+    private async Task<bool> TryKeepWalAsync(CancellationToken cancellationToken)
+    {
+        string name = $"backupiq_{Guid.NewGuid():n}";
+        try
+        {
+            await QueryAsync($"SELECT pg_create_physical_replication_slot('{name}', true, true)", cancellationToken);
+            return true;
+        }
+        catch (BackupIQException e) when (e.InnerException is PostgresException)
+        {
+            // No right to it, or none is left: then each segment is looked at when it is read.
+            return false;
+        }
+    }
+
+    private Task ExecuteAsync(string sql, CancellationToken cancellationToken) => QueryAsync(sql, cancellationToken);
+
+    private async Task<T> AskAsync<T>(Func<Task<T>> ask, string what, CancellationToken cancellationToken)
+    {
+        await _gate.WaitAsync(cancellationToken);
+        try
+        {
+            return await ask();
+        }
+        catch (Exception e) when (e is NpgsqlException or SocketException or TimeoutException or InvalidOperationException)
+        {
+            throw Failure(e, what);
+        }
+        finally
+        {
+            _gate.Release();
+        }
+    }
+
+    private static BackupIQException Failure(Exception cause, string what) => cause switch
+    {
+        PostgresException { SqlState: InsufficientPrivilege } denied => new BackupIQException(
+            ErrorCodes.Authorization, $"{what}: {denied.MessageText}", "Give the role what 'backupiq pg init-server' prints for it.", cause),
+        PostgresException refused => new BackupIQException(
+            refused.SqlState.StartsWith("28", StringComparison.Ordinal) ? ErrorCodes.Authorization : ErrorCodes.SourceServer, $"{what}: {refused.MessageText}", null, cause),
+        OperationCanceledException => new BackupIQException(ErrorCodes.SourceServer, $"{what}: it did not answer", null, cause),
+        _ => new BackupIQException(ErrorCodes.SourceServer, $"{what}: {cause.InnerException?.Message ?? cause.Message}", null, cause),
+    };
+}
+
+/// <summary>What the server says at the end of a backup.</summary>
+/// <param name="Lsn">Where the WAL that is needed ends.</param>
+/// <param name="Label">The content of <c>backup_label</c>.</param>
+/// <param name="TablespaceMap">The content of <c>tablespace_map</c>; empty: there is none.</param>
+/// <param name="Time">The server's clock.</param>
+public sealed record PostgresStop(string Lsn, string Label, string TablespaceMap, DateTimeOffset Time);

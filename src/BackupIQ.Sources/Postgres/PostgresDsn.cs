@@ -1,0 +1,174 @@
+using System.Globalization;
+using System.Text;
+using BackupIQ.Primitives;
+using Npgsql;
+
+namespace BackupIQ.Sources.Postgres;
+
+/// <summary>How a server is reached, as libpq writes it: <c>host=/run/postgresql user=backup</c> or <c>postgres://backup@host:5432/postgres?sslmode=require</c>.</summary>
+public sealed class PostgresDsn
+{
+    private readonly Dictionary<string, string> _fields;
+
+    private PostgresDsn(Dictionary<string, string> fields) => _fields = fields;
+
+    /// <summary>The role that connects.</summary>
+    public string User => _fields.GetValueOrDefault("user") ?? Environment.UserName;
+
+    /// <summary>The database that is connected to.</summary>
+    public string Database => _fields.GetValueOrDefault("dbname") ?? "postgres";
+
+    /// <summary>Host and port, for messages.</summary>
+    public string Place => $"{Host}:{_fields.GetValueOrDefault("port") ?? "5432"}";
+
+    private string Host => _fields.GetValueOrDefault("host") ?? "/var/run/postgresql";
+
+    /// <summary>Takes it apart.</summary>
+    /// <exception cref="BackupIQException"><c>Configuration</c>: it is none, or has a key that is not known. A password in it is never shown.</exception>
+    public static PostgresDsn Parse(string text)
+    {
+        Dictionary<string, string> fields = text.StartsWith("postgres://", StringComparison.Ordinal) || text.StartsWith("postgresql://", StringComparison.Ordinal)
+            ? ParseUrl(text)
+            : ParseWords(text);
+        foreach (string key in fields.Keys)
+        {
+            if (key is not ("host" or "hostaddr" or "port" or "dbname" or "user" or "sslmode" or "sslrootcert" or "sslcert" or "sslkey" or "connect_timeout" or "application_name" or "options" or "passfile"))
+            {
+                throw Wrong($"it has a key that is not known: {(key == "password" ? "password; use password-from" : key)}");
+            }
+        }
+
+        return int.TryParse(fields.GetValueOrDefault("port") ?? "5432", NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port is > 0 and < 65536
+            ? new PostgresDsn(fields)
+            : throw Wrong("its port is none");
+    }
+
+    /// <summary>For the client library. One connection and no pool: it is the session that counts.</summary>
+    internal string ToConnectionString(string? password, string? database = null)
+    {
+        NpgsqlConnectionStringBuilder builder = new()
+        {
+            Host = _fields.GetValueOrDefault("hostaddr") ?? Host,
+            Port = int.Parse(_fields.GetValueOrDefault("port") ?? "5432", CultureInfo.InvariantCulture),
+            Database = database ?? Database,
+            Username = User,
+            Pooling = false,
+            KeepAlive = 0,
+            TcpKeepAlive = true,
+            CommandTimeout = 0,
+            Timeout = int.TryParse(_fields.GetValueOrDefault("connect_timeout"), NumberStyles.None, CultureInfo.InvariantCulture, out int wait) ? wait : 15,
+            ApplicationName = _fields.GetValueOrDefault("application_name") ?? "backupiq",
+        };
+        if (password is not null)
+        {
+            builder.Password = password;
+        }
+
+        Set("passfile", value => builder.Passfile = value);
+        Set("options", value => builder.Options = value);
+        Set("sslrootcert", value => builder.RootCertificate = value);
+        Set("sslcert", value => builder.SslCertificate = value);
+        Set("sslkey", value => builder.SslKey = value);
+        Set("sslmode", value => builder.SslMode = Enum.TryParse(value.Replace("-", "", StringComparison.Ordinal), ignoreCase: true, out SslMode mode) ? mode : throw Wrong("its sslmode is none"));
+        return builder.ConnectionString;
+
+        void Set(string key, Action<string> apply)
+        {
+            if (_fields.TryGetValue(key, out string? value))
+            {
+                apply(value);
+            }
+        }
+    }
+
+    // key = value, values with spaces in single quotes, \ before ' and \.
+    private static Dictionary<string, string> ParseWords(string text)
+    {
+        Dictionary<string, string> fields = new(StringComparer.Ordinal);
+        int at = 0;
+        while (true)
+        {
+            while (at < text.Length && char.IsWhiteSpace(text[at]))
+            {
+                at++;
+            }
+
+            if (at == text.Length)
+            {
+                return fields;
+            }
+
+            int equals = text.IndexOf('=', at);
+            if (equals < 0)
+            {
+                throw Wrong("it is neither a URL nor made of key=value");
+            }
+
+            string key = text[at..equals].Trim();
+            at = equals + 1;
+            while (at < text.Length && char.IsWhiteSpace(text[at]))
+            {
+                at++;
+            }
+
+            bool isQuoted = at < text.Length && text[at] == '\'';
+            at += isQuoted ? 1 : 0;
+            StringBuilder value = new();
+            while (at < text.Length && (isQuoted ? text[at] != '\'' : !char.IsWhiteSpace(text[at])))
+            {
+                at += text[at] == '\\' && at + 1 < text.Length ? 1 : 0;
+                value.Append(text[at++]);
+            }
+
+            if (isQuoted && at++ >= text.Length)
+            {
+                throw Wrong("a quote in it does not end");
+            }
+
+            fields[key] = value.ToString();
+        }
+    }
+
+    // scheme://user@host:port/database?key=value&…, each of them but the scheme may be left out; in brackets a host may have colons.
+    private static Dictionary<string, string> ParseUrl(string text)
+    {
+        Dictionary<string, string> fields = new(StringComparer.Ordinal);
+        string rest = text[(text.IndexOf("://", StringComparison.Ordinal) + 3)..];
+        int question = rest.IndexOf('?');
+        string query = question < 0 ? "" : rest[(question + 1)..];
+        rest = question < 0 ? rest : rest[..question];
+        int slash = rest.IndexOf('/');
+        Add("dbname", slash < 0 ? "" : rest[(slash + 1)..]);
+        rest = slash < 0 ? rest : rest[..slash];
+        int at = rest.LastIndexOf('@');
+        if (at >= 0 && rest[..at].Contains(':'))
+        {
+            throw Wrong("a password stands in it; use password-from");
+        }
+
+        Add("user", at < 0 ? "" : rest[..at]);
+        rest = rest[(at + 1)..];
+        int bracket = rest.LastIndexOf(']');
+        int colon = rest.IndexOf(':', Math.Max(0, bracket));
+        Add("port", colon < 0 ? "" : rest[(colon + 1)..]);
+        Add("host", (colon < 0 ? rest : rest[..colon]).Trim('[', ']'));
+        foreach (string pair in query.Split('&', StringSplitOptions.RemoveEmptyEntries))
+        {
+            int equals = pair.IndexOf('=');
+            Add(equals < 0 ? pair : pair[..equals], equals < 0 ? "" : pair[(equals + 1)..]);
+        }
+
+        return fields;
+
+        void Add(string key, string value)
+        {
+            if (value.Length > 0)
+            {
+                fields[key] = Uri.UnescapeDataString(value);
+            }
+        }
+    }
+
+    private static BackupIQException Wrong(string what) => new(
+        ErrorCodes.Configuration, $"The DSN of the server cannot be used: {what}", "Write host=/run/postgresql user=backupiq dbname=postgres, or postgres://backupiq@host/postgres.");
+}

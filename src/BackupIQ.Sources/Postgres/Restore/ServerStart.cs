@@ -1,0 +1,136 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
+using BackupIQ.Primitives;
+using BackupIQ.Sources.Files.Linux;
+using BackupIQ.Sources.Postgres.Backup;
+
+namespace BackupIQ.Sources.Postgres.Restore;
+
+/// <summary>Starts a restored server where nobody but its owner reaches it, and waits until it has recovered.</summary>
+public sealed partial class ServerStart(string folder, PostgresDocument document, string? programs, TimeProvider time)
+{
+    /// <summary>The longest path that a socket may have is 107 bytes; its name takes some.</summary>
+    private const int LongestSocketFolder = 80;
+
+    private const int InProduction = 6;
+
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
+
+    private string Log => Path.Combine(folder, "backupiq-start.log");
+
+    /// <summary>Starts it and waits until recovery has ended.</summary>
+    /// <param name="cancellationToken">Stops waiting; the server is left to itself.</param>
+    /// <exception cref="BackupIQException"><c>Restore</c>: it did not start, or not recover. <c>MissingLibrary</c>: PostgreSQL of this version is not installed.</exception>
+    public async Task<ServerReached> RunAsync(CancellationToken cancellationToken)
+    {
+        string control = Path.Combine(FindPrograms(), "pg_ctl");
+        string sockets = folder.Length <= LongestSocketFolder ? folder : Directory.CreateTempSubdirectory("backupiq-pg-").FullName;
+        if (sockets != folder && LibC.GetEUid() == 0)
+        {
+            _ = Syscalls.ChangeOwner(AtFlags.WorkingFolder, System.Text.Encoding.UTF8.GetBytes(sockets), (uint)document.OwnerUserId, (uint)document.OwnerGroupId);
+        }
+
+        string options = $"-c listen_addresses='' -c unix_socket_directories='{sockets}' -c port=5432 -c logging_collector=off -c log_destination=stderr -c lc_messages=C";
+        string[] words = [control, "-D", folder, "-l", Log, "-W", "-s", "-o", options, "start"];
+
+        // A server refuses to run as root: it runs as whom its files belong to.
+        string[] prefix = LibC.GetEUid() == 0
+            ? ["setpriv", $"--reuid={document.OwnerUserId}", $"--regid={document.OwnerGroupId}", "--clear-groups", "--"]
+            : [];
+        using (Process process = Start([.. prefix, .. words]))
+        {
+            await process.WaitForExitAsync(cancellationToken);
+            if (process.ExitCode != 0)
+            {
+                throw new BackupIQException(ErrorCodes.Restore, $"pg_ctl failed with exit status {process.ExitCode}: {LastWords()}", $"The server's log is {Log}.").With("path", folder);
+            }
+        }
+
+        while (true)
+        {
+            await Task.Delay(Pause, time, cancellationToken);
+            if (HasRecovered())
+            {
+                return Reached(sockets);
+            }
+
+            if (RestoredServer.RunningServer(folder) is null && HasEnded())
+            {
+                throw new BackupIQException(ErrorCodes.Restore, $"The restored server did not recover: {LastWords()}", $"Its log is {Log}.").With("path", folder);
+            }
+        }
+    }
+
+    // The server takes recovery.signal away when it has recovered, and then says in pg_control that it is in production, as it did in the backup. That it
+    // takes connections says nothing: it takes them while it recovers, too.
+    private bool HasRecovered() =>
+        !File.Exists(Path.Combine(folder, "recovery.signal"))
+        && ControlFile.TryRead(File.ReadAllBytes(Path.Combine(folder, "global", "pg_control"))) is { State: InProduction }
+        && RestoredServer.RunningServer(folder) is not null;
+
+    // Before it has written anything it has not begun.
+    private bool HasEnded() => LogText() is var log && (log.Contains("FATAL", StringComparison.Ordinal) || log.Contains("PANIC", StringComparison.Ordinal) || log.Contains("is shut down", StringComparison.Ordinal));
+
+    private string LogText() => File.Exists(Log) ? File.ReadAllText(Log) : "";
+
+    private string LastWords() => LogText().Split('\n').LastOrDefault(static line => line.Contains("FATAL", StringComparison.Ordinal) || line.Contains("PANIC", StringComparison.Ordinal)) is { } line
+        ? line[(line.IndexOf(": ", StringComparison.Ordinal) + 2)..].Trim()
+        : "its log does not say why";
+
+    private ServerReached Reached(string sockets)
+    {
+        string log = LogText();
+        return new ServerReached(
+            sockets,
+            Find(RedoDone(), log),
+            Find(LastTransaction(), log),
+            Find(NewTimeline(), log) is { } timeline ? long.Parse(timeline, CultureInfo.InvariantCulture) : null);
+    }
+
+    private static string? Find(Regex pattern, string log) => pattern.Matches(log).LastOrDefault()?.Groups[1].Value;
+
+    private string FindPrograms()
+    {
+        foreach (string place in programs is not null ? [programs] : (string[])[$"/usr/lib/postgresql/{document.Major}/bin", $"/usr/pgsql-{document.Major}/bin", .. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':')])
+        {
+            if (File.Exists(Path.Combine(place, "pg_ctl")) && File.Exists(Path.Combine(place, "postgres")))
+            {
+                return place;
+            }
+        }
+
+        throw new BackupIQException(
+            ErrorCodes.MissingLibrary, $"PostgreSQL {document.Major} is not installed here, so the restored server cannot be started", "Install it, or name the folder of pg_ctl with --pg-bin. The restore itself is complete.");
+    }
+
+    private static Process Start(string[] words)
+    {
+        ProcessStartInfo start = new(words[0], words[1..]) { UseShellExecute = false, WorkingDirectory = "/" };
+        start.Environment["LC_ALL"] = "C";
+        try
+        {
+            return Process.Start(start)!;
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new BackupIQException(ErrorCodes.MissingLibrary, $"'{words[0]}' cannot be run: {e.Message}", null, e);
+        }
+    }
+
+    [GeneratedRegex(@"redo done at ([0-9A-F]+/[0-9A-F]+)", RegexOptions.None, matchTimeoutMilliseconds: 10_000)]
+    private static partial Regex RedoDone();
+
+    [GeneratedRegex(@"last completed transaction was at log time ([^\n]+)", RegexOptions.None, matchTimeoutMilliseconds: 10_000)]
+    private static partial Regex LastTransaction();
+
+    [GeneratedRegex(@"selected new timeline ID: (\d+)", RegexOptions.None, matchTimeoutMilliseconds: 10_000)]
+    private static partial Regex NewTimeline();
+}
+
+/// <summary>What a restored server reached.</summary>
+/// <param name="Sockets">The folder of its socket.</param>
+/// <param name="Lsn">Where the WAL that it replayed ended; null: it had none to replay.</param>
+/// <param name="LastTransaction">The time of the last transaction that it replayed, in the server's words; null: there was none.</param>
+/// <param name="Timeline">The timeline that it is on now.</param>
+public sealed record ServerReached(string Sockets, string? Lsn, string? LastTransaction, long? Timeline);

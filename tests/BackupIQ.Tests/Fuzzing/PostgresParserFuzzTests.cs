@@ -1,0 +1,95 @@
+using System.Text;
+using System.Text.Json;
+using BackupIQ.Primitives;
+using BackupIQ.Sources.Postgres;
+using BackupIQ.Sources.Postgres.Backup;
+using BackupIQ.Sources.Postgres.Restore;
+using BackupIQ.Tests.Sources.Postgres;
+using Shouldly;
+using Xunit;
+
+namespace BackupIQ.Tests.Fuzzing;
+
+/// <summary>Whatever a server, its files or a snapshot of it say, who reads it refuses it or reads it.</summary>
+[Trait("kind", "fuzz")]
+public sealed class PostgresParserFuzzTests
+{
+    [Fact]
+    public void PgControl() => Fuzz.Run(
+        [PostgresBytes.Control],
+        static bytes =>
+        {
+            if (ControlFile.TryRead(bytes) is { } control)
+            {
+                control.BlockSize.ShouldBeInRange(1024, 32768);
+                control.WalSegmentSize.ShouldBeInRange(1u << 20, 1u << 30);
+            }
+        });
+
+    [Fact]
+    public void LabelsAndMaps() => Fuzz.Run(
+        ["START WAL LOCATION: 0/90062E8 (file 000000010000000000000009)\nSTART TIMELINE: 1\n"u8.ToArray()],
+        static bytes =>
+        {
+            string text = Encoding.UTF8.GetString(bytes);
+            _ = RecoverySettings.TablespaceMap(text, new Dictionary<string, string> { ["START"] = "/new" });
+            _ = RecoverySettings.AutoConf(text, [("archive_mode", "off")]);
+            BackupLabel.Parse(text).Timeline.ShouldBeGreaterThan(0u);
+        });
+
+    [Fact]
+    public void Documents() => Fuzz.Run(
+        [Document()],
+        static bytes =>
+        {
+            JsonDocument json;
+            try
+            {
+                json = JsonDocument.Parse(bytes);
+            }
+            catch (JsonException)
+            {
+                return;
+            }
+
+            using (json)
+            {
+                PostgresDocument document = PostgresDocument.Read(json.RootElement);
+                document.Wal.ShouldAllBe(static name => name.Length == 24);
+                document.Tablespaces.ShouldAllBe(static tablespace => tablespace.Location.StartsWith('/'));
+            }
+        });
+
+    [Fact]
+    public void Dsns() => Fuzz.Run(
+        ["host=/run/postgresql user='a b' port=5432"u8.ToArray(), "postgres://a@b:5432/c?sslmode=require"u8.ToArray()],
+        static bytes => PostgresDsn.Parse(Encoding.UTF8.GetString(bytes)).Place.ShouldNotBeEmpty(),
+        perByte: 1024);
+
+    private static byte[] Document() => Encoding.UTF8.GetBytes(new PostgresDocument
+    {
+        Server = "main",
+        SystemIdentifier = "7712463057743661131",
+        ServerVersion = "15.18",
+        Major = 15,
+        CatalogVersion = 202209061,
+        BlockSize = 8192,
+        SegmentBlocks = 131072,
+        WalSegmentSize = 16 << 20,
+        Checksums = true,
+        Timeline = 1,
+        WalStartLsn = "0/90062E8",
+        WalEndLsn = "0/9274440",
+        Started = DateTimeOffset.UnixEpoch,
+        Stopped = DateTimeOffset.UnixEpoch,
+        DataDirectory = "/data",
+        OwnerUserId = 101,
+        OwnerGroupId = 104,
+        Wal = ["000000010000000000000009"],
+        Databases = [new PostgresDatabase(5, "postgres", new Dictionary<string, long> { ["public.t"] = 7 })],
+        Tablespaces = [new PostgresTablespace(16400, "fast", "/mnt/fast")],
+        ConfigFiles = new Dictionary<string, string> { ["hba_file"] = "/etc/pg_hba.conf" },
+        PageErrors = [new PostgresPageError("base/5/1", 100)],
+        PageErrorCount = 1,
+    }.ToJson().GetRawText());
+}
