@@ -67,6 +67,14 @@ internal sealed class PostgresBackupJob(PostgresBackupRequest request, BackupMon
             await watching.ConfigureAwait(false);
         }
 
-        return await running.ConfigureAwait(false);
+        try
+        {
+            return await running.ConfigureAwait(false);
+        }
+        finally
+        {
+            // It may be asking still; the session is let go of when it has its answer.
+            await Task.WhenAny(watching).ConfigureAwait(false);
+        }
     }
 }

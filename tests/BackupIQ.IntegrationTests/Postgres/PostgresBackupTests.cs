@@ -9,13 +9,12 @@ using Xunit;
 namespace BackupIQ.IntegrationTests.Postgres;
 
 /// <summary>Backups of a PostgreSQL server at work, and what comes back from them.</summary>
-public sealed class PostgresBackupTests
+public sealed class PostgresBackupTests(SharedPostgres shared) : IClassFixture<SharedPostgres>
 {
     [Fact]
     public void ABackupMadeUnderLoadComesBackWholeAndConsistent()
     {
-        using PostgresScene scene = new("archive_mode = on\narchive_command = 'cp %p archive/%f'");
-        scene.Server.MakeFolder("data/archive");
+        using PostgresScene scene = new(shared);
         scene.Server.FillPgbench(scale: 4);
         JsonElement first, second;
         using (Process load = scene.Server.StartLoad(seconds: 60))
@@ -35,27 +34,27 @@ public sealed class PostgresBackupTests
         restored.GetProperty("snapshot_id").GetString().ShouldBe(second.GetProperty("snapshot_id").GetString());
         restored.GetProperty("reached").GetProperty("lsn").GetString().ShouldNotBeNullOrEmpty();
         restored.GetProperty("reached").GetProperty("timeline").GetInt64().ShouldBe(2);
-        PostgresScene.ShouldBeInBalance(scene.Server.At("restored"));
+        PostgresScene.ShouldBeInBalance(scene.At("restored"));
 
         // A copy archives nothing, whatever it does.
-        string[] before = Directory.GetFiles(scene.Server.At("restored", "archive"));
-        PostgresServer.QueryAt(scene.Server.At("restored"), "SHOW archive_mode").ShouldBe("off");
-        PostgresServer.QueryAt(scene.Server.At("restored"), "SELECT 1 FROM pg_switch_wal()");
-        Directory.GetFiles(scene.Server.At("restored", "archive")).ShouldBe(before);
+        PostgresCluster.QueryAt(scene.At("restored"), "SHOW archive_mode").ShouldBe("off");
+        PostgresCluster.QueryAt(scene.At("restored"), "SELECT 1 FROM pg_switch_wal()");
         scene.ShouldBeSound("restored");
+        Directory.GetFiles(scene.Server.Archive, "00000001*").ShouldNotBeEmpty();
+        Directory.GetFiles(scene.Server.Archive, "00000002*").ShouldBeEmpty();
 
         // Of the first, as far as it was consistent.
         scene.Restore("earlier", "--base", first.GetProperty("snapshot_id").GetString()!, "--target", "immediate");
-        PostgresScene.ShouldBeInBalance(scene.Server.At("earlier"));
+        PostgresScene.ShouldBeInBalance(scene.At("earlier"));
         scene.ShouldBeSound("earlier");
     }
 
     [Fact]
     public void AnIdleServerComesBackRowForRowAndTheSecondBackupReadsWhatChanged()
     {
-        using PostgresScene scene = new();
+        using PostgresScene scene = new(shared);
         scene.Server.FillPgbench(scale: 1);
-        scene.Server.Query("CREATE TABLE big AS SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 20000) g; CHECKPOINT");
+        scene.Server.Query("DROP TABLE IF EXISTS big; CREATE TABLE big AS SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 20000) g; CHECKPOINT");
 
         // What changed less than two seconds before a backup may have changed after it as well: the next one reads it again.
         Thread.Sleep(2100);
@@ -68,10 +67,25 @@ public sealed class PostgresBackupTests
 
         string rows = PostgresScene.Rows(scene.Server.Folder);
         JsonElement restored = scene.Restore("restored");
-        PostgresScene.Rows(scene.Server.At("restored")).ShouldBe(rows);
+        PostgresScene.Rows(scene.At("restored")).ShouldBe(rows);
         JsonElement[] snapshots = [.. scene.User.Run("snapshots", "--json").Json().EnumerateArray()];
         snapshots.Select(static one => one.GetProperty("kind").GetString()).ShouldAllBe(static kind => kind == "postgres");
         snapshots.Select(static one => one.GetProperty("type").GetString()).ShouldBe(["full", "incremental", "full"]);
+
+        // Without our verb: what comes last over the rest. Before that no server starts from it.
+        string id = restored.GetProperty("snapshot_id").GetString()!;
+        scene.User.Run("restore", $"{id}:/main/data", "--target", scene.At("plain")).ShouldEndWith(0);
+        string[] start = ["-D", scene.At("plain"), "-l", scene.At("plain.log"), "-w", "-s", "-o", $"-c unix_socket_directories={scene.At("plain")} -c archive_mode=off", "start"];
+        Should.Throw<Exception>(() => PostgresCluster.AsPostgres(PostgresCluster.Program("pg_ctl"), start));
+        scene.User.Run("restore", $"{id}:/main/tail", "--target", scene.At("plain")).ShouldEndWith(0);
+        PostgresCluster.AsPostgres(PostgresCluster.Program("pg_ctl"), start);
+        PostgresScene.Rows(scene.At("plain")).ShouldBe(rows);
+
+        // The copy is on a timeline of its own, and so is a copy of the copy.
+        scene.User.RunPlain("pg", "init-server", "copy", "--dsn", $"host={scene.At("restored")} user=ci dbname=postgres").ShouldEndWith(0);
+        scene.User.Run("pg", "backup", "copy").ShouldEndWith(0).Text.ShouldContain("timeline 2");
+        scene.User.Run("pg", "restore", "copy", "--to", scene.At("again"), "--start", "--json", "--quiet").ShouldEndWith(0).Summary().GetProperty("reached").GetProperty("timeline").GetInt64().ShouldBe(3);
+        PostgresScene.Rows(scene.At("again")).ShouldBe(rows);
         restored.GetProperty("db").GetProperty("system_identifier").GetString().ShouldBe(scene.Server.Query("SELECT system_identifier FROM pg_control_system()"));
         scene.ShouldBeSound("restored");
 
@@ -101,7 +115,7 @@ public sealed class PostgresBackupTests
     [Fact]
     public void TablespacesGoWhereTheMapSaysAndUnloggedTablesComeBackEmpty()
     {
-        using PostgresScene scene = new();
+        using PostgresScene scene = new(shared);
         string place = scene.Server.MakeFolder("fast");
         scene.Server.Query($"CREATE TABLESPACE fast LOCATION '{place}'");
         scene.Server.Query("CREATE TABLE there (a int) TABLESPACE fast; INSERT INTO there SELECT generate_series(1, 5000)");
@@ -111,25 +125,27 @@ public sealed class PostgresBackupTests
         scene.Backup();
 
         // In its old place the other server's files lie.
-        ProgramRun refused = scene.User.Run("pg", "restore", "main", "--to", scene.Server.At("refused")).ShouldEndWith(7);
+        ProgramRun refused = scene.User.Run("pg", "restore", "main", "--to", scene.At("refused")).ShouldEndWith(7);
         refused.Error.ShouldContain("--tablespace-map");
-        Directory.Exists(scene.Server.At("refused")).ShouldBeFalse();
+        Directory.Exists(scene.At("refused")).ShouldBeFalse();
 
-        string moved = scene.Server.At("moved");
+        string moved = scene.At("moved");
         scene.Restore("restored", "--tablespace-map", $"{place}={moved}");
-        string socket = scene.Server.At("restored");
-        PostgresServer.QueryAt(socket, "SELECT count(*), sum(a) FROM there").ShouldBe("5000|12502500");
-        PostgresServer.QueryAt(socket, "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'fast'").ShouldBe(moved);
-        PostgresServer.QueryAt(socket, "SELECT count(*) FROM scratch").ShouldBe("0");
-        PostgresServer.QueryAt(socket, "SELECT md5(lo_get(4711))").ShouldBe(scene.Server.Query("SELECT md5(lo_get(4711))"));
+        string socket = scene.At("restored");
+        PostgresCluster.QueryAt(socket, "SELECT count(*), sum(a) FROM there").ShouldBe("5000|12502500");
+        PostgresCluster.QueryAt(socket, "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'fast'").ShouldBe(moved);
+        PostgresCluster.QueryAt(socket, "SELECT count(*) FROM scratch").ShouldBe("0");
+        PostgresCluster.QueryAt(socket, "SELECT md5(lo_get(4711))").ShouldBe(scene.Server.Query("SELECT md5(lo_get(4711))"));
         Directory.EnumerateFileSystemEntries(moved).ShouldHaveSingleItem();
         scene.ShouldBeSound("restored");
+        scene.Server.Query("DROP TABLE there, scratch, after");
+        scene.Server.Query("DROP TABLESPACE fast");
     }
 
     [Fact]
     public void ARestoreWritesNothingOverARunningServerOrIntoAFolderThatIsNotEmpty()
     {
-        using PostgresScene scene = new();
+        using PostgresScene scene = new(shared);
         scene.Backup();
         scene.User.Run("pg", "restore", "main", "--to", scene.Server.Data).ShouldEndWith(7).Error.ShouldContain("runs");
         string full = scene.User.MakeFolder("full");
@@ -138,8 +154,8 @@ public sealed class PostgresBackupTests
         Directory.GetFileSystemEntries(full).ShouldBe([Path.Combine(full, "mine")]);
 
         // Another server's directory under this name: nothing of it is backed up.
-        string other = scene.Server.At("other");
-        PostgresServer.AsPostgres(PostgresServer.Program("initdb"), "-D", other, "-U", "ci", "--no-sync", "--no-instructions");
+        string other = scene.At("other");
+        PostgresCluster.AsPostgres(PostgresCluster.Program("initdb"), "-D", other, "-U", "ci", "--no-sync", "--no-instructions");
         scene.User.RunPlain("pg", "init-server", "wrong", "--dsn", scene.Server.Dsn, "--pgdata", other).ShouldEndWith(0);
         scene.User.Run("pg", "backup", "wrong").ShouldEndWith(7).Error.ShouldContain("another server's");
         scene.User.RunPlain("pg", "check", "wrong").ShouldEndWith(2).Text.ShouldContain("FAIL  data directory");
@@ -150,10 +166,10 @@ public sealed class PostgresBackupTests
     [Fact]
     public void AKilledRestoreCannotBeStarted()
     {
-        using PostgresScene scene = new();
+        using PostgresScene scene = new(shared);
         scene.Server.FillPgbench(scale: 3);
         scene.Backup();
-        string target = scene.Server.At("restored");
+        string target = scene.At("restored");
         ProgramUser.RunningProgram restore = scene.User.Start("pg", "restore", "main", "--to", target, "--quiet");
 
         // In the middle of its files.
@@ -166,16 +182,16 @@ public sealed class PostgresBackupTests
         restore.Wait().Code.ShouldNotBe(0);
         File.Exists(Path.Combine(target, "global", "pg_control")).ShouldBeFalse();
         ScratchFolder.Run("chown", "-R", "postgres:postgres", target);
-        Should.Throw<Exception>(() => PostgresServer.AsPostgres(PostgresServer.Program("pg_ctl"), "-D", target, "-w", "-s", "-l", scene.Server.At("log2"), "start"));
+        Should.Throw<Exception>(() => PostgresCluster.AsPostgres(PostgresCluster.Program("pg_ctl"), "-D", target, "-w", "-s", "-l", scene.At("log"), "start"));
         scene.User.Run("pg", "restore", "main", "--to", target).ShouldEndWith(7).Error.ShouldContain("interrupted");
     }
 
     [Fact]
     public void AKilledBackupIsNoBackupAndLeavesTheServerAsItWas()
     {
-        using PostgresScene scene = new();
+        using PostgresScene scene = new(shared);
         scene.Server.FillPgbench(scale: 3);
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 3; i++)
         {
             ProgramUser.RunningProgram backup = scene.User.Start("pg", "backup", "main", "--quiet", "--checkpoint-interval", "1s", "--compression", "max");
             for (int waited = 0; waited < 3000 && !backup.HasEnded && scene.Server.Query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backupiq'") == "0"; waited++)
@@ -183,7 +199,7 @@ public sealed class PostgresBackupTests
                 Thread.Sleep(1);
             }
 
-            Thread.Sleep(i * 40);
+            Thread.Sleep(i * 60);
             backup.Interrupt(signal: 9);
             ProgramRun killed = backup.Wait();
             if (killed.Code == 0)
@@ -206,13 +222,13 @@ public sealed class PostgresBackupTests
         scene.Server.Start();
         scene.Backup();
         scene.Restore("restored");
-        PostgresScene.ShouldBeInBalance(scene.Server.At("restored"));
+        PostgresScene.ShouldBeInBalance(scene.At("restored"));
     }
 
     [Fact]
     public void ABackupWhoseSessionEndsIsGivenUp()
     {
-        using PostgresScene scene = new();
+        using PostgresScene scene = new(shared);
         scene.Server.FillPgbench(scale: 8);
         ProgramUser.RunningProgram backup = scene.User.Start("pg", "backup", "main", "--quiet", "--compression", "max", "--read-concurrency", "1");
         bool isEnded = false;
@@ -229,7 +245,7 @@ public sealed class PostgresBackupTests
     [Fact]
     public void ARoleWithTheRightsThatArePrintedCanBackUpAndOneWithoutIsTold()
     {
-        using PostgresScene scene = new();
+        using PostgresScene scene = new(shared);
         string dsn = $"host={scene.Server.Folder} user=backupiq dbname=postgres";
         string sql = scene.User.RunPlain("pg", "init-server", "least", "--dsn", dsn).ShouldEndWith(0).Text;
         scene.Server.Query("CREATE ROLE nobody LOGIN");
@@ -258,13 +274,13 @@ public sealed class PostgresBackupTests
         File.AppendAllText(Path.Combine(etc, "postgresql.conf"), $"\nhba_file = '{etc}/pg_hba.conf'\nident_file = '{etc}/pg_ident.conf'\ndata_directory = '{scene.Server.Data}'\ninclude_dir = 'conf.d'\n");
         File.WriteAllText(Path.Combine(etc, "conf.d", "more.conf"), "work_mem = '5MB'\n");
         ScratchFolder.Run("chown", "-R", "postgres:postgres", etc);
-        PostgresServer.AsPostgres(PostgresServer.Program("pg_ctl"), "-D", scene.Server.Data, "-l", scene.Server.At("log"), "-w", "-s", "-o", $"-c config_file={etc}/postgresql.conf", "start");
+        PostgresCluster.AsPostgres(PostgresCluster.Program("pg_ctl"), "-D", scene.Server.Data, "-l", scene.Server.At("log"), "-w", "-s", "-o", $"-c config_file={etc}/postgresql.conf", "start");
         scene.Backup();
         Directory.Move(etc, etc + ".away");
         scene.Restore("restored");
-        string socket = scene.Server.At("restored");
-        PostgresServer.QueryAt(socket, "SHOW work_mem").ShouldBe("5MB");
-        PostgresServer.QueryAt(socket, "SHOW hba_file").ShouldBe(Path.Combine(socket, "pg_hba.conf"));
-        PostgresServer.QueryAt(socket, "SHOW data_directory").ShouldBe(socket);
+        string socket = scene.At("restored");
+        PostgresCluster.QueryAt(socket, "SHOW work_mem").ShouldBe("5MB");
+        PostgresCluster.QueryAt(socket, "SHOW hba_file").ShouldBe(Path.Combine(socket, "pg_hba.conf"));
+        PostgresCluster.QueryAt(socket, "SHOW data_directory").ShouldBe(socket);
     }
 }

@@ -39,11 +39,12 @@ internal static class DataFolderRules
         "pg_replslot", "pg_dynshmem", "pg_notify", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans",
     };
 
-    // pg_control is read last; labels and maps are what the server says at the end.
+    // pg_control is read last; labels and maps are what the server says at the end. The log is ours, of a restore that was started; sockets with their locks
+    // lie in the data directory of such a server.
     private static readonly HashSet<string> LeftOut = new(StringComparer.Ordinal)
     {
         "postmaster.pid", "postmaster.opts", "backup_label", "backup_label.old", "tablespace_map", "tablespace_map.old", "backup_manifest", "recovery.signal",
-        "standby.signal", "current_logfiles", "current_logfiles.tmp", "postgresql.auto.conf.tmp",
+        "standby.signal", "current_logfiles", "current_logfiles.tmp", "postgresql.auto.conf.tmp", "backupiq.incomplete", "backupiq-start.log",
     };
 
     /// <summary>What a folder within another one is.</summary>
@@ -66,7 +67,7 @@ internal static class DataFolderRules
     public static bool IsLeftOut(DataFolder folder, string name, bool isFolder) =>
         name.StartsWith("pgsql_tmp", StringComparison.Ordinal)
         || name.StartsWith("pg_internal.init", StringComparison.Ordinal)
-        || (folder == DataFolder.Top && LeftOut.Contains(name))
+        || (folder == DataFolder.Top && (LeftOut.Contains(name) || name.StartsWith(".s.PGSQL.", StringComparison.Ordinal)))
         || (folder == DataFolder.Global && name == "pg_control")
         || (!isFolder && folder is DataFolder.Emptied or DataFolder.Wal)
         || (isFolder && folder == DataFolder.Emptied);

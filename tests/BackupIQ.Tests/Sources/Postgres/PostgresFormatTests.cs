@@ -104,6 +104,7 @@ public sealed class PostgresFormatTests
     {
         DataFolderRules.IsLeftOut(DataFolder.Top, "postmaster.pid", isFolder: false).ShouldBeTrue();
         DataFolderRules.IsLeftOut(DataFolder.Top, "backup_label", isFolder: false).ShouldBeTrue();
+        DataFolderRules.IsLeftOut(DataFolder.Top, ".s.PGSQL.5432.lock", isFolder: false).ShouldBeTrue();
         DataFolderRules.IsLeftOut(DataFolder.Global, "pg_control", isFolder: false).ShouldBeTrue();
         DataFolderRules.IsLeftOut(DataFolder.Relations, "pg_internal.init.1234", isFolder: false).ShouldBeTrue();
         DataFolderRules.IsLeftOut(DataFolder.Databases, "pgsql_tmp", isFolder: true).ShouldBeTrue();

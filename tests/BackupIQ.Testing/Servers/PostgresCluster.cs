@@ -8,7 +8,7 @@ namespace BackupIQ.Testing.Servers;
 /// A PostgreSQL server of a test's own, on a socket in its folder, run as the user <c>postgres</c>: it refuses to run as root. Its settings keep
 /// tests quick; checksums are on.
 /// </summary>
-public sealed class PostgresServer : IDisposable
+public sealed class PostgresCluster : IDisposable
 {
     private const string Account = "postgres";
 
@@ -16,17 +16,16 @@ public sealed class PostgresServer : IDisposable
     private readonly ScratchFolder _scratch = new(inMemory: 512 << 20);
 
     /// <summary>Makes and starts it.</summary>
-    /// <param name="settings">Lines of postgresql.conf.</param>
-    /// <param name="initdb">More arguments of initdb.</param>
-    public PostgresServer(string settings = "", params string[] initdb)
+    public PostgresCluster()
     {
         ScratchFolder.Run("chmod", "755", _scratch.Path);
         Folder = _scratch.At("server");
         ScratchFolder.Run("install", "-d", "-o", Account, "-g", Account, Folder);
-        AsPostgres(Program("initdb"), ["-D", Data, "-U", "ci", "-A", "trust", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C", "--data-checksums", .. initdb]);
+        AsPostgres(Program("initdb"), ["-D", Data, "-U", "ci", "-A", "trust", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C", "--data-checksums"]);
         File.AppendAllText(
             Path.Combine(Data, "postgresql.conf"),
-            $"\nlisten_addresses = ''\nunix_socket_directories = '{Folder}'\nport = 5432\nwal_level = replica\nshared_buffers = 32MB\nmin_wal_size = 32MB\nmax_wal_size = 256MB\nautovacuum_naptime = 1\n{settings}\n");
+            $"\nlisten_addresses = ''\nunix_socket_directories = '{Folder}'\nport = 5432\nwal_level = replica\nshared_buffers = 32MB\nmin_wal_size = 32MB\nmax_wal_size = 256MB\narchive_mode = on\narchive_command = 'cp %p {At("archive")}/%f'\n");
+        MakeFolder("archive");
         Start();
     }
 
@@ -38,6 +37,9 @@ public sealed class PostgresServer : IDisposable
 
     /// <summary>The folder of its socket, and of what tests put beside it; <c>postgres</c> owns it.</summary>
     public string Folder { get; }
+
+    /// <summary>Where it archives its WAL.</summary>
+    public string Archive => At("archive");
 
     /// <summary>Its data directory.</summary>
     public string Data => Path.Combine(Folder, "data");
