@@ -20,7 +20,7 @@ internal static class Help
           backupiq restore latest --target DIR   bring it back
           backupiq check --read-data             prove that it can be brought back
 
-        Back up:   backup, init
+        Back up:   backup, init, pg (PostgreSQL)
         Look:      status, snapshots, ls, find, history, diff, show, stats
         Keep:      forget, undelete, retention, tag, hold, pin
         Restore:   restore, dump, mount, serve
