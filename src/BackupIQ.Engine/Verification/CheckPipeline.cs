@@ -15,6 +15,12 @@ internal sealed class CheckPipeline(RepositoryCheck check, CheckOptions options,
         Parallelism(cancellationToken),
         async (number, ct) => await check.CheckSmallObjectAsync(number, ct));
 
+    /// <summary>Looks at every file of a log; whole where everything is to be read.</summary>
+    public Task CheckLogsAsync(bool readData, CancellationToken cancellationToken) => Parallel.ForEachAsync(
+        Enumerable.Range(0, check.LogCount),
+        Parallelism(cancellationToken),
+        async (number, ct) => await check.CheckLogAsync(number, readData, ct));
+
     /// <summary>Examines packs, the largest first so that no worker is left alone at the end, and compares them with the index.</summary>
     public Task ExaminePacksAsync(IEnumerable<(CheckedPack Pack, PackDepth Depth)> packs, CancellationToken cancellationToken) =>
         ExaminePacksAsync(packs.OrderByDescending(static p => p.Depth).ThenByDescending(static p => p.Pack.Size), null, cancellationToken);

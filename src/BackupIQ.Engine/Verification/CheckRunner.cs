@@ -29,6 +29,14 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
         progress.Phase = "objects";
         await pipeline.CheckSmallObjectsAsync(cancellationToken);
 
+        // Heads cost a request each: over a line they are read where everything is.
+        bool readsLogs = options.ReadData is { IsAll: true };
+        if (readsLogs || check.IsLocal)
+        {
+            progress.Phase = "logs";
+            await pipeline.CheckLogsAsync(readsLogs, cancellationToken);
+        }
+
         progress.Phase = "packs";
         (VerificationState state, bool areAllRead) = await ReadPacksAsync(check, pipeline, ledger, options, progress, cancellationToken);
 

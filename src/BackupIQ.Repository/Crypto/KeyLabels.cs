@@ -9,6 +9,9 @@ internal static class KeyLabels
     /// <summary>Of the id key: the key that names chunks of trees and scans.</summary>
     public static ReadOnlySpan<byte> MetadataId => "BackupIQ/1/id/metadata/"u8;
 
+    /// <summary>Of the id key: the key that names series of logs.</summary>
+    public static ReadOnlySpan<byte> LogId => "BackupIQ/1/id/log/"u8;
+
     /// <summary>Of a slot's secret: the key that wraps the keyring in a slot.</summary>
     public static ReadOnlySpan<byte> Slot(string slotType) => slotType switch
     {

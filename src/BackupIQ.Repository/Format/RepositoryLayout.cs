@@ -1,5 +1,6 @@
 using System.Globalization;
 using BackupIQ.Primitives;
+using BackupIQ.Repository.Logs;
 using BackupIQ.Repository.Packs;
 using BackupIQ.Storage;
 
@@ -282,6 +283,45 @@ public static class RepositoryLayout
         ReadOnlySpan<char> end = key.Value.AsSpan(dot);
         bool isParity = end.Length is 2 or 3 or 4 && end[1] != '0' && int.TryParse(end[1..], NumberStyles.None, CultureInfo.InvariantCulture, out parityShards);
         return (isParity || end.SequenceEqual(MendedSuffix)) && StorageKey.TryCreate(key.Value[ParityPrefix.Length..dot], out subject);
+    }
+
+    /// <summary>All objects of a series of logs.</summary>
+    public static string Logs(LogSeries series) => $"{LogPrefix}{series}/";
+
+    /// <summary>One file of a series of logs; <paramref name="group"/> is what sets some of them apart, as a timeline: <c>w/&lt;series&gt;/00000001/…</c>.</summary>
+    public static StorageKey Log(LogSeries series, string group, string name) => new($"{LogPrefix}{series}/{group}/{name}");
+
+    /// <summary>One of the two copies (<c>a</c> or <c>b</c>) of what a series of logs says of itself.</summary>
+    public static StorageKey LogDescription(LogSeries series, char copy) => copy is 'a' or 'b'
+        ? new StorageKey($"{LogPrefix}{series}/{copy}.series")
+        : throw new ArgumentOutOfRangeException(nameof(copy), copy, "The copies are a and b.");
+
+    /// <summary>
+    /// Reads the name of a file of a series of logs, or, with an empty <paramref name="group"/>, of what the series says of itself; false for other names.
+    /// </summary>
+    public static bool TryParseLog(StorageKey key, out LogSeries series, out string group, out string name)
+    {
+        const int end = 2 * LogSeries.Size;
+        series = default;
+        group = name = "";
+        ReadOnlySpan<char> text = key.Value;
+        if (!text.StartsWith(LogPrefix) || text.Length < LogPrefix.Length + end + 2 || text[LogPrefix.Length + end] != '/' ||
+            !LogSeries.TryParse(text.Slice(LogPrefix.Length, end), out series))
+        {
+            return false;
+        }
+
+        ReadOnlySpan<char> rest = text[(LogPrefix.Length + end + 1)..];
+        int slash = rest.IndexOf('/');
+        if (slash < 0)
+        {
+            name = rest.ToString();
+            return name is "a.series" or "b.series";
+        }
+
+        group = rest[..slash].ToString();
+        name = rest[(slash + 1)..].ToString();
+        return !name.Contains('/', StringComparison.Ordinal);
     }
 
     private static int NotNegative(int value)

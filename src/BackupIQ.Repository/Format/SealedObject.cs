@@ -83,6 +83,9 @@ internal static class SealedObject
         return bytes.Length >= Overhead && bytes.StartsWith(Magic) && bytes[4] == Format && ObjectKinds.IsSealed(kind);
     }
 
+    /// <summary>The salt row in the header of an object that has been opened: what belongs to it may be sealed under the same row with other counters.</summary>
+    internal static SaltRow RowOf(ReadOnlySpan<byte> bytes) => new(BinaryPrimitives.ReadUInt16LittleEndian(bytes[6..]), bytes[8], Salt.Read(bytes[12..]));
+
     /// <summary>Opens what <see cref="Seal(RepositoryKeys, ObjectKind, StorageKey, ReadOnlySpan{byte})"/> made.</summary>
     /// <exception cref="CorruptDataException">These are not the bytes that were sealed as this kind under this name for this repository.</exception>
     /// <exception cref="BackupIQException"><c>UnsupportedFormat</c>: an envelope, source or codec of a newer version.</exception>

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
+using BackupIQ.Repository.Logs;
 using BackupIQ.Repository.Packs;
 using BackupIQ.Repository.Sessions;
 using BackupIQ.Storage;
@@ -26,6 +27,7 @@ public sealed class RepositoryCheck : IDisposable
     private readonly List<SnapshotObject> _snapshots = [];
     private readonly List<SnapshotObject> _partials = [];
     private readonly List<StorageKey> _smallObjects = [];
+    private readonly List<StorageKey> _logs = [];
     private readonly HashSet<SessionId> _live = [];
     private readonly HashSet<SessionId> _announced = [];
     private IReadOnlyList<CheckedPack> _packs = [];
@@ -66,6 +68,7 @@ public sealed class RepositoryCheck : IDisposable
             await check.ReadSnapshotsAsync(RepositoryLayout.PartialSnapshotPrefix, isPartial: true, cancellationToken);
             await check.ReadSnapshotsAsync(RepositoryLayout.SnapshotPrefix, isPartial: false, cancellationToken);
             await check.ListSmallObjectsAsync(time, cancellationToken);
+            await check.ListLogsAsync(cancellationToken);
             await check.ReadIndexAsync(cancellationToken);
             await check.ListPacksAsync(cancellationToken);
             return check;
@@ -113,6 +116,19 @@ public sealed class RepositoryCheck : IDisposable
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             Report(DamageKind.SmallObject, severity, key.Value, DamageReading.Problem(key.Value, e));
+        }
+    }
+
+    /// <summary>Files of logs, to be looked at by <see cref="CheckLogAsync"/>.</summary>
+    public int LogCount => _logs.Count;
+
+    /// <summary>Looks at the <paramref name="number"/>th file of a log: what it says of itself, and with <paramref name="readData"/> all of it. What is damaged is told.</summary>
+    public async Task CheckLogAsync(int number, bool readData, CancellationToken cancellationToken)
+    {
+        StorageKey key = _logs[number];
+        if (await LogArchive.CheckAsync(_repository, key, readData, cancellationToken) is { } problem)
+        {
+            Report(DamageKind.Log, DamageSeverity.Error, key.Value, problem);
         }
     }
 
@@ -336,6 +352,18 @@ public sealed class RepositoryCheck : IDisposable
             if (!isOver && !committed.Contains(session) && now - seen < Lease)
             {
                 _live.Add(session);
+            }
+        }
+    }
+
+    // Other names under that prefix are of a later version.
+    private async Task ListLogsAsync(CancellationToken cancellationToken)
+    {
+        await foreach (StoredObject stored in _repository.Storage.ListAsync(RepositoryLayout.LogPrefix, cancellationToken))
+        {
+            if (RepositoryLayout.TryParseLog(stored.Key, out _, out _, out _))
+            {
+                _logs.Add(stored.Key);
             }
         }
     }

@@ -35,6 +35,9 @@ public enum DamageKind
 
     /// <summary>A page map opens, and the pages that it names are not those that were read when it was written.</summary>
     PagesWrong,
+
+    /// <summary>A file of a database server's log.</summary>
+    Log,
 }
 
 /// <summary>Whether something is lost or could be.</summary>

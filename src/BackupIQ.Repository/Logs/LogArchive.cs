@@ -1,0 +1,271 @@
+using System.Runtime.CompilerServices;
+using BackupIQ.Primitives;
+using BackupIQ.Repository.Format;
+using BackupIQ.Repository.Hashing;
+using BackupIQ.Storage;
+
+namespace BackupIQ.Repository.Logs;
+
+/// <summary>What came of putting a file into a series of logs.</summary>
+public enum LogPut
+{
+    /// <summary>It is there now, durable.</summary>
+    Stored,
+
+    /// <summary>It was there before, with the very same bytes.</summary>
+    SameThere,
+
+    /// <summary>Another one has that name; nothing was changed.</summary>
+    OtherThere,
+}
+
+/// <summary>A file of a series of logs, as a listing tells of it.</summary>
+/// <param name="Group">What sets some of them apart, as a timeline.</param>
+/// <param name="Name">Its name within that.</param>
+/// <param name="Stored">Key, size and time of the object.</param>
+public readonly record struct LogFile(string Group, string Name, StoredObject Stored);
+
+/// <summary>
+/// A series of logs in a repository: files that a database server gives away in order, each put once under its own name. No session is announced for
+/// them, and collectors leave them alone: nothing that they hold stands anywhere else. May be used from any thread.
+/// </summary>
+public sealed class LogArchive
+{
+    // Objects are read through a window of this size: most are fetched by one request or two.
+    private const int Window = 8 << 20;
+
+    private readonly BackupRepository _repository;
+    private readonly TimeProvider _time;
+
+    /// <summary>The series that people call <paramref name="name"/>; nothing is asked of the storage.</summary>
+    public LogArchive(BackupRepository repository, string name, TimeProvider time)
+    {
+        _repository = repository;
+        _time = time;
+        Series = LogSeries.Of(repository.Keys, name);
+    }
+
+    /// <summary>Its id.</summary>
+    public LogSeries Series { get; }
+
+    /// <summary>A hasher of contents: what it says of a file's bytes is the file's content id, see <see cref="IdOf"/>.</summary>
+    public Blake3Hasher CreateHasher() => Blake3Hasher.CreateKeyed(_repository.Keys.DataIdKey);
+
+    /// <summary>The id of what <paramref name="hasher"/> has seen.</summary>
+    public static ChunkId IdOf(Blake3Hasher hasher) => LogObject.Finish(hasher);
+
+    /// <summary>
+    /// Puts a file if its name is free. It is durable when this returns <see cref="LogPut.Stored"/> or <see cref="LogPut.SameThere"/>.
+    /// </summary>
+    /// <param name="group">What sets some of them apart.</param>
+    /// <param name="name">Its name within that.</param>
+    /// <param name="head">What it is; the time is set here.</param>
+    /// <param name="open">Opens the content, from its beginning.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <exception cref="BackupIQException"><c>SourceChanged</c>: the content is not what the head says; <c>KeyOutdated</c>; or the storage failed.</exception>
+    public Task<LogPut> PutAsync(string group, string name, LogHead head, Func<Stream> open, CancellationToken cancellationToken) =>
+        PutAsync(RepositoryLayout.Log(Series, group, name), head, open, cancellationToken);
+
+    /// <summary>Says what the series is, unless somebody has said so; each of two copies.</summary>
+    /// <returns>What is said of it: this, or what was said before.</returns>
+    /// <exception cref="CorruptDataException">What was said before is damaged.</exception>
+    public async Task<(LogHead Head, byte[] Content)> DescribeAsync(byte[] facts, byte[] content, CancellationToken cancellationToken)
+    {
+        if (await ReadDescriptionAsync(cancellationToken) is { } said)
+        {
+            return said;
+        }
+
+        Blake3Hasher hasher = CreateHasher();
+        hasher.Update(content);
+        LogHead head = new(LogKind.Description, content.Length, default, IdOf(hasher), facts);
+        foreach (char copy in "ab")
+        {
+            await PutAsync(RepositoryLayout.LogDescription(Series, copy), head, () => new MemoryStream(content, writable: false), cancellationToken);
+        }
+
+        // The first copy decides between two who say something at once.
+        return await ReadDescriptionAsync(cancellationToken) ?? throw new StorageException(
+            ErrorCodes.StorageObjectNotFound, "What the archive says of itself was put and cannot be read.");
+    }
+
+    /// <summary>What the series says of itself; null: nothing was ever put into it.</summary>
+    /// <exception cref="CorruptDataException">It is damaged, both copies of it.</exception>
+    public async Task<(LogHead Head, byte[] Content)?> ReadDescriptionAsync(CancellationToken cancellationToken)
+    {
+        BackupIQException? damage = null;
+        foreach (char copy in "ab")
+        {
+            MemoryStream content = new();
+            try
+            {
+                if (await ReadAsync(RepositoryLayout.LogDescription(Series, copy), WriteTo(content), cancellationToken) is { } head)
+                {
+                    return (head, content.ToArray());
+                }
+            }
+            catch (BackupIQException e) when (DamageReading.IsDamage(e))
+            {
+                damage = e;
+            }
+        }
+
+        return damage is null ? null : throw damage;
+    }
+
+    /// <summary>The files of a group, or of all, in no particular order. An empty listing is a listing: nothing is there.</summary>
+    /// <exception cref="StorageException">The storage does not tell.</exception>
+    public async IAsyncEnumerable<LogFile> ListAsync(string? group, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        string prefix = RepositoryLayout.Logs(Series) + (group is null ? "" : group + "/");
+        await foreach (StoredObject stored in _repository.Storage.ListAsync(prefix, cancellationToken))
+        {
+            if (RepositoryLayout.TryParseLog(stored.Key, out LogSeries series, out string found, out string name) && series == Series && found.Length > 0)
+            {
+                yield return new LogFile(found, name, stored);
+            }
+        }
+    }
+
+    /// <summary>What is known of a file without reading it; null: it is not there.</summary>
+    /// <exception cref="CorruptDataException">It is damaged.</exception>
+    public Task<LogHead?> ReadHeadAsync(string group, string name, CancellationToken cancellationToken) =>
+        ReadHeadAsync(RepositoryLayout.Log(Series, group, name), cancellationToken);
+
+    /// <summary>
+    /// Reads a file whole and gives it to <paramref name="write"/> piece by piece; what was given counts only when this returns. Null: it is not there.
+    /// </summary>
+    /// <exception cref="CorruptDataException">It is damaged.</exception>
+    public Task<LogHead?> ReadAsync(string group, string name, Func<ReadOnlyMemory<byte>, ValueTask> write, CancellationToken cancellationToken) =>
+        ReadAsync(RepositoryLayout.Log(Series, group, name), write, cancellationToken);
+
+    /// <summary>Writes pieces to a stream.</summary>
+    public static Func<ReadOnlyMemory<byte>, ValueTask> WriteTo(Stream stream) => piece => stream.WriteAsync(piece);
+
+    /// <summary>
+    /// Looks at a file of a log: its head, or with <paramref name="readData"/> all of it. Null: it is whole, or gone; else what is wrong.
+    /// </summary>
+    internal static async Task<string?> CheckAsync(BackupRepository repository, StorageKey key, bool readData, CancellationToken cancellationToken)
+    {
+        try
+        {
+            _ = readData
+                ? await ReadAsync(repository, key, static _ => ValueTask.CompletedTask, cancellationToken)
+                : await ReadHeadAsync(repository, key, cancellationToken);
+            return null;
+        }
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        {
+            return DamageReading.Problem(key.Value, e);
+        }
+    }
+
+    private async Task<LogPut> PutAsync(StorageKey key, LogHead head, Func<Stream> open, CancellationToken cancellationToken)
+    {
+        _repository.Configuration.Require(RepositoryOperation.Write);
+        if (await CompareAsync(key, head, cancellationToken) is { } there)
+        {
+            return there;
+        }
+
+        string file = Path.Combine(_repository.Storage.SpoolFolder ?? Path.GetTempPath(), $"{SessionId.New()}.log");
+        StorageContent content;
+        try
+        {
+            using Stream source = open();
+            using FileStream spool = DurableFile.OpenPrivate(file, FileMode.CreateNew, FileShare.None);
+            LogObject.Write(_repository.Keys, key, head with { StoredAt = _time.GetUtcNow() }, source, spool);
+            content = StorageContent.FromFile(file);
+        }
+        catch
+        {
+            File.Delete(file);
+            throw;
+        }
+
+        return await _repository.Storage.PutAsync(key, content, cancellationToken) == PutOutcome.Stored
+            ? LogPut.Stored
+            : await CompareAsync(key, head, cancellationToken) ?? throw new StorageException(
+                ErrorCodes.StorageObjectNotFound, $"{key} was there a moment ago, and is not there now.");
+    }
+
+    // Sealed anew each time, the same file has other bytes: what is compared is what was sealed.
+    private async Task<LogPut?> CompareAsync(StorageKey key, LogHead head, CancellationToken cancellationToken) =>
+        await ReadHeadAsync(key, cancellationToken) is not { } there ? null
+        : there.Content == head.Content && there.Length == head.Length && there.Kind == head.Kind ? LogPut.SameThere
+        : LogPut.OtherThere;
+
+    private Task<LogHead?> ReadHeadAsync(StorageKey key, CancellationToken cancellationToken) => ReadHeadAsync(_repository, key, cancellationToken);
+
+    private static async Task<LogHead?> ReadHeadAsync(BackupRepository repository, StorageKey key, CancellationToken cancellationToken)
+    {
+        var bytes = new byte[LogObject.HeadRead];
+        try
+        {
+            int length = await repository.Storage.ReadAsync(key, 0, bytes, cancellationToken);
+            int end = LogObject.HeadEnd(key, bytes.AsSpan(0, length));
+            if (end > length && length == bytes.Length)
+            {
+                bytes = new byte[end];
+                length = await repository.Storage.ReadAsync(key, 0, bytes, cancellationToken);
+            }
+
+            return LogObject.OpenHead(repository.Keys, key, bytes.AsSpan(0, length));
+        }
+        catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
+        {
+            return null;
+        }
+    }
+
+    private Task<LogHead?> ReadAsync(StorageKey key, Func<ReadOnlyMemory<byte>, ValueTask> write, CancellationToken cancellationToken) =>
+        ReadAsync(_repository, key, write, cancellationToken);
+
+    private static async Task<LogHead?> ReadAsync(
+        BackupRepository repository, StorageKey key, Func<ReadOnlyMemory<byte>, ValueTask> write, CancellationToken cancellationToken)
+    {
+        if (await repository.Storage.StatAsync(key, cancellationToken) is not { } stored)
+        {
+            return null;
+        }
+
+        using NativeBuffer buffer = new();
+        Memory<byte> window = buffer.Room((int)Math.Min(Window, Math.Max(1, stored.Size)));
+        long next = 0;
+        int from = 0, to = 0;
+
+        async ValueTask<int> Read(Memory<byte> wanted)
+        {
+            int given = 0;
+            while (given < wanted.Length)
+            {
+                if (from == to)
+                {
+                    from = 0;
+                    to = next >= stored.Size ? 0 : await repository.Storage.ReadAsync(key, next, window, cancellationToken);
+                    next += to;
+                    if (to == 0)
+                    {
+                        break;
+                    }
+                }
+
+                int count = Math.Min(wanted.Length - given, to - from);
+                window.Slice(from, count).CopyTo(wanted[given..]);
+                from += count;
+                given += count;
+            }
+
+            return given;
+        }
+
+        try
+        {
+            return await LogObject.ReadAsync(repository.Keys, key, Read, write);
+        }
+        catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
+        {
+            return null;
+        }
+    }
+}
