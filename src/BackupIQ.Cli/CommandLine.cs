@@ -11,8 +11,23 @@ namespace BackupIQ.Cli;
 /// <summary>One run of the program: reads the arguments, runs the verb, tells what failed, and returns the exit code.</summary>
 internal sealed class CommandLine(CliHost host)
 {
+    private Verb? _verb;
+
     /// <summary>Runs; never throws for what a user, a file or a storage did.</summary>
     public async Task<int> RunAsync(string[] args)
+    {
+        try
+        {
+            return await RunToEndAsync(args).ConfigureAwait(false);
+        }
+        catch (Exception) when (_verb is { FailsWith: not null })
+        {
+            // Not even its failure can be told: nobody reads standard error. The server that called goes by the code alone.
+            return _verb.FailsWith.Value;
+        }
+    }
+
+    private async Task<int> RunToEndAsync(string[] args)
     {
         RootCommand root = CreateRoot(args);
         if (args.Length == 0)
@@ -23,6 +38,7 @@ internal sealed class CommandLine(CliHost host)
 
         ParseResult parsed = root.Parse(args, new ParserConfiguration { EnablePosixBundling = true, ResponseFileTokenReplacer = null });
         Arguments arguments = new(parsed);
+        _verb = arguments.Command as Verb;
         Screen screen = CreateScreen(arguments, "text");
         try
         {
@@ -56,7 +72,7 @@ internal sealed class CommandLine(CliHost host)
         catch (IOException pipe) when (pipe.HResult == BrokenPipe)
         {
             // Whoever read our output has left, as 'head' does. There is nobody to tell.
-            return ExitCodes.Failed;
+            return _verb?.FailsWith ?? ExitCodes.Failed;
         }
         catch (Exception fault)
         {
@@ -92,7 +108,7 @@ internal sealed class CommandLine(CliHost host)
         void Interrupt(PosixSignalContext signal)
         {
             // The first one ends the run in order; the second one is left to the system, which ends the process.
-            signal.Cancel = !interrupted;
+            signal.Cancel = !interrupted || verb.FailsWith is not null;
             if (!interrupted)
             {
                 interrupted = true;
@@ -103,10 +119,13 @@ internal sealed class CommandLine(CliHost host)
 
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Interrupt);
         using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Interrupt);
+        using PosixSignalRegistration? quit = verb.FailsWith is null ? null : PosixSignalRegistration.Create(PosixSignal.SIGQUIT, Interrupt);
+        using PosixSignalRegistration? hangUp = verb.FailsWith is null ? null : PosixSignalRegistration.Create(PosixSignal.SIGHUP, Interrupt);
         try
         {
             int code = await verb.RunAsync(run, cancellation.Token).ConfigureAwait(false);
-            return run.HasMetDamage && code is ExitCodes.Done or ExitCodes.Warnings ? ExitCodes.Damage
+            return verb.FailsWith is not null ? code
+                : run.HasMetDamage && code is ExitCodes.Done or ExitCodes.Warnings ? ExitCodes.Damage
                 : run.HasMirrorBehind && code == ExitCodes.Done ? ExitCodes.Warnings
                 : code;
         }
@@ -125,7 +144,7 @@ internal sealed class CommandLine(CliHost host)
             {
                 writer.WriteStartObject();
                 writer.WriteString("message_type", "exit_error");
-                writer.WriteNumber("code", failure.Code.ExitCode);
+                writer.WriteNumber("code", _verb?.FailsWith ?? failure.Code.ExitCode);
                 writer.WriteString("message", Failure.Line(failure));
                 writer.WriteString("error", failure.Code.Name);
                 writer.WriteEndObject();
@@ -142,7 +161,7 @@ internal sealed class CommandLine(CliHost host)
             screen.Note(failure.ToString(), Verbosity.Everything);
         }
 
-        return failure.Code.ExitCode;
+        return _verb?.FailsWith ?? failure.Code.ExitCode;
     }
 
     private Screen CreateScreen(Arguments arguments, string logFormat)

@@ -7,9 +7,13 @@ internal static class PgCommand
 {
     public static VerbGroup Create() => new(
         "pg",
-        "Backs up PostgreSQL servers and brings them back.",
+        "Backs up PostgreSQL servers and their logs, and brings them back.",
         new PgInitServerCommand(),
         new PgCheckCommand(),
         new PgBackupCommand(),
-        new PgRestoreCommand());
+        new PgRestoreCommand(),
+        new PgWalPushCommand(),
+        new PgWalFetchCommand(),
+        PgWalCommand.Create(),
+        new PgWindowCommand());
 }

@@ -17,6 +17,12 @@ internal abstract class Verb(string name, string description) : Command(name, de
     /// <summary>Whether the verb only reads snapshots, so that <c>--at</c> can show it the repository as it was.</summary>
     public virtual bool CanLookBack => false;
 
+    /// <summary>
+    /// The exit code of whatever keeps the verb from its work, for verbs that a database server calls and by whose codes it goes; what the verb itself returns
+    /// then stays as it is, and no signal that can be caught ends the process. Null: the failure's own code.
+    /// </summary>
+    public virtual int? FailsWith => null;
+
     /// <summary>Runs the verb and returns its exit code.</summary>
     public abstract Task<int> RunAsync(Invocation run, CancellationToken cancellationToken);
 

@@ -104,6 +104,9 @@ internal sealed partial class ProgramUser : IDisposable
     /// <summary>Starts the program on <see cref="Repository"/>.</summary>
     public RunningProgram Start(params string[] arguments) => Launch([.. Prefix, Program, .. WithRepository(arguments)], input: null);
 
+    /// <summary>Starts any other program as this user.</summary>
+    public RunningProgram StartOther(params string[] words) => Launch(words, input: null);
+
     /// <summary>Makes the repository, which then opens with a key file or with the password.</summary>
     public ProgramUser WithNewRepository(bool withPassword = false)
     {
@@ -128,14 +131,27 @@ internal sealed partial class ProgramUser : IDisposable
     /// </summary>
     public void BecomeNobody()
     {
+        CopyProgram();
+        ScratchFolder.Run("chown", "-hR", "65534:65534", _scratch.Path);
+        Prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    }
+
+    /// <summary>The same as another user of the machine, such as a database server's own.</summary>
+    public void Become(string user)
+    {
+        CopyProgram();
+        ScratchFolder.Run("chown", "-hR", $"{user}:", _scratch.Path);
+        Prefix = ["runuser", "-u", user, "--"];
+    }
+
+    private void CopyProgram()
+    {
         string program = MakeFolder("program");
         foreach (string file in Directory.EnumerateFiles(AppContext.BaseDirectory, "*.dll").Concat(Directory.EnumerateFiles(AppContext.BaseDirectory, "backupiq*")))
         {
             File.Copy(file, Path.Combine(program, Path.GetFileName(file)), overwrite: true);
         }
 
-        ScratchFolder.Run("chown", "-hR", "65534:65534", _scratch.Path);
-        Prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
         Program = Path.Combine(program, "backupiq");
     }
 
