@@ -302,12 +302,15 @@ internal sealed class WalArchive
             }
         }
 
-        WalSegmentFacts facts = reader.Facts;
+        // A server leaves the last segment of a timeline as it is: behind the end of its log may stand what the file held before.
+        bool isPartial = name.Kind == WalFileKind.Partial;
+        WalSegmentFacts facts = isPartial && reader.Finding is not null ? reader.Facts with { End = WalEnd.Nothing, DamagedAt = Lsn.None } : reader.Facts;
         LogHead head = new(
-            name.Kind == WalFileKind.Segment ? LogKind.PostgresSegment : LogKind.PostgresPartial, header.SegmentSize, default, LogArchive.IdOf(hasher), facts.Write());
+            isPartial ? LogKind.PostgresPartial : LogKind.PostgresSegment, header.SegmentSize, default, LogArchive.IdOf(hasher), facts.Write());
         await PutAsync(path, name, head, cancellationToken).ConfigureAwait(false);
-        return reader.Finding is { } finding ? $"{name} is stored as it is, but its log is damaged at {finding}"
-            : facts.End == WalEnd.Nothing && name.Kind == WalFileKind.Segment ? $"{name} is stored as it is, but its log ends at {facts.LastEnd}, before the segment does"
+        return isPartial ? null
+            : reader.Finding is { } finding ? $"{name} is stored as it is, but its log is damaged at {finding}"
+            : facts.End == WalEnd.Nothing ? $"{name} is stored as it is, but its log ends at {facts.LastEnd}, before the segment does"
             : null;
     }
 

@@ -30,6 +30,7 @@ internal sealed class WalVerification(WalArchive archive, WalRange range)
             await WalkAsync(segments, identity, cancellationToken).ConfigureAwait(false);
         }
 
+        // Behind the end of a partial segment's log anything may stand: it is whole when its seals hold.
         foreach (WalFileName partial in files.Select(static file => file.Name).Where(name => name.Kind is WalFileKind.Partial && range.Touches(name, identity.SegmentSize)))
         {
             await ScanAsync(new WalScanner(null), partial, identity, cancellationToken).ConfigureAwait(false);
@@ -135,7 +136,7 @@ internal sealed class WalVerification(WalArchive archive, WalRange range)
         _segments++;
         _bytes += identity.SegmentSize;
         _records += scanner.Records - records;
-        if (scanner.Finding is { } finding)
+        if (scanner.Finding is { } finding && segment.Kind == WalFileKind.Segment)
         {
             _problems.Add(new WalProblem("damaged", segment.ToString(), finding.At.ToString(), $"{segment} is damaged at {finding}."));
         }

@@ -34,6 +34,11 @@ public sealed class LogArchive
     // Objects are read through a window of this size: most are fetched by one request or two.
     private const int Window = 8 << 20;
 
+    private const string SpoolSuffix = ".log";
+    private static readonly TimeSpan Abandoned = TimeSpan.FromHours(1);
+
+    private int _isSwept;
+
     private readonly BackupRepository _repository;
     private readonly TimeProvider _time;
 
@@ -168,7 +173,9 @@ public sealed class LogArchive
             return there;
         }
 
-        string file = Path.Combine(_repository.Storage.SpoolFolder ?? Path.GetTempPath(), $"{SessionId.New()}.log");
+        string spoolFolder = _repository.Storage.SpoolFolder ?? Path.GetTempPath();
+        Sweep(spoolFolder);
+        string file = Path.Combine(spoolFolder, SessionId.New() + SpoolSuffix);
         StorageContent content;
         try
         {
@@ -187,6 +194,24 @@ public sealed class LogArchive
             ? LogPut.Stored
             : await CompareAsync(key, head, cancellationToken) ?? throw new StorageException(
                 ErrorCodes.StorageObjectNotFound, $"{key} was there a moment ago, and is not there now.");
+    }
+
+    // What pushes left that were killed: no session tells of them.
+    private void Sweep(string folder)
+    {
+        if (Interlocked.Exchange(ref _isSwept, 1) != 0)
+        {
+            return;
+        }
+
+        foreach (string file in Directory.EnumerateFiles(folder, "*" + SpoolSuffix))
+        {
+            string name = Path.GetFileNameWithoutExtension(file);
+            if (SessionId.TryParse(name, out _) && _time.GetUtcNow().UtcDateTime - File.GetLastWriteTimeUtc(file) > Abandoned)
+            {
+                File.Delete(file);
+            }
+        }
     }
 
     // Sealed anew each time, the same file has other bytes: what is compared is what was sealed.

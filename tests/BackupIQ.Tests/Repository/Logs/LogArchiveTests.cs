@@ -76,6 +76,21 @@ public sealed class LogArchiveTests
     }
 
     [Fact]
+    public async Task WhatAKilledPushLeftIsRemovedAfterAWhile()
+    {
+        (FakeStorage _, BackupRepository repository, LogArchive archive) = await NewAsync();
+        string left = Path.Combine(Path.GetTempPath(), $"{SessionId.New()}.log");
+        string underWay = Path.Combine(Path.GetTempPath(), $"{SessionId.New()}.log");
+        File.WriteAllText(left, "");
+        File.WriteAllText(underWay, "");
+        File.SetLastWriteTimeUtc(left, DateTime.UtcNow.AddHours(-2));
+        await PutAsync(repository, archive, Name, Content(10));
+        File.Exists(left).ShouldBeFalse();
+        File.Exists(underWay).ShouldBeTrue();
+        File.Delete(underWay);
+    }
+
+    [Fact]
     public async Task TheStorageDoesNotLearnTheName()
     {
         (FakeStorage storage, BackupRepository repository, LogArchive archive) = await NewAsync();
