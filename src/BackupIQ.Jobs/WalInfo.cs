@@ -118,8 +118,8 @@ public sealed record WalIntervalInfo(
 /// <param name="Version">The major version of PostgreSQL that wrote the first segment.</param>
 /// <param name="Intervals">By timeline and place.</param>
 /// <param name="Bases">All base backups.</param>
-/// <param name="LastArchived">The segment that was stored last, or null.</param>
-/// <param name="LastArchivedAt">When that was.</param>
-/// <param name="Lag">How long ago that was.</param>
+/// <param name="LastArchived">The segment furthest on, of the newest timeline, or null.</param>
+/// <param name="LastArchivedAt">When that was stored.</param>
+/// <param name="Lag">How long ago any segment was stored last.</param>
 public sealed record WalWindowInfo(
     string SystemIdentifier, int Version, IReadOnlyList<WalIntervalInfo> Intervals, IReadOnlyList<WalBaseInfo> Bases, string? LastArchived, DateTimeOffset? LastArchivedAt, TimeSpan? Lag);

@@ -1,6 +1,7 @@
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Format;
+using BackupIQ.Repository.Logs;
 using BackupIQ.Repository.Packs;
 using BackupIQ.Storage;
 
@@ -45,6 +46,7 @@ internal static class RepositoryNames
                 RepositoryLayout.Confirmation(session), RepositoryLayout.Partial(session, 2), RepositoryLayout.Annotation(session, session, isWithdrawal: false, 'a'),
                 RepositoryLayout.Annotation(session, session, isWithdrawal: true, 'b'), RepositoryLayout.Plan("forget", session, 0), RepositoryLayout.Mark(pack),
                 RepositoryLayout.Parity(data, 4), RepositoryLayout.Ledger(session, 3),
+                RepositoryLayout.Log(new LogSeries(UInt128.MaxValue / 5), "00000001", "000000010000000a000000ff.00000028.backup"),
             ];
         }
     }

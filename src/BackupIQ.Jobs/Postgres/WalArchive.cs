@@ -125,6 +125,7 @@ internal sealed class WalArchive
             return true;
         }
 
+        await _logs.SettleAsync(cancellationToken).ConfigureAwait(false);
         if (await IsListedAsync(name, GroupOf(name), cancellationToken).ConfigureAwait(false) is null &&
             await IsListedAsync(name, null, cancellationToken).ConfigureAwait(false) is null)
         {

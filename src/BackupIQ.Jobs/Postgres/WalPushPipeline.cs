@@ -34,7 +34,7 @@ internal sealed class WalPushPipeline(WalArchive archive, WalSpool? spool, WalPu
             {
                 monitor.OnAheadFailure?.Invoke($"{Path.GetFileName(next)}: {e.Message}");
             }
-            catch (IOException)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
                 // The server has archived and removed it meanwhile.
             }

@@ -14,7 +14,8 @@ internal static class WalWindow
         Dictionary<uint, TimelineHistory> histories = await archive.ReadHistoriesAsync(files, (_, message) => onDamage(message), cancellationToken).ConfigureAwait(false);
         IReadOnlyList<WalArchivedFile> segments = await archive.WithFactsAsync(
             [.. files.Where(static file => file.Name.Kind == WalFileKind.Segment)], (_, message) => onDamage(message), cancellationToken).ConfigureAwait(false);
-        WalArchivedFile? last = segments.MaxBy(static file => file.StoredAt);
+        // Several are stored at once: the last is the one furthest on, the lag that of whichever came last.
+        WalArchivedFile? last = segments.Count == 0 ? null : segments[^1];
         return new WalWindowInfo(
             $"{identity.SystemIdentifier}",
             identity.Version,
@@ -22,7 +23,7 @@ internal static class WalWindow
             bases,
             last?.Name.ToString(),
             last?.StoredAt,
-            last is null ? null : time.GetUtcNow() - last.StoredAt);
+            last is null ? null : time.GetUtcNow() - segments.Max(static file => file.StoredAt));
     }
 
     private static WalIntervalInfo Show(WalInterval interval, IReadOnlyList<WalBaseInfo> bases) => new(

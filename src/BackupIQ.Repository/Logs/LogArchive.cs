@@ -132,6 +132,9 @@ public sealed class LogArchive
         }
     }
 
+    /// <summary>Waits, where listings lag, until what was put before this call is listed.</summary>
+    public Task SettleAsync(CancellationToken cancellationToken) => _repository.WaitForListingsAsync(_time, cancellationToken);
+
     /// <summary>What is known of a file without reading it; null: it is not there.</summary>
     /// <exception cref="CorruptDataException">It is damaged.</exception>
     public Task<LogHead?> ReadHeadAsync(string group, string name, CancellationToken cancellationToken) =>

@@ -91,6 +91,21 @@ public sealed class LogArchiveTests
     }
 
     [Fact]
+    public async Task WhoMayOnlyAddPushesAndChangesNothing()
+    {
+        (FakeStorage storage, BackupRepository repository, LogArchive archive) = await NewAsync();
+        await PutAsync(repository, archive, Name, Content(100));
+        await using AppendOnlyBackend closed = new(storage, RepositoryLayout.MaintainerPrefixes);
+        closed.Close();
+        BackupRepository adding = BackupRepository.Of(closed, repository.Keys, repository.Configuration, TimeProvider.System);
+        LogArchive added = new(adding, "main", TimeProvider.System);
+        (await PutAsync(adding, added, "000000010000000000000004", Content(200))).ShouldBe(LogPut.Stored);
+        (await PutAsync(adding, added, Name, Content(100))).ShouldBe(LogPut.SameThere);
+        (await PutAsync(adding, added, Name, Content(101))).ShouldBe(LogPut.OtherThere);
+        (await ReadAsync(archive, Name)).ShouldBe(Content(100));
+    }
+
+    [Fact]
     public async Task TheStorageDoesNotLearnTheName()
     {
         (FakeStorage storage, BackupRepository repository, LogArchive archive) = await NewAsync();
