@@ -62,11 +62,15 @@ public sealed partial class BackupIqRepository
 
     /// <summary>Which moments of a server can be reached, and why no others. Damage is told.</summary>
     /// <param name="server">The server.</param>
-    /// <param name="bases">Its base backups; null: none, then it is told how far its log goes without a hole.</param>
+    /// <param name="bases">Its base backups; null: those in the repository. Without any it is told how far its log goes without a hole.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <exception cref="BackupIQException">As above.</exception>
-    public Task<WalWindowInfo> ReadWalWindowAsync(string server, IReadOnlyList<WalBaseInfo>? bases = null, CancellationToken cancellationToken = default) =>
-        WalWindow.ReadAsync(OpenWal(server), bases ?? [], _time, damage => Tell([damage]), cancellationToken);
+    public async Task<WalWindowInfo> ReadWalWindowAsync(string server, IReadOnlyList<WalBaseInfo>? bases = null, CancellationToken cancellationToken = default)
+    {
+        WalArchive archive = OpenWal(server);
+        bases ??= await ReadBasesAsync(server, cancellationToken).ConfigureAwait(false);
+        return await WalWindow.ReadAsync(archive, bases, _time, damage => Tell([damage]), cancellationToken).ConfigureAwait(false);
+    }
 
     private WalArchive OpenWal(string server)
     {

@@ -113,22 +113,37 @@ public sealed partial class BackupIqRepository
         return new PostgresRestoreOutcome(ToOutcome(snapshot, result), PostgresBackupInfo.From(document), reached);
     }
 
+    private static bool IsBaseOf(Snapshot snapshot, string server) => snapshot.Kind == PostgresKind && snapshot.Paths is [var path] && path == "/" + server;
+
+    private async Task<IEnumerable<Snapshot>> ListBasesAsync(string server, CancellationToken cancellationToken)
+    {
+        SnapshotStore store = Snapshots();
+        IReadOnlyList<Snapshot> snapshots = await store.ListAsync(cancellationToken).ConfigureAwait(false);
+        Tell(store.Damaged);
+        return snapshots.Where(snapshot => IsBaseOf(snapshot, server));
+    }
+
+    private async Task<IReadOnlyList<WalBaseInfo>> ReadBasesAsync(string server, CancellationToken cancellationToken) =>
+    [
+        .. (await ListBasesAsync(server, cancellationToken).ConfigureAwait(false)).Where(static snapshot => !snapshot.Partial).Select(static snapshot =>
+        {
+            PostgresDocument document = PostgresDocument.Read(snapshot.Db);
+            return new WalBaseInfo(snapshot.Id.ToString(), document.Timeline, document.WalStartLsn, document.WalEndLsn, document.Stopped);
+        }),
+    ];
+
     private async Task<Snapshot> FindBaseAsync(PostgresRestoreRequest request, CancellationToken cancellationToken)
     {
-        bool IsOf(Snapshot snapshot) => snapshot.Kind == PostgresKind && snapshot.Paths is [var path] && path == "/" + request.Server;
         if (request.Base is { } named)
         {
             Snapshot chosen = await FindAsync(named, new SnapshotQuery { Kind = PostgresKind }, cancellationToken).ConfigureAwait(false);
-            return chosen.Partial || !IsOf(chosen)
+            return chosen.Partial || !IsBaseOf(chosen, request.Server)
                 ? throw new BackupIQException(
                     ErrorCodes.WrongServer, $"Snapshot {chosen.ShortId} is {(chosen.Partial ? "what an interrupted backup had stored" : $"no backup of the server '{request.Server}'")}; nothing was written", "Choose another with --base.")
                 : chosen;
         }
 
-        SnapshotStore store = Snapshots();
-        IReadOnlyList<Snapshot> snapshots = await store.ListAsync(cancellationToken).ConfigureAwait(false);
-        Tell(store.Damaged);
-        return snapshots.LastOrDefault(IsOf) ?? throw new BackupIQException(
+        return (await ListBasesAsync(request.Server, cancellationToken).ConfigureAwait(false)).LastOrDefault() ?? throw new BackupIQException(
             ErrorCodes.SnapshotNotFound, $"There is no backup of a PostgreSQL server '{request.Server}'", "'backupiq snapshots' lists what there is.");
     }
 }

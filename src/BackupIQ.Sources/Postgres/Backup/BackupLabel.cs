@@ -1,5 +1,6 @@
 using System.Globalization;
 using BackupIQ.Primitives;
+using BackupIQ.Sources.Postgres.Wal;
 
 namespace BackupIQ.Sources.Postgres.Backup;
 
@@ -16,13 +17,13 @@ internal sealed record BackupLabel(ulong StartLsn, string StartSegment, uint Tim
         const string Start = "START WAL LOCATION: ";
         const string File = " (file ";
         const string Timeline = "START TIMELINE: ";
-        ulong lsn = 0;
+        Lsn lsn = Lsn.None;
         string segment = "";
         uint timeline = 0;
         foreach (string line in text.Split('\n'))
         {
             int file = line.IndexOf(File, StringComparison.Ordinal);
-            if (line.StartsWith(Start, StringComparison.Ordinal) && file >= Start.Length && line.EndsWith(')') && PostgresLsn.TryParse(line[Start.Length..file], out lsn))
+            if (line.StartsWith(Start, StringComparison.Ordinal) && file >= Start.Length && line.EndsWith(')') && Lsn.TryParse(line.AsSpan()[Start.Length..file], out lsn))
             {
                 segment = line[(file + File.Length)..^1];
             }
@@ -33,7 +34,7 @@ internal sealed record BackupLabel(ulong StartLsn, string StartSegment, uint Tim
         }
 
         return segment.Length == 24 && segment.All(char.IsAsciiHexDigit) && timeline > 0
-            ? new BackupLabel(lsn, segment, timeline)
+            ? new BackupLabel(lsn.Value, segment, timeline)
             : throw new BackupIQException(ErrorCodes.SourceServer, "The server answered with a backup label that says neither where the WAL begins nor on which timeline");
     }
 }

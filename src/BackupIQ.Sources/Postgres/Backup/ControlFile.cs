@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using BackupIQ.Sources.Postgres.Wal;
 
 namespace BackupIQ.Sources.Postgres.Backup;
 
@@ -50,7 +51,7 @@ internal sealed record ControlFile
             1800 => 292,
             _ => 0,
         };
-        if (checksumOffset == 0 || Crc32C(bytes[..checksumOffset]) != BinaryPrimitives.ReadUInt32LittleEndian(bytes[checksumOffset..]))
+        if (checksumOffset == 0 || WalChecksum.Finish(WalChecksum.Append(WalChecksum.Start, bytes[..checksumOffset])) != BinaryPrimitives.ReadUInt32LittleEndian(bytes[checksumOffset..]))
         {
             return null;
         }
@@ -70,16 +71,5 @@ internal sealed record ControlFile
         bool isPlausible = read.BlockSize is >= 1024 and <= 32768 && BitOperations.IsPow2(read.BlockSize)
             && read.WalSegmentSize is >= 1 << 20 and <= 1 << 30 && BitOperations.IsPow2(read.WalSegmentSize) && read.SegmentBlocks > 0;
         return isPlausible ? read : null;
-    }
-
-    private static uint Crc32C(ReadOnlySpan<byte> bytes)
-    {
-        uint crc = uint.MaxValue;
-        foreach (byte one in bytes)
-        {
-            crc = BitOperations.Crc32C(crc, one);
-        }
-
-        return ~crc;
     }
 }

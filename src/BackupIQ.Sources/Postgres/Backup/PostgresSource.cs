@@ -5,6 +5,7 @@ using BackupIQ.Engine.Backup;
 using BackupIQ.Engine.Trees;
 using BackupIQ.Primitives;
 using BackupIQ.Sources.Files.Linux;
+using BackupIQ.Sources.Postgres.Wal;
 
 namespace BackupIQ.Sources.Postgres.Backup;
 
@@ -113,12 +114,12 @@ public sealed class PostgresSource : IBackupSource
         byte[] control = ReadControl();
         PostgresStop stop = _session.StopAsync(cancellationToken).GetAwaiter().GetResult();
         BackupLabel label = BackupLabel.Parse(stop.Label);
-        if (!PostgresLsn.TryParse(stop.Lsn, out ulong end) || end <= label.StartLsn)
+        if (!Lsn.TryParse(stop.Lsn, out Lsn end) || end.Value <= label.StartLsn)
         {
             throw new BackupIQException(ErrorCodes.SourceServer, $"The server says that the WAL of the backup ends at {stop.Lsn}, which is not behind where it began");
         }
 
-        IReadOnlyList<string> segments = Segments(label, end);
+        IReadOnlyList<string> segments = Segments(label, end.Value);
         _document = Describe(stop, label, segments);
         return Tail(control, stop, label, segments, cancellationToken);
     }
@@ -478,7 +479,7 @@ public sealed class PostgresSource : IBackupSource
         ulong size = _facts.WalSegmentSize;
         for (ulong at = label.StartLsn / size; at <= (end - 1) / size; at++)
         {
-            names.Add(PostgresLsn.SegmentName(label.Timeline, at * size, _facts.WalSegmentSize));
+            names.Add(WalFileName.OfSegment(label.Timeline, at, _facts.WalSegmentSize).ToString());
         }
 
         return names[0] == label.StartSegment
@@ -515,7 +516,7 @@ public sealed class PostgresSource : IBackupSource
                 WalSegmentSize = _facts.WalSegmentSize,
                 Checksums = Control.HasChecksums,
                 Timeline = label.Timeline,
-                WalStartLsn = PostgresLsn.Show(label.StartLsn),
+                WalStartLsn = new Lsn(label.StartLsn).ToString(),
                 WalEndLsn = stop.Lsn,
                 Started = _beginning.Started,
                 Stopped = stop.Time,

@@ -3,6 +3,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Sources.Postgres;
 using BackupIQ.Sources.Postgres.Backup;
 using BackupIQ.Sources.Postgres.Restore;
+using BackupIQ.Sources.Postgres.Wal;
 using Shouldly;
 using Xunit;
 
@@ -123,8 +124,8 @@ public sealed class PostgresFormatTests
         BackupLabel label = BackupLabel.Parse(
             "START WAL LOCATION: 2A/90062E8 (file 000000030000002A00000009)\nCHECKPOINT LOCATION: 2A/90BCA28\nBACKUP METHOD: streamed\nSTART TIMELINE: 3\n");
         label.ShouldBe(new BackupLabel(0x2A_0900_62E8, "000000030000002A00000009", 3));
-        PostgresLsn.SegmentName(3, label.StartLsn, 16 << 20).ShouldBe(label.StartSegment);
-        PostgresLsn.Show(label.StartLsn).ShouldBe("2A/90062E8");
+        WalFileName.OfPlace(3, new Lsn(label.StartLsn), 16 << 20).ToString().ShouldBe(label.StartSegment);
+        new Lsn(label.StartLsn).ToString().ShouldBe("2A/90062E8");
         Should.Throw<BackupIQException>(() => BackupLabel.Parse("START TIMELINE: 3\n")).Code.ShouldBe(ErrorCodes.SourceServer);
     }
 
@@ -132,7 +133,7 @@ public sealed class PostgresFormatTests
     [InlineData(1u << 20, "0000000100000001000001FF")]
     [InlineData(16u << 20, "00000001000000010000001F")]
     [InlineData(1u << 30, "000000010000000100000000")]
-    public void SegmentsAreNamedBySizeToo(uint size, string name) => PostgresLsn.SegmentName(1, 0x1_1FF0_0001, size).ShouldBe(name);
+    public void SegmentsAreNamedBySizeToo(uint size, string name) => WalFileName.OfPlace(1, new Lsn(0x1_1FF0_0001), size).ToString().ShouldBe(name);
 
     [Fact]
     public void SettingsOfAnEarlierRecoveryAreTakenOut()
