@@ -75,13 +75,17 @@ public sealed record BackupOptions
         Compression = Compression,
         Connections = Connections > 0 ? Connections : 2,
         PackSize = PackSize(),
+        IndexAtLatest = WantsLittleLost ? 32L << 20 : null,
         DryRun = DryRun,
     };
 
-    // Who asks for checkpoints every few seconds wants little lost: packs are closed at each, so they may as well be small.
+    // Who asks for checkpoints every few seconds wants little lost, also where a checkpoint waits long for its packs: over a line.
+    private bool WantsLittleLost => CheckpointInterval < TimeSpan.FromSeconds(15);
+
+    // Packs are closed at each checkpoint, so they may as well be small.
     private long PackSize()
     {
         long size = Math.Clamp(MemoryBudget / 8, 4L << 20, 32L << 20);
-        return CheckpointInterval < TimeSpan.FromSeconds(15) ? Math.Min(size, 8L << 20) : size;
+        return WantsLittleLost ? Math.Min(size, 8L << 20) : size;
     }
 }

@@ -29,6 +29,9 @@ public sealed record UploadOptions
     /// </summary>
     public long? IndexEvery { get; init; }
 
+    /// <summary>Bytes of packs after which an index segment is written at the latest, where the session itself decides; null: it decides alone.</summary>
+    public long? IndexAtLatest { get; init; }
+
     /// <summary>For tests: the session's id; else it is random.</summary>
     internal SessionId? Id { get; init; }
 

@@ -484,7 +484,8 @@ public sealed class UploadSession : IAsyncDisposable
 
         long share = _storedBytes / IndexShare;
         TimeSpan within = TimeSpan.FromTicks(Math.Clamp(_time.GetElapsedTime(_openedAt).Ticks / IndexShare, IndexAtFirst.Ticks, IndexAtLast.Ticks));
-        return _unindexedBytes >= (_repository.Storage.Capabilities.IsLocal ? share : Math.Max(share, RemoteIndexEvery)) || _time.GetElapsedTime(_indexedAt) >= within;
+        long due = Math.Min(_repository.Storage.Capabilities.IsLocal ? share : Math.Max(share, RemoteIndexEvery), _options.IndexAtLatest ?? long.MaxValue);
+        return _unindexedBytes >= due || _time.GetElapsedTime(_indexedAt) >= within;
     }
 
     private async Task PutSegmentAsync()

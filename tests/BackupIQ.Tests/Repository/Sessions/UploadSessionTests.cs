@@ -122,6 +122,28 @@ public sealed class UploadSessionTests
         chunks.ShouldAllBe(chunk => next.Has(PackKind.Data, chunk));
     }
 
+    [Theory]
+    [InlineData(16L << 10, 3)]
+    [InlineData(null, 0)]
+    public async Task OverALineSegmentsComeAsOftenAsWasAskedForAndElseRarely(long? atLatest, int atLeast)
+    {
+        await using BackupRepository repository = await CreateAsync(new LineBackend(_memory, TimeProvider.System));
+        UploadOptions options = new() { Hostname = "here", Compression = "off", PackSize = 4096, Connections = 1, IndexAtLatest = atLatest };
+        await using UploadSession session = await UploadSession.OpenAsync(repository, options, null, TimeProvider.System, default);
+        using FrameWriter writer = session.CreateWriter(PackKind.Data);
+        for (int i = 0; i < 20; i++)
+        {
+            byte[] bytes = new byte[5000];
+            new Random(i).NextBytes(bytes);
+            writer.Write(bytes, ContentHint.Incompressible);
+            writer.Flush();
+        }
+
+        await session.Packs.FlushAsync();
+        int segments = (await NamesAsync("i/")).Count;
+        (atLeast == 0 ? segments == 0 : segments >= atLeast).ShouldBeTrue($"{segments} segments");
+    }
+
     [Fact]
     public async Task WhatStandsInAMarkedPackIsStoredAgain()
     {
