@@ -157,6 +157,12 @@ public sealed class WalScanner(WalRecordHandler? onRecord)
     /// <returns>False: there is no need to bring more of this segment.</returns>
     public bool Scan(ReadOnlySpan<byte> pages)
     {
+        // Also where no segment was begun, because it could not.
+        if (Finding is not null)
+        {
+            return false;
+        }
+
         int size = (int)_header!.PageSize;
         for (; pages.Length >= size && Finding is null && !IsAtEnd; pages = pages[size..])
         {

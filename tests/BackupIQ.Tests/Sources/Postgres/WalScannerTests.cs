@@ -79,6 +79,17 @@ public sealed class WalScannerTests
     }
 
     [Fact]
+    public void ASegmentThatSaysItStandsWhereNoneBeginsIsDamagedAndNotRead()
+    {
+        byte[] segment = Mixed(15).Segments()[0];
+        BinaryPrimitives.WriteUInt64LittleEndian(segment.AsSpan(8), (3UL << 20) + 8192);
+        WalSegmentReader reader = new(WalSegmentHeader.Read(segment, out _)!, 1);
+        reader.Scan(segment);
+        reader.Finding.ShouldNotBeNull().Problem.ShouldContain("cannot begin");
+        reader.Facts.Records.ShouldBe(0u);
+    }
+
+    [Fact]
     public void AMissingSegmentIsFoundAndNamed()
     {
         byte[][] segments = Mixed(15).Segments();
