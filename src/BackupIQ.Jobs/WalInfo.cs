@@ -4,6 +4,12 @@ namespace BackupIQ.Jobs;
 /// <param name="From">Only what ends behind this place; null: from the beginning on.</param>
 /// <param name="To">Only what begins before this place; null: to the end.</param>
 /// <param name="File">Only this file; null: all.</param>
+/// <example>
+/// <code>
+/// WalVerifyReport report = await repository.VerifyWalAsync("main", new WalQuery(From: "0/3000028"), cancellationToken);
+/// Console.WriteLine($"{report.Segments} segments, {report.Transactions} transactions, {report.Problems.Count} problems");
+/// </code>
+/// </example>
 public sealed record WalQuery(string? From = null, string? To = null, string? File = null);
 
 /// <summary>An archived file of a PostgreSQL server's log.</summary>

@@ -3,6 +3,13 @@ using BackupIQ.Sources.Postgres;
 namespace BackupIQ.Jobs.Postgres;
 
 /// <summary>How a PostgreSQL server is backed up.</summary>
+/// <example>
+/// <code>
+/// PostgresServer server = new() { Name = "main", Dsn = "host=/run/postgresql user=backup dbname=postgres" };
+/// PostgresBackupOutcome outcome = await repository.BackupPostgresAsync(new PostgresBackupRequest { Server = server }, cancellationToken: cancellationToken);
+/// Console.WriteLine($"{outcome.Database.WalStartLsn} to {outcome.Database.WalEndLsn}: snapshot {outcome.Backup.Snapshot?.ShortId}");
+/// </code>
+/// </example>
 public sealed record PostgresBackupRequest
 {
     public required PostgresServer Server { get; init; }

@@ -1,6 +1,13 @@
 namespace BackupIQ.Jobs.Postgres;
 
 /// <summary>How a PostgreSQL server is brought back.</summary>
+/// <example>
+/// <code>
+/// PostgresRestoreRequest request = new() { Server = "main", Folder = "/var/lib/postgresql/restored", Immediate = true };
+/// PostgresRestoreOutcome outcome = await repository.RestorePostgresAsync(request, cancellationToken: cancellationToken);
+/// Console.WriteLine($"PostgreSQL {outcome.Database.ServerVersion} of timeline {outcome.Database.Timeline} recovers when it is started");
+/// </code>
+/// </example>
 public sealed record PostgresRestoreRequest
 {
     /// <summary>The name under which it was backed up; it need not be defined any more.</summary>

@@ -12,6 +12,7 @@ internal sealed class S3ReferencedCredentials : AWSCredentials, IDisposable
     public static readonly IReadOnlyList<string> Options = ["key-id-from", "secret-from", "session-token-from"];
 
     private readonly CachedSecret[] _secrets;
+    private readonly SemaphoreSlim _gate = new(1);
     private volatile ImmutableCredentials? _current;
 
     private S3ReferencedCredentials(CachedSecret[] secrets) => _secrets = secrets;
@@ -36,20 +37,29 @@ internal sealed class S3ReferencedCredentials : AWSCredentials, IDisposable
     /// <exception cref="BackupIQException"><c>SecretUnavailable</c>, or a store of secrets refuses or cannot be reached.</exception>
     public async ValueTask<ImmutableCredentials> ReadAsync(CancellationToken cancellationToken)
     {
-        string[] texts = new string[_secrets.Length];
-        for (int i = 0; i < texts.Length; i++)
+        // One at a time: who read before they were got again must not put the old ones in their place afterwards.
+        await _gate.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
         {
-            using Secret secret = await _secrets[i].GetAsync(cancellationToken).ConfigureAwait(false);
-            texts[i] = Encoding.UTF8.GetString(secret.Bytes);
-        }
+            string[] texts = new string[_secrets.Length];
+            for (int i = 0; i < texts.Length; i++)
+            {
+                using Secret secret = await _secrets[i].GetAsync(cancellationToken).ConfigureAwait(false);
+                texts[i] = Encoding.UTF8.GetString(secret.Bytes);
+            }
 
-        ImmutableCredentials read = new(texts[0], texts[1], texts.ElementAtOrDefault(2));
-        if (_current is not { } current || !current.Equals(read))
+            ImmutableCredentials read = new(texts[0], texts[1], texts.ElementAtOrDefault(2));
+            if (_current is not { } current || !current.Equals(read))
+            {
+                _current = current = read;
+            }
+
+            return current;
+        }
+        finally
         {
-            _current = current = read;
+            _gate.Release();
         }
-
-        return current;
     }
 
     /// <summary>The storage refused <paramref name="used"/>: reads them again. False: they are still the same.</summary>
@@ -73,5 +83,9 @@ internal sealed class S3ReferencedCredentials : AWSCredentials, IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => Array.ForEach(_secrets, static secret => secret.Dispose());
+    public void Dispose()
+    {
+        Array.ForEach(_secrets, static secret => secret.Dispose());
+        _gate.Dispose();
+    }
 }

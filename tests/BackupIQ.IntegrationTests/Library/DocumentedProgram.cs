@@ -70,7 +70,7 @@ public sealed partial class DocumentedProgram : IDisposable
     private static string ExamplesText()
     {
         StringBuilder text = new();
-        text.AppendLine("using BackupIQ.Jobs;").AppendLine("using BackupIQ.Jobs.Browsing;").AppendLine("using BackupIQ.Primitives;");
+        text.AppendLine("using BackupIQ.Jobs;").AppendLine("using BackupIQ.Jobs.Browsing;").AppendLine("using BackupIQ.Jobs.Postgres;").AppendLine("using BackupIQ.Primitives;");
         text.AppendLine("internal static class Examples").AppendLine("{");
         for (int i = 0; i < Examples.Count; i++)
         {
