@@ -24,7 +24,7 @@ public sealed record UploadOptions
     public long PackSize { get; init; } = 32L << 20;
 
     /// <summary>
-    /// Bytes of packs after which an index segment is written at the latest. Null: a 64th of what the run has stored, but where requests
+    /// Bytes of packs after which an index segment is written, whatever the time. Null: the session decides: after a 64th of what the run has stored, but where requests
     /// cost something at least 256 MiB; or a 64th of its time, between 15 seconds and five minutes.
     /// </summary>
     public long? IndexEvery { get; init; }

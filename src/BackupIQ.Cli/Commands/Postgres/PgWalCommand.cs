@@ -72,27 +72,33 @@ internal static class PgWalCommand
 /// <summary>A verb that shows files of a log, or what stands in them.</summary>
 internal abstract class PgWalReadCommand(string name, string description) : Verb(name, description)
 {
+    /// <summary>Writes one document: an array, with an element for each of <paramref name="items"/>.</summary>
+    protected static void WriteArray<T>(Invocation run, IEnumerable<T> items, Action<Utf8JsonWriter, T> write) => run.Json.Document(writer =>
+    {
+        writer.WriteStartArray();
+        foreach (T item in items)
+        {
+            write(writer, item);
+        }
+
+        writer.WriteEndArray();
+    });
+
     /// <summary>Shows commits and aborts.</summary>
     protected static void ShowTransactions(Invocation run, IReadOnlyList<WalTransactionInfo> transactions)
     {
         if (run.WantsJson)
         {
-            run.Json.Document(writer =>
+            WriteArray(run, transactions, static (writer, one) =>
             {
-                writer.WriteStartArray();
-                foreach (WalTransactionInfo one in transactions)
-                {
-                    writer.WriteStartObject();
-                    writer.WriteString("kind", one.IsCommit ? "commit" : "abort");
-                    writer.WriteNumber("timeline", one.Timeline);
-                    writer.WriteNumber("xid", one.Transaction);
-                    writer.WriteString("time", PgWalCommand.Iso(one.Time));
-                    writer.WriteString("lsn", one.Lsn);
-                    writer.WriteString("end_lsn", one.End);
-                    writer.WriteEndObject();
-                }
-
-                writer.WriteEndArray();
+                writer.WriteStartObject();
+                writer.WriteString("kind", one.IsCommit ? "commit" : "abort");
+                writer.WriteNumber("timeline", one.Timeline);
+                writer.WriteNumber("xid", one.Transaction);
+                writer.WriteString("time", PgWalCommand.Iso(one.Time));
+                writer.WriteString("lsn", one.Lsn);
+                writer.WriteString("end_lsn", one.End);
+                writer.WriteEndObject();
             });
             return;
         }
@@ -114,16 +120,7 @@ internal abstract class PgWalReadCommand(string name, string description) : Verb
         WalRestorePointInfo[] points = [.. files.Select(static file => file.Segment).OfType<WalSegmentInfo>().SelectMany(static segment => segment.RestorePoints)];
         if (run.WantsJson)
         {
-            run.Json.Document(writer =>
-            {
-                writer.WriteStartArray();
-                foreach (WalRestorePointInfo point in points)
-                {
-                    PgWalCommand.Write(writer, point);
-                }
-
-                writer.WriteEndArray();
-            });
+            WriteArray(run, points, PgWalCommand.Write);
             return;
         }
 
@@ -175,16 +172,7 @@ internal sealed class PgWalLsCommand : PgWalReadCommand
 
         if (run.WantsJson)
         {
-            run.Json.Document(writer =>
-            {
-                writer.WriteStartArray();
-                foreach (WalFileInfo file in files)
-                {
-                    PgWalCommand.Write(writer, file);
-                }
-
-                writer.WriteEndArray();
-            });
+            WriteArray(run, files, PgWalCommand.Write);
             return ExitCodes.Done;
         }
 
