@@ -17,17 +17,18 @@ import sys
 import time
 
 import corpora
+import postgres
 import remote
 from tools import BackupIq, Borg, Restic, Tar, Target, measure, run, stored, warm
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
-PHASES = ("first", "unchanged", "changed", "restore", "check", "copy", "prune")
 AGE = 90
 TITLES = {"first": "first backup", "unchanged": "nothing changed", "changed": "1 % changed", "restore": "restore", "check": "check, all data read",
-          "copy": "copy to another repository", "prune": "forget the first, prune"}
+          "copy": "copy to another repository", "prune": "forget the first, prune", **postgres.TITLES}
+TOOLS = ("backupiq", "restic", "borg", "tar | zstd", "rclone", *postgres.TOOLS[1:])
 CORPORA = {"source": "source tree", "small": "small files", "random": "one incompressible file", "half": "one half-compressible file",
-           "aged": f"repository aged by {AGE} days"}
+           "aged": f"repository aged by {AGE} days", "postgres": "PostgreSQL with pgbench's tables"}
 
 
 class Bench:
@@ -45,6 +46,8 @@ class Bench:
             self.results["measurements"] = [m for m in earlier["measurements"] if m["corpus"] not in again]
         if options.remote:
             self.results["remote"] = options.remote
+        if options.postgres:
+            self.results["postgres"] = True
 
     def tools(self):
         base = os.path.join(self.work, "tools")
@@ -191,6 +194,7 @@ class Bench:
     def versions(self):
         for name, command in (("restic", ["restic", "version"]), ("borg", ["borg", "--version"]), ("zstd", ["zstd", "--version"]), ("tar", ["tar", "--version"]),
                               *([("rclone", ["rclone", "version"]), ("radosgw", ["radosgw", "--version"])] if self.options.remote else []),
+                              *([("postgres", [os.path.join(postgres.programs(), "postgres"), "--version"]), ("pgbackrest", ["pgbackrest", "version"])] if self.options.postgres else []),
                               *([] if self.options.peers_only else [("backupiq", [os.environ["BACKUPIQ"], "version"])])):
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             lines = done.stdout.decode().strip().splitlines()
@@ -199,6 +203,9 @@ class Bench:
     def run(self):
         os.makedirs(self.work, exist_ok=True)
         self.versions()
+        if self.options.postgres:
+            postgres.measure_all(self, Target(self.work), measure)
+            return self.results
         for kind in self.options.corpora.split(","):
             self.aged() if kind == "aged" else self.corpus(kind)
         return self.results
@@ -251,6 +258,9 @@ class Table:
         if self.results.get("remote"):
             yield from remote.rows(self, [(corpus, CORPORA[corpus]) for corpus in self.results["corpora"]])
             return
+        if self.results.get("postgres"):
+            yield from postgres.rows(self)
+            return
 
         def ratio(what, corpus, phase, figure, peer, limit):
             value = self.ratio(corpus, phase, figure, peer)
@@ -301,8 +311,8 @@ class Table:
         for corpus, size in r["corpora"].items():
             lines += ["", f"**{CORPORA.get(corpus, corpus).capitalize()}**: {size['entries']:,} entries, {size['bytes'] / 1e6:,.0f} MB", "",
                       "| | tool | wall s | on disk s | CPU s | memory MB | stored MB |", "|---|---|---|---|---|---|---|"]
-            for phase in PHASES:
-                for tool in ("backupiq", "restic", "borg", "tar | zstd", "rclone"):
+            for phase in TITLES:
+                for tool in TOOLS:
                     wall = self.get(corpus, tool, phase)
                     if wall is not None:
                         size_stored = self.get(corpus, tool, phase, "stored")
@@ -334,6 +344,7 @@ def main():
     parser.add_argument("--corpora", help=f"which of {','.join(CORPORA)} (default: all; on a server all but the aged one)")
     parser.add_argument("--scale", type=float, help="size of the corpora (default 1; on a server 0.25)")
     parser.add_argument("--remote", choices=("s3",), help="on a server of this machine instead of a disk: first backup and restore, beside restic and rclone")
+    parser.add_argument("--postgres", action="store_true", help="a PostgreSQL server instead of files, beside pgBackRest (pgbench at scale 20: 340 MB)")
     parser.add_argument("--no-rclone", action="store_true", help="on a server: without rclone copy, which takes minutes over many small files")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--date", default="", help="the date to print with the figures")
@@ -347,7 +358,7 @@ def main():
     options = parser.parse_args()
     options.runs = 1 if options.quick else options.runs
     options.scale = options.scale or (0.25 if options.remote else 1.0)
-    options.corpora = options.corpora or ",".join(kind for kind in CORPORA if not options.remote or kind != "aged")
+    options.corpora = options.corpora or ",".join(kind for kind in CORPORA if kind != "postgres" and (not options.remote or kind != "aged"))
     if options.render:
         with open(options.render) as file:
             results = json.load(file)
@@ -356,7 +367,7 @@ def main():
     table = Table(results)
     text = table.markdown()
     if not options.no_readme:
-        into_readme(text, remote.MARKERS if results.get("remote") else MARKERS)
+        into_readme(text, remote.MARKERS if results.get("remote") else postgres.MARKERS if results.get("postgres") else MARKERS)
     print("\n" + text)
     missed = table.missed()
     if missed:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures backupiq beside restic, borg and tar | zstd on this machine and writes the table of ratios into bench/README.md.
-#   bench/run.sh [--remote s3] [--quick] [--runs N] [--corpora source,small,random,half] [--peers-only] [--date YYYY-MM-DD] …   (bench/bench.py --help)
+#   bench/run.sh [--remote s3 | --postgres] [--quick] [--runs N] [--corpora source,small,random,half] [--peers-only] [--date YYYY-MM-DD] …   (bench/bench.py --help)
 # The peers come from Debian; as root the script installs what is missing. Corpora lie in $BENCH_WORK (default bench/work), some 12 GB.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -29,6 +29,14 @@ case " $* " in
       exit 2
     fi
     dotnet build "$here/../tests/BackupIQ.IntegrationTests" -c Release -v q --nologo -nodeReuse:false >&2
+    ;;
+esac
+case " $* " in
+  *" --postgres "*)
+    if ! command -v pgbackrest >/dev/null || ! ls /usr/lib/postgresql/*/bin/pgbench >/dev/null 2>&1; then
+      echo "bench/run.sh: --postgres needs postgresql and pgbackrest: apt-get install --no-install-recommends postgresql-15 pgbackrest" >&2
+      exit 2
+    fi
     ;;
 esac
 case " $* " in

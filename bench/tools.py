@@ -119,7 +119,11 @@ class BackupIq(Tool):
 
 
 def run(command, env):
-    return subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    """Runs a command that must succeed."""
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.decode('utf-8', 'replace').strip()[-400:]}")
+    return done
 
 
 # More than any corpus needs in the page cache twice: once for its files, once for the image below a file system of its own.
