@@ -1,8 +1,10 @@
+using System.Collections.Concurrent;
 using BackupIQ.Engine.Diff;
 using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Jobs.Browsing;
 using BackupIQ.Primitives;
+using BackupIQ.Repository;
 using BackupIQ.Repository.Index;
 
 namespace BackupIQ.Jobs;
@@ -78,6 +80,13 @@ public sealed partial class BackupIqRepository
         IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
         using ChunkIndex index = load.Index;
         Tell(load.Findings);
+        if (request.Recall.Wait)
+        {
+            ConcurrentDictionary<PackId, bool> packs = new();
+            await AddPacksAsync(snapshot, request.Path, index, packs, cancellationToken).ConfigureAwait(false);
+            await RecallAsync(packs.Keys, request.Recall, isTrial: false, cancellationToken).ConfigureAwait(false);
+        }
+
         DumpOptions options = new()
         {
             Archive = request.Zip ? DumpArchive.Zip : DumpArchive.Tar,

@@ -5,6 +5,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Keys.Services;
 using BackupIQ.Repository.Sessions;
+using BackupIQ.Storage;
 using BackupIQ.Storage.Archive;
 
 namespace BackupIQ.Jobs;
@@ -32,13 +33,33 @@ public sealed partial class BackupIqRepository
 
         request ??= new CopyRequest();
         long started = _time.GetTimestamp();
-        CopyRunner runner = new(from._repository, _repository, request.ToOptions(_options, "backupiq " + Version), _time);
         await using ReadingSession? reading = request.DryRun ? null : await from.ReadAsync(SessionPurpose.Restore, cancellationToken).ConfigureAwait(false);
         IReadOnlyList<Snapshot> chosen = await from.SelectAsync(request.Snapshots, cancellationToken).ConfigureAwait(false);
-        CopyResult result = await runner.RunAsync(chosen, (monitor ?? new CopyMonitor()).Progress, cancellationToken).ConfigureAwait(false);
+        CopyResult result = await CopyAsync(from, chosen, request, monitor ?? new CopyMonitor(), cancellationToken).ConfigureAwait(false);
         Tell(result.Damage);
         TellOfLocks(result.Snapshots.Select(static one => one.LockProblem).FirstOrDefault(static problem => problem is not null));
         return new CopyReport([.. result.Snapshots.Select(CopiedSnapshotInfo.From)], _time.GetElapsedTime(started));
+    }
+
+    // What the snapshots that were copied before have in common with the next is not read again as a rule, so it is not brought back. Where it is after all, everything is.
+    private async Task<CopyResult> CopyAsync(BackupIqRepository from, IReadOnlyList<Snapshot> chosen, CopyRequest request, CopyMonitor monitor, CancellationToken cancellationToken)
+    {
+        CopyOptions options = request.ToOptions(_options, "backupiq " + Version);
+        if (!request.Recall.Wait)
+        {
+            return await new CopyRunner(from._repository, _repository, options, _time).RunAsync(chosen, monitor.Progress, cancellationToken).ConfigureAwait(false);
+        }
+
+        CopyOptions sparing = options with { BeforeReading = (pending, copied, stop) => from.RecallAsync(pending, copied, request.Recall, stop) };
+        try
+        {
+            return await new CopyRunner(from._repository, _repository, sparing, _time).RunAsync(chosen, monitor.Progress, cancellationToken).ConfigureAwait(false);
+        }
+        catch (StorageException e) when (e.Code == ErrorCodes.StorageArchived)
+        {
+            CopyOptions everything = options with { BeforeReading = (pending, _, stop) => from.RecallAsync(pending, [], request.Recall, stop) };
+            return await new CopyRunner(from._repository, _repository, everything, _time).RunAsync(chosen, monitor.Progress, cancellationToken).ConfigureAwait(false);
+        }
     }
 
     /// <summary>

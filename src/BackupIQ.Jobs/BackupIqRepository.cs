@@ -272,7 +272,11 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
     /// <exception cref="BackupIQException"><c>Usage</c>: the subset is none; or the storage cannot be reached.</exception>
     public async Task<CheckReport> CheckAsync(CheckRequest? request = null, CheckMonitor? monitor = null, CancellationToken cancellationToken = default)
     {
-        CheckOptions options = (request ?? new CheckRequest()).ToOptions(_options);
+        request ??= new CheckRequest();
+        CheckOptions options = request.ToOptions(_options) with
+        {
+            BeforeReading = request.Recall.Wait ? (packs, stop) => RecallAsync(packs, request.Recall, isTrial: false, stop) : null,
+        };
         await using ReadingSession reading = await ReadAsync(SessionPurpose.Check, cancellationToken).ConfigureAwait(false);
         CheckRunner runner = new(_repository, _time);
         return CheckReport.From(await runner.RunAsync(options, (monitor ?? new CheckMonitor()).Progress, cancellationToken).ConfigureAwait(false));

@@ -32,6 +32,9 @@ public sealed record CheckRequest
     /// <summary>Whether any content is read beyond what a plain check reads.</summary>
     public bool ReadsContent => ReadData || ReadDataSubset is not null || MaxAge is not null || Budget is not null || Resume;
 
+    /// <summary>Whether packs that are to be read and lie in an archive of the storage are brought back first. They are not asked for unless they are waited for.</summary>
+    public RecallOptions Recall { get; init; } = new();
+
     internal CheckOptions ToOptions(RepositoryOptions options) => new()
     {
         ReadData = ReadDataSubset is { } subset ? Engine.Verification.ReadDataSubset.Parse(subset) : ReadData ? Engine.Verification.ReadDataSubset.All : null,
@@ -46,6 +49,7 @@ public sealed record CheckRequest
 /// <param name="PacksVerified">Packs of which this check opened every chunk.</param>
 /// <param name="PacksFresh">Packs that were not read because an earlier check had verified them recently enough.</param>
 /// <param name="PacksDue">Packs that should have been read and were left for the next time, because the budget was used up.</param>
+/// <param name="PacksArchived">Packs that should have been read and were not, because they lie in an archive of the storage.</param>
 /// <param name="NeverVerified">Packs of which no check that is known opened every chunk, or that were found damaged since.</param>
 /// <param name="Oldest">When the pack whose chunks were opened the longest ago, of those that ever were, was verified.</param>
 /// <param name="Interrupted">When a check of everything began that was interrupted and can be gone on with.</param>
@@ -54,6 +58,7 @@ public sealed record CheckVerification(
     long PacksVerified,
     long PacksFresh,
     long PacksDue,
+    long PacksArchived,
     long NeverVerified,
     DateTimeOffset? Oldest,
     DateTimeOffset? Interrupted,
@@ -134,6 +139,9 @@ public sealed record CheckReport
 
     public required long PacksChecked { get; init; }
 
+    /// <summary>Those of them that lie in an archive of the storage: they are there with the size that they should have, and nobody has looked into them.</summary>
+    public long PacksArchived { get; init; }
+
     public required long BytesRead { get; init; }
 
     public required long SnapshotsChecked { get; init; }
@@ -167,12 +175,14 @@ public sealed record CheckReport
         SuggestPrune = result.SuggestPrune,
         UnneededBytes = result.UnneededBytes,
         PacksChecked = result.PacksChecked,
+        PacksArchived = result.PacksArchived,
         BytesRead = result.BytesRead,
         SnapshotsChecked = result.SnapshotsChecked,
         Verification = new CheckVerification(
             result.Verification.PacksVerified,
             result.Verification.PacksFresh,
             result.Verification.PacksDue,
+            result.Verification.PacksArchived,
             result.Verification.NeverVerified,
             result.Verification.Oldest,
             result.Verification.Interrupted,

@@ -31,6 +31,9 @@ public sealed record CopyRequest
     /// <summary>0: fitting.</summary>
     public int Connections { get; init; }
 
+    /// <summary>Whether what lies in an archive of the other repository's storage is brought back first. It is not asked for unless it is waited for.</summary>
+    public RecallOptions Recall { get; init; } = new();
+
     internal CopyOptions ToOptions(RepositoryOptions options, string version) => new()
     {
         Hostname = Environment.MachineName,

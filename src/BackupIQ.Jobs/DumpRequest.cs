@@ -26,6 +26,9 @@ public sealed record DumpRequest
 
     /// <summary>Refuse a folder: where the output goes is no place for an archive.</summary>
     public bool FilesOnly { get; init; }
+
+    /// <summary>Whether what lies in an archive of the storage is brought back first. It is not asked for unless it is waited for.</summary>
+    public RecallOptions Recall { get; init; } = new();
 }
 
 /// <summary>Watches a dump: counters to poll at any time, and a call for each entry that is left out.</summary>

@@ -8,14 +8,14 @@ namespace BackupIQ.Jobs;
 /// <param name="ObjectName">Its name in the repository.</param>
 /// <param name="Problem">What was wrong with it: half a sentence that follows the name.</param>
 /// <param name="IsMended">Nothing of it is lost any more, or would be.</param>
-/// <param name="Means"><c>none</c>, <c>structure</c>, <c>seal</c>, <c>parity</c> or <c>moved</c>.</param>
+/// <param name="Means"><c>none</c>, <c>structure</c>, <c>seal</c>, <c>parity</c>, <c>mirror</c> or <c>moved</c>.</param>
 /// <param name="Told">What came of it: half a sentence.</param>
 public sealed record RepairedObject(string ObjectName, string Problem, bool IsMended, string Means, string Told)
 {
     internal static RepairedObject From(MendedObject mended) => new(
         mended.ObjectName,
         mended.Problem,
-        mended.Mending.Means is MendingMeans.Structure or MendingMeans.Parity or MendingMeans.Seal,
+        mended.Mending.Means is MendingMeans.Structure or MendingMeans.Parity or MendingMeans.Seal or MendingMeans.Mirror,
         mended.Mending.Means.ToString().ToLowerInvariant(),
         mended.Mending.Told);
 }

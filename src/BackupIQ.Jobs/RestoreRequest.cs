@@ -1,7 +1,6 @@
 using BackupIQ.Engine.Restore;
 using BackupIQ.Primitives;
 using BackupIQ.Sources.Files.Patterns;
-using BackupIQ.Storage;
 
 namespace BackupIQ.Jobs;
 
@@ -61,20 +60,8 @@ public sealed record RestoreRequest
     /// <summary>How often the storage is asked while it is waited for. Five minutes: little beside the hours that it takes, and a request for each pack.</summary>
     public TimeSpan ArchivePoll { get; init; } = TimeSpan.FromMinutes(5);
 
-    internal RecallOrder ToRecall(StorageArchive? archive)
-    {
-        if (!Enum.TryParse(ArchivePriority, ignoreCase: true, out RecallPriority priority) || !Enum.IsDefined(priority) || char.IsAsciiDigit(ArchivePriority[0]))
-        {
-            throw new BackupIQException(ErrorCodes.Usage, $"--archive-priority: '{ArchivePriority}' is no priority", "Use bulk, standard or expedited.");
-        }
-
-        return archive is null || archive.Takes.ContainsKey(priority)
-            ? new RecallOrder(priority, ArchiveDays)
-            : throw new BackupIQException(
-                ErrorCodes.Usage,
-                $"--archive-priority: the archive {archive.Name} has no '{ArchivePriority}'",
-                $"It has: {string.Join(", ", archive.Takes.Keys.Order().Select(static one => one.ToString().ToLowerInvariant()))}.");
-    }
+    internal RecallOptions ToRecall(RestoreMonitor monitor) =>
+        new() { Wait = WaitForArchive, Priority = ArchivePriority, Days = ArchiveDays, Poll = ArchivePoll, OnRecall = monitor.OnRecall };
 
     internal RestoreOptions ToOptions(RepositoryOptions options) => new()
     {
@@ -167,13 +154,6 @@ public sealed class RestoreMonitor
     /// <summary>A path that was worked on lately, as bytes.</summary>
     public byte[]? CurrentPath => _progress.CurrentPath;
 }
-
-/// <summary>What a restore needs and cannot read yet.</summary>
-/// <param name="Objects">Packs that lie in an archive.</param>
-/// <param name="Bytes">Their bytes.</param>
-/// <param name="Requested">Those of them that were asked for now; the others had been before.</param>
-/// <param name="Within">Within which time they are back as a rule; null: the storage does not say.</param>
-public sealed record RecallInfo(int Objects, long Bytes, int Requested, TimeSpan? Within);
 
 /// <summary>What a restore ended with. Entries are files, folders, links and devices alike.</summary>
 public sealed record RestoreOutcome

@@ -32,7 +32,7 @@ public static class ErrorCodes
     public static readonly ErrorCode StorageAuthentication = new("StorageAuthentication", 401, 13, false, "Check the credentials and permissions for the storage.");
     public static readonly ErrorCode StorageConnection = new("StorageConnection", 503, 15, true, "Check that the storage is mounted or reachable.");
     public static readonly ErrorCode StorageTimeout = new("StorageTimeout", 504, 15, true, "The storage did not answer in time; try again.");
-    public static readonly ErrorCode StorageArchived = new("StorageArchived", 409, 15, false, "'backupiq restore --wait-archive' has the storage bring it back, and waits for it.");
+    public static readonly ErrorCode StorageArchived = new("StorageArchived", 409, 15, false, "With --wait-archive 'restore', 'dump', 'copy' and 'check --read-data' have the storage bring it back, and wait for it.");
     public static readonly ErrorCode StorageFull = new("StorageFull", 507, 1, false, "Make space on the storage and run again; what was stored is kept and reused.");
     public static readonly ErrorCode CircuitBreaker = new("CircuitBreaker", 503, 15, true, "The storage failed repeatedly; see 'backupiq storage info'.");
     public static readonly ErrorCode CircuitBreakerOpen = new("CircuitBreakerOpen", 503, 15, true, "The storage failed repeatedly and is left alone for a moment; try again.");

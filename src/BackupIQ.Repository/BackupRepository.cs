@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Crypto;
 using BackupIQ.Repository.Format;
@@ -265,32 +266,18 @@ public sealed class BackupRepository : IAsyncDisposable
         await TryReadObjectAsync(kind, key, cancellationToken) ?? throw new StorageException(ErrorCodes.StorageObjectNotFound, $"{key} is not there.");
 
     /// <summary>As <see cref="ReadObjectAsync"/>; null when there is no such object.</summary>
+    /// <param name="kind">What it is.</param>
+    /// <param name="key">Its name.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <param name="onlyHere">Whether the storage alone is asked, by who wants to know how that is: else what does not open is read from a copy of it.</param>
     /// <exception cref="CorruptDataException">It is not what was stored.</exception>
-    internal async Task<byte[]?> TryReadObjectAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
-    {
-        using NativeBuffer? bytes = await TryReadBytesAsync(key, cancellationToken);
-        return bytes is null ? null : SealedObject.Open(Keys, kind, key, bytes.GetSpan());
-    }
+    internal async Task<byte[]?> TryReadObjectAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken, bool onlyHere = false) =>
+        (await ReadAsync(key, bytes => (true, SealedObject.Open(Keys, kind, key, bytes)), onlyHere, cancellationToken)).Document;
 
-    /// <summary>What stands under a snapshot's name: nothing, a snapshot's document, or, without one, a fence.</summary>
+    /// <summary>What stands under a snapshot's name: nothing, a snapshot's document, or, without one, a fence. <paramref name="onlyHere"/> as for <see cref="TryReadObjectAsync"/>.</summary>
     /// <exception cref="CorruptDataException">It is not what was stored.</exception>
-    internal async Task<(bool IsThere, byte[]? Document)> ReadUnlessFenceAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken)
-    {
-        using NativeBuffer? bytes = await TryReadBytesAsync(key, cancellationToken);
-        if (bytes is null)
-        {
-            return (false, null);
-        }
-
-        if (!SealedObject.TryPeekKind(bytes.GetSpan(), out ObjectKind found) || found != ObjectKind.Fence)
-        {
-            return (true, SealedObject.Open(Keys, kind, key, bytes.GetSpan()));
-        }
-
-        // The kind in the clear is a claim: only a fence that opens as one stands in a snapshot's place.
-        SealedObject.Open(Keys, ObjectKind.Fence, key, bytes.GetSpan());
-        return (true, null);
-    }
+    internal Task<(bool IsThere, byte[]? Document)> ReadUnlessFenceAsync(ObjectKind kind, StorageKey key, CancellationToken cancellationToken, bool onlyHere = false) =>
+        ReadAsync(key, bytes => OpenUnlessFence(kind, key, bytes), onlyHere, cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()
@@ -300,9 +287,62 @@ public sealed class BackupRepository : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    private async Task<NativeBuffer?> TryReadBytesAsync(StorageKey key, CancellationToken cancellationToken)
+    private (bool IsThere, byte[]? Document) OpenUnlessFence(ObjectKind kind, StorageKey key, ReadOnlySpan<byte> bytes)
     {
-        if (await Storage.StatAsync(key, cancellationToken) is not { } stored)
+        if (!SealedObject.TryPeekKind(bytes, out ObjectKind found) || found != ObjectKind.Fence)
+        {
+            return (true, SealedObject.Open(Keys, kind, key, bytes));
+        }
+
+        // The kind in the clear is a claim: only a fence that opens as one stands in a snapshot's place.
+        SealedObject.Open(Keys, ObjectKind.Fence, key, bytes);
+        return (true, null);
+    }
+
+    // Default where there is no such object. What does not open is asked for elsewhere; when it is whole nowhere, the first failure counts.
+    private async Task<(bool IsThere, byte[]? Document)> ReadAsync(
+        StorageKey key, Func<ReadOnlySpan<byte>, (bool IsThere, byte[]? Document)> open, bool onlyHere, CancellationToken cancellationToken)
+    {
+        BackupIQException damage;
+        try
+        {
+            return await ReadAsync(Storage, key, open, cancellationToken);
+        }
+        catch (BackupIQException e) when (!onlyHere && DamageReading.IsDamage(e))
+        {
+            damage = e;
+        }
+
+        await foreach (StorageCopy copy in Storage.CopiesAsync(cancellationToken))
+        {
+            try
+            {
+                if (await ReadAsync(copy.Storage, key, open, cancellationToken) is { IsThere: true } read)
+                {
+                    copy.OnUsed(key);
+                    return read;
+                }
+            }
+            catch (BackupIQException e) when (e is StorageException || DamageReading.IsDamage(e))
+            {
+                // The next one.
+            }
+        }
+
+        ExceptionDispatchInfo.Throw(damage);
+        return default;
+    }
+
+    private static async Task<(bool IsThere, byte[]? Document)> ReadAsync(
+        IStorageBackend storage, StorageKey key, Func<ReadOnlySpan<byte>, (bool IsThere, byte[]? Document)> open, CancellationToken cancellationToken)
+    {
+        using NativeBuffer? bytes = await TryReadBytesAsync(storage, key, cancellationToken);
+        return bytes is null ? default : open(bytes.GetSpan());
+    }
+
+    private static async Task<NativeBuffer?> TryReadBytesAsync(IStorageBackend storage, StorageKey key, CancellationToken cancellationToken)
+    {
+        if (await storage.StatAsync(key, cancellationToken) is not { } stored)
         {
             return null;
         }
@@ -315,7 +355,7 @@ public sealed class BackupRepository : IAsyncDisposable
         NativeBuffer bytes = new();
         try
         {
-            int length = await Storage.ReadAsync(key, 0, bytes.Room((int)stored.Size), cancellationToken);
+            int length = await storage.ReadAsync(key, 0, bytes.Room((int)stored.Size), cancellationToken);
             return length == bytes.Length ? bytes : throw new CorruptDataException($"{key} is cut short.");
         }
         catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)

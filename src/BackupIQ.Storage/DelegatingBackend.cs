@@ -49,6 +49,9 @@ public abstract class DelegatingBackend(IStorageBackend inner) : IStorageBackend
     public virtual ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken) => Inner.RecallAsync(key, order, cancellationToken);
 
     /// <inheritdoc/>
+    public virtual IAsyncEnumerable<StorageCopy> CopiesAsync(CancellationToken cancellationToken) => Inner.CopiesAsync(cancellationToken);
+
+    /// <inheritdoc/>
     public virtual ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => Inner.GetSpaceAsync(cancellationToken);
 
     /// <inheritdoc/>

@@ -83,6 +83,12 @@ public interface IStorageBackend : IAsyncDisposable
     ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken) =>
         throw new NotSupportedException("The storage has no archive that anything could be recalled from.");
 
+    /// <summary>
+    /// Other storages that hold the same objects, to read from: for whoever found that the bytes which this one gives are not those that were put. One after the other, each
+    /// connected to when it is asked for; one that cannot be read is left out.
+    /// </summary>
+    IAsyncEnumerable<StorageCopy> CopiesAsync(CancellationToken cancellationToken) => AsyncEnumerable.Empty<StorageCopy>();
+
     /// <summary>Space on the storage, with null for what cannot be told.</summary>
     ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken);
 }

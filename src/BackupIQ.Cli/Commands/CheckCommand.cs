@@ -19,6 +19,7 @@ internal sealed class CheckCommand : Verb
         Value("--max-age", "TIME", "read what was not verified for so long, as 30d, the oldest first");
         Value("--budget", "TIME", "stop reading after so long, as 10m; the next time goes on with the oldest");
         Flag("--resume", "go on with a --read-data that was interrupted");
+        ArchiveFlags.Declare(this);
     }
 
     /// <inheritdoc/>
@@ -34,7 +35,13 @@ internal sealed class CheckCommand : Verb
             MaxAge = Duration(run, "--max-age"),
             Budget = Duration(run, "--budget"),
             Resume = run.Arguments.Has("--resume"),
+            Recall = ArchiveFlags.Read(this, run),
         };
+        if (request.Recall.Wait && !request.ReadsContent)
+        {
+            throw Misuse("--wait-archive brings back what is to be read: say what with --read-data, --read-data-subset, --max-age, --budget or --resume");
+        }
+
         if (request.Resume && (request.ReadDataSubset is not null || request.MaxAge is not null))
         {
             throw Misuse("--resume goes on with a check of everything, so --read-data-subset and --max-age have no place beside it");
@@ -58,7 +65,17 @@ internal sealed class CheckCommand : Verb
         }
 
         LockOutput.Tell(run, report.LocksExtended, report.LockProblem);
-        return report.Errors > 0 ? ExitCodes.Damage : report.LockProblem is null ? ExitCodes.Done : ExitCodes.Warnings;
+        if (report.Verification.PacksArchived > 0)
+        {
+            run.Screen.Fail(
+                $"{Words.Count(report.Verification.PacksArchived, "pack")} that should be read {(report.Verification.PacksArchived == 1 ? "lies" : "lie")} in an archive; --wait-archive has the storage bring them back, and waits",
+                ErrorCodes.StorageArchived);
+        }
+
+        return report.Errors > 0 ? ExitCodes.Damage
+            : report.Verification.PacksArchived > 0 ? ErrorCodes.StorageArchived.ExitCode
+            : report.LockProblem is null ? ExitCodes.Done
+            : ExitCodes.Warnings;
     }
 
     private static ProgressFigures Read(CheckMonitor monitor) => monitor.BytesTotal > 0
@@ -111,7 +128,7 @@ internal sealed class CheckCommand : Verb
         run.Print(report.Errors == 0
             ? $"No errors: {Words.Count(report.SnapshotsChecked, "snapshot")}, {Words.Count(report.PacksChecked, "pack")}, {Words.Size(report.BytesRead)} read{read}\n"
             : $"{Words.Count(report.Errors, "error")}: {Words.Count(report.BrokenPacks.Count, "broken pack")}, {Words.Count(report.DamagedFiles, "damaged path")}\n");
-        ShowVerification(run, report.Verification, request);
+        ShowVerification(run, report.Verification, report.PacksArchived, request);
         if (report.Errors > 0)
         {
             run.Screen.Fail(
@@ -125,8 +142,13 @@ internal sealed class CheckCommand : Verb
 
     private TimeSpan? Duration(Invocation run, string flag) => Duration(run, flag, "90s, 10m, 12h or 30d");
 
-    private static void ShowVerification(Invocation run, CheckVerification verification, CheckRequest request)
+    private static void ShowVerification(Invocation run, CheckVerification verification, long archived, CheckRequest request)
     {
+        if (archived > 0)
+        {
+            run.Screen.Note($"{Words.Count(archived, "pack lies", "packs lie")} in an archive of the storage: there, and of the right size, but not looked into");
+        }
+
         if (verification.PacksFresh > 0)
         {
             run.Screen.Note($"{Words.Count(verification.PacksFresh, "pack was", "packs were")} not read again: {(request.Resume ? "the check that was interrupted" : "an earlier check")} had verified them");
@@ -189,6 +211,7 @@ internal sealed class CheckCommand : Verb
             writer.WriteNumber("packs_verified", report.Verification.PacksVerified);
             writer.WriteNumber("packs_fresh", report.Verification.PacksFresh);
             writer.WriteNumber("packs_due", report.Verification.PacksDue);
+            writer.WriteNumber("packs_archived", report.PacksArchived);
             writer.WriteNumber("packs_never_verified", report.Verification.NeverVerified);
             writer.WriteNumber("locks_extended", report.LocksExtended);
             writer.WriteString("lock_problem", report.LockProblem);

@@ -13,6 +13,7 @@ internal sealed class CopyCommand : SnapshotVerb
         Value("--from-repo", "REPO", "the repository to copy from, or an export file");
         Value("--limit", "N", "only the newest N");
         CopyFlags.Declare(this, "that REPO");
+        ArchiveFlags.Declare(this);
     }
 
     /// <inheritdoc/>
@@ -27,7 +28,7 @@ internal sealed class CopyCommand : SnapshotVerb
     {
         string from = run.Arguments.Value("--from-repo") ?? run.Settings.Environment("BACKUPIQ_FROM_REPO")
             ?? throw Misuse("--from-repo says what to copy from", "For example: backupiq copy --from-repo /mnt/disk/backup --repo /mnt/other/backup");
-        return await CopyFlags.RunAsync(run, from, Selection(run), cancellationToken).ConfigureAwait(false);
+        return await CopyFlags.RunAsync(run, from, Selection(run), ArchiveFlags.Read(this, run), cancellationToken).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
@@ -53,7 +54,7 @@ internal static class CopyFlags
     }
 
     /// <summary>Copies and tells what came of it.</summary>
-    public static async Task<int> RunAsync(Invocation run, string from, SnapshotSelection snapshots, CancellationToken cancellationToken)
+    public static async Task<int> RunAsync(Invocation run, string from, SnapshotSelection snapshots, RecallOptions recall, CancellationToken cancellationToken)
     {
         run.Settings.RequireValid();
         CopyRequest request = new()
@@ -64,6 +65,7 @@ internal static class CopyFlags
             Compression = run.Settings.Text("backup.compression")!,
             CheckpointInterval = run.Settings.Duration("backup.checkpoint-interval"),
             Connections = run.Settings.Number("backup.connections"),
+            Recall = recall,
         };
         await using BackupIqRepository target = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
         await using BackupIqRepository source = await run.OpenOtherAsync(from, "from-", cancellationToken).ConfigureAwait(false);

@@ -15,6 +15,7 @@ internal sealed class DumpCommand : Verb
         Value("--archive", "FORMAT", "of a folder: tar (default), or zip, which keeps less", "-a");
         Flag("--sparse", "keep holes as GNU tar and bsdtar do, in place of zeros");
         Value("--target", "FILE", "write to a new file instead", "-t");
+        ArchiveFlags.Declare(this);
     }
 
     /// <inheritdoc/>
@@ -46,6 +47,7 @@ internal sealed class DumpCommand : Verb
 
             // An archive would only upset a terminal.
             FilesOnly = run.Host.OutputIsTerminal && !run.Arguments.Has("--target"),
+            Recall = ArchiveFlags.Read(this, run, isOutputData: true),
         };
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
 

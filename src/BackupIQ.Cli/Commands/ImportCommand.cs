@@ -36,6 +36,6 @@ internal sealed class ImportCommand : Verb
 
         return !File.Exists(file)
             ? throw new BackupIQException(ErrorCodes.RepositoryNotFound, "There is no such file", "Check its name.").With("file", file)
-            : CopyFlags.RunAsync(run, file, new SnapshotSelection([], new SnapshotQuery()), cancellationToken);
+            : CopyFlags.RunAsync(run, file, new SnapshotSelection([], new SnapshotQuery()), new RecallOptions(), cancellationToken);
     }
 }

@@ -21,10 +21,7 @@ internal sealed class RestoreCommand : Verb
         Flag("--verify", "read every restored file again and compare");
         Flag("--sparse", "make holes of long runs of zeros");
         Flag("--dry-run", "say what would be done, change nothing", "-n");
-        Flag("--wait-archive", "wait until the storage has brought back what lies in an archive");
-        Value("--archive-priority", "HOW", "how soon: bulk, standard (default) or expedited");
-        Value("--archive-days", "N", "how long copies from an archive stay readable, where they do not stay (default: 7)");
-        Value("--archive-poll", "TIME", "how often to ask while waiting (default: 5m)");
+        ArchiveFlags.Declare(this);
     }
 
     /// <inheritdoc/>
@@ -44,6 +41,7 @@ internal sealed class RestoreCommand : Verb
         Arguments arguments = run.Arguments;
         SnapshotPath source = SnapshotPath.Parse(arguments.Positional[0]);
         string target = arguments.Value("--target") ?? throw Misuse("--target DIR says where to restore to", "Write: backupiq restore latest --target DIR");
+        RecallOptions recall = ArchiveFlags.Read(this, run);
         RestoreRequest request = new()
         {
             Snapshot = source.Snapshot,
@@ -56,13 +54,10 @@ internal sealed class RestoreCommand : Verb
             Verify = arguments.Has("--verify"),
             Sparse = arguments.Has("--sparse"),
             DryRun = arguments.Has("--dry-run"),
-            WaitForArchive = arguments.Has("--wait-archive"),
-            ArchivePriority = arguments.Value("--archive-priority") ?? "standard",
-        };
-        request = request with
-        {
-            ArchivePoll = Duration(run, "--archive-poll", "30s, 5m or 1h", isSomething: true) ?? request.ArchivePoll,
-            ArchiveDays = Days(arguments.Value("--archive-days")) ?? request.ArchiveDays,
+            WaitForArchive = recall.Wait,
+            ArchivePriority = recall.Priority,
+            ArchivePoll = recall.Poll,
+            ArchiveDays = recall.Days,
         };
         if (request.Delete && !request.DryRun && System.IO.Path.GetFullPath(target) == "/")
         {
@@ -75,7 +70,7 @@ internal sealed class RestoreCommand : Verb
         RestoreMonitor monitor = new(
             failure => ItemLines.Tell(run, failure, "restore"),
             everything || listed ? (action, path, bytes) => TellItem(run, action, path, bytes, request.DryRun) : null,
-            recall => TellRecall(run, recall));
+            recall.OnRecall);
         RestoreOutcome outcome;
         await using (ProgressLoop.Start(run, () => Read(monitor), (writer, _, _) => WriteStatus(writer, monitor)).ConfigureAwait(false))
         {
@@ -106,35 +101,6 @@ internal sealed class RestoreCommand : Verb
         writer.WriteNumber("total_bytes", monitor.TotalBytes);
         writer.WriteNumber("bytes_restored", monitor.BytesRestored);
         JsonFields.WriteSeconds(writer, "seconds_remaining", monitor.SecondsRemaining);
-    }
-
-    private int? Days(string? text) =>
-        text is null ? null
-        : int.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out int days) && days is > 0 and <= 365 ? days
-        : throw Misuse($"--archive-days: '{DisplayText.Of(text)}' is no number from 1 to 365");
-
-    /// <summary>What it waits for.</summary>
-    internal static void TellRecall(Invocation run, RecallInfo recall)
-    {
-        if (run.WantsJson)
-        {
-            run.Json.Line("archive", writer =>
-            {
-                writer.WriteNumber("objects", recall.Objects);
-                writer.WriteNumber("bytes", recall.Bytes);
-                writer.WriteNumber("requested", recall.Requested);
-                JsonFields.WriteSeconds(writer, "within_seconds", recall.Within?.TotalSeconds);
-            });
-            return;
-        }
-
-        run.Screen.Draw("");
-        string packs = $"{Words.Count(recall.Objects, "pack")} ({Words.Size(recall.Bytes)})";
-        string within = recall.Within is { } time ? $", back within {Words.Duration(time)} as a rule" : "";
-        run.Screen.Note(
-            recall.Objects == 0 ? "everything is back from the archive"
-            : recall.Requested > 0 ? $"{packs} that are needed lie in an archive; {Words.Number(recall.Requested)} of them are asked for now{within}"
-            : $"{packs} that are needed are still in an archive{within}");
     }
 
     private static void TellItem(Invocation run, string action, byte[] path, long bytes, bool dryRun)

@@ -70,13 +70,13 @@ internal abstract class Verb(string name, string description) : Command(name, de
     /// <param name="examples">How it may be written, for who has not: <c>12h, 1d or 1y</c>.</param>
     /// <param name="isSomething">No time at all is none.</param>
     /// <exception cref="BackupIQException"><see cref="ErrorCodes.Usage"/></exception>
-    protected TimeSpan? Duration(Invocation run, string flag, string examples, bool isSomething = false) =>
+    protected internal TimeSpan? Duration(Invocation run, string flag, string examples, bool isSomething = false) =>
         run.Arguments.Value(flag) is not { } text ? null
         : Quantity.TryParseDuration(text, out TimeSpan duration) && !(isSomething && duration <= TimeSpan.Zero) ? duration
         : throw Misuse($"{flag}: '{DisplayText.Of(text)}' is not a duration; write it as {examples}");
 
     /// <summary>A failure that says how the verb is used.</summary>
-    protected BackupIQException Misuse(string message, string? guidance = null) =>
+    protected internal BackupIQException Misuse(string message, string? guidance = null) =>
         new(ErrorCodes.Usage, message, guidance ?? $"See 'backupiq {Path(this)} --help'.");
 
     /// <summary>The verb with the groups that it stands in: <c>key add</c>.</summary>

@@ -37,6 +37,9 @@ public sealed record CopyOptions
     /// <summary>The folder of the index caches of both repositories; null: none is kept.</summary>
     public string? CacheFolder { get; init; }
 
+    /// <summary>Called before anything is read, with the snapshots that will be copied and those of the chosen that need not be; null: nothing has to be made ready.</summary>
+    public Func<IReadOnlyList<Snapshot>, IReadOnlyList<Snapshot>, CancellationToken, Task>? BeforeReading { get; init; }
+
     internal long ReadingBudget => MemoryBudget / 32;
 
     // As many as write: each holds a frame as it is stored.

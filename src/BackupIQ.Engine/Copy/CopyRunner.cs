@@ -62,6 +62,11 @@ public sealed class CopyRunner(BackupRepository from, BackupRepository to, CopyO
         progress.Start(pending.Count);
         if (!options.DryRun && pending.Count > 0)
         {
+            if (options.BeforeReading is { } prepare)
+            {
+                await prepare(pending, [.. results.Select(static one => one.Original)], cancellationToken);
+            }
+
             await CopyAllAsync(pending, table, results, progress, cancellationToken);
         }
         else

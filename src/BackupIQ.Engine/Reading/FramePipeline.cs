@@ -346,8 +346,7 @@ internal sealed class FramePipeline : IDisposable
         try
         {
             Memory<byte> stored = workplace.Stored.Room((int)reference.StoredLength);
-            int read = await _repository.ReadPackAsync(reference.Kind, reference.Pack, reference.Offset, stored, _stop.Token).ConfigureAwait(false);
-            workplace.Opener.OpenInPlace(reference, stored.Span[..read], plain.Room((int)reference.PlainLength).Span);
+            await _repository.ReadFrameAsync(reference, workplace.Opener, stored, plain.Room((int)reference.PlainLength), _stop.Token).ConfigureAwait(false);
             return plain;
         }
         catch

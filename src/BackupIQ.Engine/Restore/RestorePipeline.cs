@@ -168,24 +168,15 @@ internal sealed class RestorePipeline : IDisposable
         ref PlannedFrame frame = ref window.FrameAt(place);
         long start = frame.Reference.Offset - group.Offset;
         Span<byte> plain = default;
-        if (damage is null)
+        if (damage is null && frame.Reference.PlainLength > RestoreWorker.MaxFrame)
         {
-            if (frame.Reference.PlainLength > RestoreWorker.MaxFrame || start + frame.Reference.StoredLength > read)
-            {
-                damage = new CorruptDataException($"pack {frame.Reference.Pack} is damaged: it is cut short");
-            }
-            else
-            {
-                plain = worker.Plain((int)frame.Reference.PlainLength);
-                try
-                {
-                    worker.Opener.Open(frame.Reference, worker.Stored.AsSpan((int)start, (int)frame.Reference.StoredLength), plain);
-                }
-                catch (BackupIQException e) when (DamageReading.IsDamage(e))
-                {
-                    damage = e;
-                }
-            }
+            damage = new CorruptDataException($"pack {frame.Reference.Pack} is damaged: it has a frame that is longer than any");
+        }
+        else if (damage is null)
+        {
+            plain = worker.Plain((int)frame.Reference.PlainLength);
+            damage = OpenHere(worker, frame.Reference, start, read, plain);
+            damage = damage is null || OpenElsewhere(worker, frame.Reference, plain) ? null : damage;
         }
 
         Span<PlannedChunk> chunks = window.Chunks;
@@ -223,6 +214,38 @@ internal sealed class RestorePipeline : IDisposable
             Fail(file, damage?.Code ?? ErrorCodes.CorruptData, wrong ?? damage!.Message);
             ChunkDone(file);
         }
+    }
+
+    private static BackupIQException? OpenHere(RestoreWorker worker, in FrameReference frame, long start, int read, Span<byte> plain)
+    {
+        if (start + frame.StoredLength > read)
+        {
+            return new CorruptDataException($"pack {frame.Pack} is damaged: it is cut short");
+        }
+
+        try
+        {
+            worker.Opener.Open(frame, worker.Stored.AsSpan((int)start, (int)frame.StoredLength), plain);
+            return null;
+        }
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        {
+            return e;
+        }
+    }
+
+    // Damage is seldom: room of its own, for other frames of the group still lie in the worker's.
+    private bool OpenElsewhere(RestoreWorker worker, in FrameReference frame, Span<byte> plain)
+    {
+        using NativeBuffer stored = new(), opened = new();
+        Memory<byte> found = opened.Room(plain.Length);
+        bool isFound = _repository.TryReadFrameElsewhereAsync(frame, worker.Opener, stored.Room((int)frame.StoredLength), found, _stop.Token).AsTask().GetAwaiter().GetResult();
+        if (isFound)
+        {
+            found.Span.CopyTo(plain);
+        }
+
+        return isFound;
     }
 
     // Writes what is needed of a verified chunk; with the last one the file is done.

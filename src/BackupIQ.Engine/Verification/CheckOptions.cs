@@ -1,3 +1,5 @@
+using BackupIQ.Repository;
+
 namespace BackupIQ.Engine.Verification;
 
 /// <summary>How a repository is checked. Immutable.</summary>
@@ -26,6 +28,9 @@ public sealed record CheckOptions
     /// to be read.
     /// </summary>
     public bool? HashPacks { get; init; }
+
+    /// <summary>Called before packs are read whole, with the data packs that will be; null: nothing has to be made ready.</summary>
+    public Func<IReadOnlyList<PackId>, CancellationToken, Task>? BeforeReading { get; init; }
 
     /// <summary>Workers. 0: one per core; each takes some 16 MiB of buffers.</summary>
     public int Concurrency { get; init; }

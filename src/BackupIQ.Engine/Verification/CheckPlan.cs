@@ -74,12 +74,19 @@ internal sealed class ReadingLimit(TimeProvider time, TimeSpan? budget, LedgerRu
     private readonly long _started = time.GetTimestamp();
     private long _read;
     private long _left;
+    private long _archived;
 
     /// <summary>Packs that were read whole and verified.</summary>
     public long Read => Interlocked.Read(ref _read);
 
     /// <summary>Packs that were not, because the budget was used up.</summary>
     public long Left => Interlocked.Read(ref _left);
+
+    /// <summary>Packs that were not, because they lie in an archive.</summary>
+    public long Archived => Interlocked.Read(ref _archived);
+
+    /// <summary>Whether all that was to be read was.</summary>
+    public bool IsDone => Left == 0 && Archived == 0;
 
     /// <summary>How deep a pack may be looked into that should be looked into so deep.</summary>
     public PackDepth Allow(PackDepth depth)
@@ -96,7 +103,11 @@ internal sealed class ReadingLimit(TimeProvider time, TimeSpan? budget, LedgerRu
     /// <summary>Notes what was found.</summary>
     public async ValueTask NoteAsync(CheckedPack pack, PackDepth depth)
     {
-        if (pack.IsBroken)
+        if (pack.IsArchived)
+        {
+            Interlocked.Add(ref _archived, depth == PackDepth.Chunks ? 1 : 0);
+        }
+        else if (pack.IsBroken)
         {
             await run.NoteAsync(pack.Id, VerifiedLevel.Damaged);
         }

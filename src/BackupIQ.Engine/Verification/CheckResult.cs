@@ -46,6 +46,9 @@ public sealed record VerificationState
     /// <summary>Packs that should have been read and were left for the next time, because the budget was used up.</summary>
     public long PacksDue { get; init; }
 
+    /// <summary>Packs that should have been read and were not, because they lie in an archive of the storage.</summary>
+    public long PacksArchived { get; init; }
+
     /// <summary>Packs of which every chunk was never opened by any check that the ledger knows, or that were found damaged since.</summary>
     public long NeverVerified { get; init; }
 
@@ -87,6 +90,9 @@ public sealed record CheckResult
     public long UnneededBytes { get; init; }
 
     public long PacksChecked { get; init; }
+
+    /// <summary>Those of them that lie in an archive of the storage: they are there with the size that they should have, and nobody has looked into them.</summary>
+    public long PacksArchived { get; init; }
 
     /// <summary>Bytes of packs that were read.</summary>
     public long BytesRead { get; init; }

@@ -2,6 +2,7 @@ using BackupIQ.Engine.Snapshots;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Maintenance;
+using BackupIQ.Repository.Packs;
 using BackupIQ.Repository.Sessions;
 
 namespace BackupIQ.Engine.Verification;
@@ -73,8 +74,13 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
         ReadingLimit limit = new(time, options.Budget, run);
         await using (run)
         {
+            if (options.BeforeReading is { } prepare)
+            {
+                await prepare([.. plan.Tasks.Where(static task => task.Depth == PackDepth.Chunks && task.Pack.Kind == PackKind.Data).Select(static task => task.Pack.Id)], cancellationToken);
+            }
+
             await pipeline.ExaminePacksAsync(plan, limit, cancellationToken);
-            await run.EndAsync(plan.IsThere, limit.Left == 0, cancellationToken);
+            await run.EndAsync(plan.IsThere, limit.IsDone, cancellationToken);
         }
 
         VerificationState state = VerificationStatus.Of(ledger, [.. plan.Packs.Select(static pack => pack.Id)]) with
@@ -82,10 +88,11 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
             PacksVerified = limit.Read,
             PacksFresh = plan.Fresh,
             PacksDue = limit.Left,
-            Interrupted = plan.ReadsEverything && limit.Left == 0 ? null : ledger.Interrupted,
+            PacksArchived = limit.Archived,
+            Interrupted = plan.ReadsEverything && limit.IsDone ? null : ledger.Interrupted,
             LedgerProblem = run.Problem,
         };
-        return (state, plan.ReadsEverything && limit.Left == 0);
+        return (state, plan.ReadsEverything && limit.IsDone);
     }
 
     // Newest first: a damaged file is shown in the snapshot that people would restore from.
@@ -172,6 +179,7 @@ public sealed class CheckRunner(BackupRepository repository, TimeProvider time)
             UnneededPacks = unneeded,
             UnneededBytes = unneededBytes,
             PacksChecked = progress.PacksDone,
+            PacksArchived = check.Packs.Count(static pack => pack.IsArchived),
             BytesRead = progress.BytesDone,
             SnapshotsChecked = snapshots,
             Verification = new VerificationState(),

@@ -135,8 +135,9 @@ internal static class MirroredStorage
             Damaged = [.. result.Damaged.Select(static key => key.Value)],
             IsInStep = isWhole && result.Damaged.Count == 0,
             Problem = isWhole && result.Damaged.Count == 0 ? null
-                : result.Damaged.Count > 0 ? $"{result.Damaged[0]} is damaged, and the mirror has no whole one"
-                : "it is behind",
+                : result.Damaged.Count == 0 ? "it is behind"
+                : RepositoryLayout.TryParsePack(result.Damaged[0], out _, out _) ? $"{result.Damaged[0]} is damaged, and the mirror has no whole one"
+                : $"{result.Damaged[0]} is not the same on both sides, and only who has a key can tell which is right: 'backupiq check' each, and 'backupiq repair packs' the other with this one as its --mirror",
         };
     }
 

@@ -5,7 +5,7 @@ using BackupIQ.Repository.Packs;
 namespace BackupIQ.Repository.Maintenance;
 
 /// <summary>
-/// Reads chunks for a check or a repair: from any pack that has them whole. What does not open is marked, so that nobody tries again, and told
+/// Reads chunks for a check or a repair: from any pack of the storage itself that has them whole. What does not open is marked, so that nobody tries again, and told
 /// of its pack. Not thread-safe; blocks on the storage.
 /// </summary>
 public sealed class CheckedChunkReader : IDisposable
@@ -18,7 +18,7 @@ public sealed class CheckedChunkReader : IDisposable
     internal CheckedChunkReader(BackupRepository repository, CheckIndex index)
     {
         _index = index;
-        _frames = new RecentFrames<uint>(repository, Kept);
+        _frames = new RecentFrames<uint>(repository, Kept, onlyHere: true);
     }
 
     /// <summary>A metadata chunk's bytes, checked against its id; the caller's own.</summary>

@@ -37,6 +37,9 @@ public sealed class CheckedPack
     /// <summary>A segment of an announced session names it.</summary>
     internal bool IsVouchedFor { get; set; }
 
+    /// <summary>It lies in an archive of the storage, where nobody can look into it.</summary>
+    public bool IsArchived { get; internal set; }
+
     /// <summary>A collector has marked it, so that no new snapshot relies on it.</summary>
     public bool IsMarked { get; internal set; }
 

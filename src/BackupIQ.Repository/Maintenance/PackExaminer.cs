@@ -55,6 +55,10 @@ public sealed class PackExaminer : IDisposable
                 await PassAsync(pack, plan, cancellationToken);
             }
         }
+        catch (BackupIQException e) when (e.Code == ErrorCodes.StorageArchived)
+        {
+            pack.IsArchived = true;
+        }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
             pack.Report(e.Code == ErrorCodes.StorageObjectNotFound ? "it is gone" : "the storage cannot read it");

@@ -303,7 +303,7 @@ public sealed class RepositoryCheck : IDisposable
                 await _repository.Storage.StatAsync(RepositoryLayout.Confirmation(session), cancellationToken) is not null;
 
             // It may be a fence, or forgotten since the listing.
-            if (await _repository.ReadUnlessFenceAsync(isPartial ? ObjectKind.PartialSnapshot : ObjectKind.Snapshot, key, cancellationToken) is (_, { } document))
+            if (await _repository.ReadUnlessFenceAsync(isPartial ? ObjectKind.PartialSnapshot : ObjectKind.Snapshot, key, cancellationToken, onlyHere: true) is (_, { } document))
             {
                 (isPartial || !isConfirmed ? _partials : _snapshots).Add(new SnapshotObject(session, key.Value, document, ""));
             }
@@ -401,7 +401,7 @@ public sealed class RepositoryCheck : IDisposable
                 bool isVouchedFor = RepositoryLayout.TryParseIndex(key, out SessionId session, out _, out _) && _announced.Contains(session);
 
                 // One that was compacted away since the listing is of no use: its entries stand in a later segment, and packs it alone named are found by their contents.
-                if (await _repository.TryReadObjectAsync(ObjectKind.Index, key, cancellationToken) is { } plain)
+                if (await _repository.TryReadObjectAsync(ObjectKind.Index, key, cancellationToken, onlyHere: true) is { } plain)
                 {
                     _index.Add(plain, isRecovered: false, isVouchedFor);
                 }
@@ -496,7 +496,7 @@ public sealed class RepositoryCheck : IDisposable
         {
             return await PackAnatomy.ReadAsync(_repository, pack.Kind, pack.Id, pack.Size, cancellationToken);
         }
-        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        catch (BackupIQException e) when (e.Code == ErrorCodes.StorageArchived || DamageReading.IsDamage(e))
         {
             return null;
         }

@@ -8,7 +8,8 @@ namespace BackupIQ.Repository.Packs;
 /// </summary>
 /// <param name="repository">Where packs are.</param>
 /// <param name="capacity">How many frames (of up to 4 MiB, mostly 1) are kept.</param>
-internal sealed class RecentFrames<TKey>(BackupRepository repository, int capacity) : IDisposable
+/// <param name="onlyHere">Whether a frame that does not open is damaged, whatever copies of the storage have.</param>
+internal sealed class RecentFrames<TKey>(BackupRepository repository, int capacity, bool onlyHere = false) : IDisposable
     where TKey : IEquatable<TKey>
 {
     private readonly LinkedList<(TKey Key, Memory<byte> Plain, NativeBuffer Buffer)> _frames = [];
@@ -36,8 +37,16 @@ internal sealed class RecentFrames<TKey>(BackupRepository repository, int capaci
         _spare = buffer;
         Memory<byte> plain = buffer.Room((int)frame.PlainLength);
         Memory<byte> stored = _stored.Room((int)frame.StoredLength);
-        int read = repository.ReadPackAsync(frame.Kind, frame.Pack, frame.Offset, stored, cancellationToken).AsTask().GetAwaiter().GetResult();
-        Opener.OpenInPlace(frame, stored.Span[..read], plain.Span);
+        if (onlyHere)
+        {
+            int read = repository.ReadPackAsync(frame.Kind, frame.Pack, frame.Offset, stored, cancellationToken).AsTask().GetAwaiter().GetResult();
+            Opener.OpenInPlace(frame, stored.Span[..read], plain.Span);
+        }
+        else
+        {
+            repository.ReadFrameAsync(frame, Opener, stored, plain, cancellationToken).AsTask().GetAwaiter().GetResult();
+        }
+
         _frames.AddFirst((key, plain, buffer));
         _spare = null;
         return plain.Span;

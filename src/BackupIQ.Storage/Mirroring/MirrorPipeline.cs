@@ -23,6 +23,9 @@ public sealed class MirrorPipeline
     /// <summary>So often something may be taken away from the storage while it is compared; who removes things is done some time.</summary>
     private const int Tries = 5;
 
+    /// <summary>Bytes that are compared at a time.</summary>
+    private const int Compared = 64 << 10;
+
     private const string SpoolSuffix = ".mirror";
 
     /// <summary>What is older was left behind by a run that was killed: no single object takes so long.</summary>
@@ -175,7 +178,8 @@ public sealed class MirrorPipeline
 
     /// <summary>
     /// Compares contents that both have with their names: those of different sizes, or with <paramref name="all"/> each of them. What is damaged on the mirror is replaced
-    /// by the storage's, what is damaged on the storage by the mirror's. What has another size and no name that tells is damage that nobody can decide.
+    /// by the storage's, what is damaged on the storage by the mirror's. What has no name that tells, and another size or with <paramref name="all"/> other bytes, is damage that nobody can decide who
+    /// has no key.
     /// </summary>
     /// <exception cref="StorageException">One of them failed.</exception>
     public async Task VerifyAsync(MirrorPlan plan, bool all, CancellationToken cancellationToken)
@@ -187,6 +191,8 @@ public sealed class MirrorPipeline
 
         IEnumerable<StoredObject> contents = (all ? plan.Common.Concat(plan.Differing) : plan.Differing).Where(item => _layout.RankOf(item.Key) == MirrorRank.Content);
         await Parallel.ForEachAsync(contents, Parallelism(cancellationToken), async (item, ct) => await VerifyAsync(item, ct).ConfigureAwait(false)).ConfigureAwait(false);
+        IEnumerable<StoredObject> others = all ? plan.Common.Where(item => _layout.RankOf(item.Key) != MirrorRank.Content) : [];
+        await Parallel.ForEachAsync(others, Parallelism(cancellationToken), async (item, ct) => await CompareBytesAsync(item, ct).ConfigureAwait(false)).ConfigureAwait(false);
     }
 
     /// <summary>Copies one object to the mirror.</summary>
@@ -272,6 +278,23 @@ public sealed class MirrorPipeline
             Interlocked.Increment(ref _healedBack);
         }
         else if (!isStored)
+        {
+            _damaged.Add(item.Key);
+        }
+    }
+
+    private async Task CompareBytesAsync(StoredObject item, CancellationToken cancellationToken)
+    {
+        using Fetched? mirrored = await FetchAsync(_mirror, item.Key, _storage.SpoolFolder, cancellationToken).ConfigureAwait(false);
+        using Fetched? stored = await FetchAsync(_storage, item.Key, _mirror.SpoolFolder, cancellationToken).ConfigureAwait(false);
+        if (mirrored is null || stored is null)
+        {
+            // Removed meanwhile.
+            return;
+        }
+
+        Interlocked.Increment(ref _verified);
+        if (!stored.IsSame(mirrored))
         {
             _damaged.Add(item.Key);
         }
@@ -381,8 +404,27 @@ public sealed class MirrorPipeline
                 return false;
             }
 
-            using Stream stream = path is null ? new MemoryStream(bytes, writable: false) : File.OpenRead(path);
+            using Stream stream = Open();
             return layout.IsWhole(key, stream);
+        }
+
+        public bool IsSame(Fetched other)
+        {
+            using Stream mine = Open(), others = other.Open();
+            byte[] first = new byte[Compared], second = new byte[Compared];
+            while (true)
+            {
+                int read = mine.ReadAtLeast(first, Compared, throwOnEndOfStream: false);
+                if (others.ReadAtLeast(second, Compared, throwOnEndOfStream: false) != read || !first.AsSpan(0, read).SequenceEqual(second.AsSpan(0, read)))
+                {
+                    return false;
+                }
+
+                if (read == 0)
+                {
+                    return true;
+                }
+            }
         }
 
         /// <summary>For a storage that takes the file over.</summary>
@@ -395,5 +437,7 @@ public sealed class MirrorPipeline
                 File.Delete(path);
             }
         }
+
+        private Stream Open() => path is null ? new MemoryStream(bytes, writable: false) : File.OpenRead(path);
     }
 }

@@ -15,8 +15,8 @@ namespace BackupIQ.Storage.Mirroring;
 /// lacks, whoever stored them. What goes wrong on a mirror is told and leaves it behind: the next root that is put, or a comparison by hand, brings it in step.</item>
 /// <item><b>Deleting</b> comes to mirrors first, so that one that is cut off between the two has too little, which the next comparison gives it, and not too much. Before
 /// anything is deleted that others may rely on, the mirror is in step with the storage. A mirror that is behind keeps what it has.</item>
-/// <item><b>Reading</b> goes to a mirror where the storage is away, refuses to be asked, cannot read an object, or lacks contents. Where it cannot list or tell what is
-/// there, a mirror takes its place for good: it answers everything, and nothing is written any more, since what is put must be seen in what is listed.</item>
+/// <item><b>Reading</b> goes to a mirror where the storage is away, refuses to be asked, cannot read an object, or lacks contents; and where what it gave turns out not to be what was put, by who
+/// can tell (<see cref="CopiesAsync"/>). Where it cannot list or tell what is there, a mirror takes its place for good: it answers everything, and nothing is written any more, since what is put must be seen in what is listed.</item>
 /// </list>
 /// </remarks>
 public sealed class MirroredBackend : IStorageBackend
@@ -239,6 +239,19 @@ public sealed class MirroredBackend : IStorageBackend
 
     /// <inheritdoc/>
     public ValueTask RecallAsync(StorageKey key, RecallOrder order, CancellationToken cancellationToken) => (_stand ?? _storage!).RecallAsync(key, order, cancellationToken);
+
+    /// <summary>The mirrors.</summary>
+    public async IAsyncEnumerable<StorageCopy> CopiesAsync([EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        foreach (Mirror mirror in _options.IsNew ? [] : _mirrors)
+        {
+            if (await ReadableAsync(mirror, cancellationToken).ConfigureAwait(false) is { } readable && !ReferenceEquals(readable, _stand))
+            {
+                yield return new StorageCopy(mirror.Name, readable, key => Tell(
+                    mirror, "damaged", $"{Location} gives other bytes of {key} than were put, which its mirror {mirror.Name} has whole: 'backupiq repair packs' puts them right", isBehind: null));
+            }
+        }
+    }
 
     /// <inheritdoc/>
     public ValueTask<StorageSpace> GetSpaceAsync(CancellationToken cancellationToken) => (_stand ?? _storage!).GetSpaceAsync(cancellationToken);

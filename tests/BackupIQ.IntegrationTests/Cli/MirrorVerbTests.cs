@@ -186,6 +186,43 @@ public sealed class MirrorVerbTests : IDisposable
     }
 
     [Fact]
+    public void WhatDoesNotOpenIsReadFromAMirrorIsToldAndMendedFromThere()
+    {
+        string source = _user.MakeTree();
+        _user.Backup(source, "--mirror", _mirror);
+        string[] with = ["--mirror", _mirror];
+        string[] damaged = [_user.Objects("d").OrderByDescending(static file => new FileInfo(file).Length).First(), _user.Objects("m")[0], _user.Objects("s")[0], _user.Objects("i")[0]];
+        Array.ForEach(damaged, Wipe);
+        _user.Run("restore", "latest", "--target", _user.At("alone")).Code.ShouldNotBe(0);
+
+        // Whoever reads gets what was put, and is told.
+        ProgramRun restored = _user.Run(["restore", "latest", "--target", _user.At("restored"), .. with]).ShouldEndWith(0);
+        restored.Error.ShouldContain($"which its mirror {_mirror} has whole: 'backupiq repair packs'");
+        ScratchFolder.Run("diff", "-r", source, _user.At("restored") + source).ShouldBeEmpty();
+        _user.Run(["dump", $"latest:{source}/large.bin", .. with]).ShouldEndWith(0).Output.ShouldBe(File.ReadAllBytes(Path.Combine(source, "large.bin")));
+        _user.Run(["diff", "latest", "latest", .. with]).ShouldEndWith(0);
+
+        // Whoever checks is told of the repository as it is.
+        string[] told = [.. _user.Run(["check", "--read-data", "--json", .. with]).ShouldEndWith(14).Lines().Where(static line => line.TryGetProperty("object", out _)).Select(static line => line.GetProperty("object").GetString()!)];
+        told.ShouldBe(damaged.Select(file => Path.GetRelativePath(_user.Repository, file)), ignoreOrder: true);
+        JsonElement[] planned = [.. _user.Run(["repair", "packs", "--dry-run", "--json", .. with]).ShouldEndWith(14).Lines().Where(static line => line.TryGetProperty("means", out _))];
+        planned.Select(static one => one.GetProperty("means").GetString()).ShouldBe(["mirror", "mirror", "mirror", "mirror"]);
+        _user.Run(["repair", "packs", .. with]).ShouldEndWith(0).Text.ShouldContain($"its mirror {_mirror} has it whole");
+        _user.Run("check", "--read-data").ShouldEndWith(0);
+        ShouldBeInStep();
+        MirrorRestores(source, "mirrored");
+
+        // Without a key nobody can tell which of two sides is right where no name does; a repair can, on either side.
+        string snapshot = Path.Combine(_mirror, Path.GetRelativePath(_user.Repository, damaged[2]));
+        Wipe(snapshot);
+        _user.Run(["storage", "sync", .. with]).ShouldEndWith(0);
+        _user.Run(["storage", "sync", "--verify", .. with]).ShouldEndWith(14).Error.ShouldContain("is not the same on both sides");
+        _user.RunPlain(["repair", "packs", .. OnMirror, "--mirror", _user.Repository]).ShouldEndWith(0);
+        _user.Run(["storage", "sync", "--verify", .. with]).ShouldEndWith(0);
+        MirrorRestores(source, "again");
+    }
+
+    [Fact]
     public void APackThatTheRepositoryLostIsReadFromItsMirror()
     {
         string source = _user.MakeTree();
@@ -240,6 +277,14 @@ public sealed class MirrorVerbTests : IDisposable
     {
         byte[] bytes = File.ReadAllBytes(file);
         bytes[bytes.Length / 2] ^= 0x10;
+        File.WriteAllBytes(file, bytes);
+    }
+
+    // More than a seal could show.
+    private static void Wipe(string file)
+    {
+        byte[] bytes = File.ReadAllBytes(file);
+        bytes.AsSpan(bytes.Length / 3, Math.Min(bytes.Length / 3, 4096)).Clear();
         File.WriteAllBytes(file, bytes);
     }
 

@@ -49,6 +49,53 @@ public sealed class ArchiveTests(AzuriteFixture azurite, RadosGateway gateway) :
     }
 
     [Fact]
+    public async Task DumpCopyAndCheckWaitForWhatLiesInAnArchiveAndAPlainCheckDoesWithout()
+    {
+        await UseAzureAsync();
+        string source = _user.MakeTree();
+        _user.Run("init").ShouldEndWith(0);
+        _user.Backup(source);
+        string[] soon = ["--wait-archive", "--archive-poll", "100ms"];
+
+        // What can be told without the data is.
+        ProgramRun check = _user.Run("check", "--json").ShouldEndWith(0);
+        int archived = check.Summary().GetProperty("packs_archived").GetInt32();
+        archived.ShouldBeGreaterThan(0);
+        _user.Run("check").ShouldEndWith(0).Error.ShouldContain("not looked into");
+        _user.Run("check", "--wait-archive").ShouldEndWith(2);
+        ProgramRun unread = _user.Run("check", "--read-data").ShouldEndWith(15);
+        unread.Error.ShouldContain("--wait-archive");
+        unread.Error.ShouldNotContain("asked for");
+        _user.Run("dump", "latest:" + source + "/large.bin").ShouldEndWith(15).Error.ShouldContain("--wait-archive");
+
+        ProgramRun dump = _user.Run(["dump", "latest:" + source + "/large.bin", "--json", .. soon]).ShouldEndWith(0);
+        dump.Output.ShouldBe(File.ReadAllBytes(Path.Combine(source, "large.bin")));
+        dump.Error.ShouldContain("everything is back from the archive");
+
+        // A copy brings back what it needs, and the next only what is new.
+        File.WriteAllBytes(Path.Combine(source, "second.bin"), [.. Enumerable.Range(0, 100_000).Select(static i => (byte)(i * 7 / 3))]);
+        _user.Backup(source);
+        string other = _user.At("other");
+        _user.RunPlain(["init", "--repo", other, .. _user.Secret]).ShouldEndWith(0);
+        string[] copy = ["copy", "--repo", other, .. _user.Secret, "--no-input", "--from-repo", _user.Repository, "--from-key-file", _user.Secret[^1]];
+        _user.RunPlain(copy).ShouldEndWith(15).Error.ShouldContain("--wait-archive");
+        _user.RunPlain([.. copy, .. soon]).ShouldEndWith(0).Error.ShouldContain("are asked for now");
+        _user.RunPlain(["restore", "latest", "--target", _user.At("copied"), "--repo", other, .. _user.Secret, "--no-input"]).ShouldEndWith(0);
+        ScratchFolder.Run("diff", "-r", source, _user.At("copied") + source).ShouldBeEmpty();
+        File.WriteAllBytes(Path.Combine(source, "third.bin"), [.. Enumerable.Range(0, 100_000).Select(static i => (byte)(i * 11 / 3))]);
+        _user.Backup(source);
+        JsonElement[] told = [.. _user.RunPlain([.. copy, .. soon, "--json"]).ShouldEndWith(0).Lines().Where(static line => line.GetProperty("message_type").GetString() == "archive")];
+        told.Select(static one => (one.GetProperty("objects").GetInt32(), one.GetProperty("requested").GetInt32())).ShouldBe([(1, 1), (0, 0)]);
+
+        // Everything is back by now but what is new since.
+        File.WriteAllBytes(Path.Combine(source, "fourth.bin"), [.. Enumerable.Range(0, 100_000).Select(static i => (byte)(i * 13 / 3))]);
+        _user.Backup(source);
+        ProgramRun read = _user.Run(["check", "--read-data", "--json", .. soon]).ShouldEndWith(0);
+        read.Summary().GetProperty("packs_archived").GetInt32().ShouldBe(0);
+        read.Lines().Count(static line => line.GetProperty("message_type").GetString() == "archive").ShouldBe(2);
+    }
+
+    [Fact]
     public async Task AnArchivedObjectIsToldFromADamagedOneAndAPutThatIsRepeatedFindsItself()
     {
         CancellationToken token = TestContext.Current.CancellationToken;

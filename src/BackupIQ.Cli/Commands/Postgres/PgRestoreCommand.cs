@@ -56,7 +56,7 @@ internal sealed class PgRestoreCommand : Verb
             Programs = arguments.Value("--pg-bin"),
         };
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        RestoreMonitor monitor = new(failure => ItemLines.Tell(run, failure, "restore"), null, recall => RestoreCommand.TellRecall(run, recall));
+        RestoreMonitor monitor = new(failure => ItemLines.Tell(run, failure, "restore"), null, recall => ArchiveFlags.Tell(run, recall));
         PostgresRestoreOutcome outcome;
         await using (ProgressLoop.Start(run, () => RestoreCommand.Read(monitor), (writer, _, _) => RestoreCommand.WriteStatus(writer, monitor)).ConfigureAwait(false))
         {

@@ -154,7 +154,7 @@ public sealed class IndexRepair
 
             try
             {
-                if (await _repository.TryReadObjectAsync(ObjectKind.Index, key, cancellationToken) is not { } plain)
+                if (await _repository.TryReadObjectAsync(ObjectKind.Index, key, cancellationToken, onlyHere: true) is not { } plain)
                 {
                     // Compacted away since the listing.
                     continue;

@@ -20,6 +20,9 @@ public enum MendingMeans
     /// <summary>Its own seal, which shows damage of a few bytes.</summary>
     Seal,
 
+    /// <summary>A mirror has it whole.</summary>
+    Mirror,
+
     /// <summary>Not to its old bytes, but what can be read of it stands in other packs now, and the next backup stores the rest again if it can.</summary>
     Moved,
 }
@@ -43,7 +46,8 @@ internal sealed class ObjectMender(BackupRepository repository, ParityInventory 
     {
         StorageKey key = RepositoryLayout.Pack(kind, id);
         using WorkingCopy copy = await WorkingCopy.OfAsync(repository.Storage, key, cancellationToken);
-        return await PutAsync(key, copy, await MendAsync(kind, id, indexed, copy, cancellationToken), isTrial, cancellationToken);
+        Mending mending = await PutAsync(key, copy, await MendAsync(kind, id, indexed, copy, cancellationToken), isTrial, cancellationToken);
+        return mending.Means != MendingMeans.None ? mending : await ByMirrorAsync(key, mending, copy => copy.Hash() == id, isTrial, cancellationToken);
     }
 
     /// <summary>A copy of a pack that cannot be mended wholly, mended as far as can be; the caller disposes it.</summary>
@@ -69,7 +73,37 @@ internal sealed class ObjectMender(BackupRepository repository, ParityInventory 
         Mending mending = BySeal(key, copy)
             ? new Mending(MendingMeans.Seal, BySealTold)
             : await ByParityAsync(key, copy, null, _ => ObjectProof.ProblemOf(repository, key, copy.ReadAll()) is null, cancellationToken);
-        return await PutAsync(key, copy, mending, isTrial, cancellationToken);
+        mending = await PutAsync(key, copy, mending, isTrial, cancellationToken);
+        return mending.Means != MendingMeans.None
+            ? mending
+            : await ByMirrorAsync(key, mending, copy => ObjectProof.ProblemOf(repository, key, copy.ReadAll()) is null, isTrial, cancellationToken);
+    }
+
+    private async Task<Mending> ByMirrorAsync(StorageKey key, Mending before, Func<WorkingCopy, bool> isWhole, bool isTrial, CancellationToken cancellationToken)
+    {
+        await foreach (StorageCopy other in repository.Storage.CopiesAsync(cancellationToken))
+        {
+            using WorkingCopy? copy = await TryCopyAsync(other, key, cancellationToken);
+            if (copy is not null && isWhole(copy))
+            {
+                return await PutAsync(key, copy, new Mending(MendingMeans.Mirror, $"its mirror {other.Name} has it whole"), isTrial, cancellationToken);
+            }
+        }
+
+        return before;
+    }
+
+    // Null: the mirror cannot be asked now, and mends nothing.
+    private async Task<WorkingCopy?> TryCopyAsync(StorageCopy other, StorageKey key, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await WorkingCopy.OfAsync(other.Storage, key, repository.Storage.SpoolFolder, cancellationToken);
+        }
+        catch (StorageException e) when (e.IsTransient)
+        {
+            return null;
+        }
     }
 
     private bool BySeal(StorageKey key, WorkingCopy copy)

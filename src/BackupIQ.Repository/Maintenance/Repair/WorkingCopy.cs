@@ -27,9 +27,13 @@ internal sealed class WorkingCopy : IDisposable
 
     /// <summary>Copies what lies under <paramref name="key"/>.</summary>
     /// <exception cref="StorageException">The storage cannot be reached, or there is no room for the copy.</exception>
-    public static async Task<WorkingCopy> OfAsync(IStorageBackend storage, StorageKey key, CancellationToken cancellationToken)
+    public static Task<WorkingCopy> OfAsync(IStorageBackend storage, StorageKey key, CancellationToken cancellationToken) => OfAsync(storage, key, storage.SpoolFolder, cancellationToken);
+
+    /// <summary>The same into the spool of the storage that will get it.</summary>
+    /// <exception cref="StorageException">The storage cannot be reached, or there is no room for the copy.</exception>
+    public static async Task<WorkingCopy> OfAsync(IStorageBackend storage, StorageKey key, string? spoolFolder, CancellationToken cancellationToken)
     {
-        string path = System.IO.Path.Join(storage.SpoolFolder ?? System.IO.Path.GetTempPath(), $"{SessionId.New()}.mend");
+        string path = System.IO.Path.Join(spoolFolder ?? System.IO.Path.GetTempPath(), $"{SessionId.New()}.mend");
         try
         {
             WorkingCopy copy = new(path, System.IO.File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete));
