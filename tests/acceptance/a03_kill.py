@@ -44,6 +44,7 @@ def kills_with_changes(a):
     baseline = Repository(a, "baseline")
     whole = baseline.must("backup", tree)
     full_size = baseline.size()
+    baseline.clear()
     a.note(f"an uninterrupted backup takes {whole.seconds:.1f} s and {human(full_size)}")
 
     repository = Repository(a)
@@ -92,6 +93,7 @@ def kills_with_changes(a):
     compare(a, "the last snapshot restores equal", tree, repository.restored(a.path("restored"), tree))
     check = repository.call("check", "--read-data")
     a.check("check --read-data is clean at the end", check.code == 0 and not has_stack_trace(check.text), check.text[-500:] if check.code else "")
+    repository.clear()
 
 
 def stored_again(a):
@@ -103,6 +105,7 @@ def stored_again(a):
     empty = clean.size()
     duration = clean.must("backup", tree, "--checkpoint-interval", "1s").seconds
     needed = clean.size() - empty
+    clean.clear()
     worst = 0
     rounds = 2 if a.short else 10
     for n in range(rounds):

@@ -113,4 +113,4 @@ def body(a):
         disk.remove()
 
 
-Acceptance("C4", "the storage's server is away in mid-backup", durable=True).run(body)
+Acceptance("C4", "the storage's server is away in mid-backup").run(body)

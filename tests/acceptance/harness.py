@@ -71,12 +71,12 @@ class Failed(Exception):
 class Server:
     """A storage that is no folder, for --storage: a server of the integration tests (StorageHost), which stops when its file is gone."""
 
-    def __init__(self, a, kind, durable=False):
+    def __init__(self, a, kind):
         self.a, self.kind, self.file = a, kind, a.path(f"storage-{kind}.json")
         program = os.path.join(ROOT, "artifacts/bin/BackupIQ.IntegrationTests/release/BackupIQ.IntegrationTests")
         if not os.access(program, os.X_OK):
             raise Failed(f"{program} is not there: build it with `dotnet build tests/BackupIQ.IntegrationTests -c Release`")
-        environment = dict(os.environ, BACKUPIQ_HOST=kind, BACKUPIQ_HOST_FILE=self.file, BACKUPIQ_REQUIRE_SERVERS="1", **({"BACKUPIQ_HOST_DURABLE": "1"} if durable else {}))
+        environment = dict(os.environ, BACKUPIQ_HOST=kind, BACKUPIQ_HOST_FILE=self.file, BACKUPIQ_REQUIRE_SERVERS="1")
         with open(a.path("storage.log"), "wb") as log:
             self.process = subprocess.Popen([program, "-explicit", "only", "-class", "BackupIQ.IntegrationTests.Storage.StorageHost", "-noLogo", "-noColor"],
                                             stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
@@ -111,14 +111,31 @@ class Server:
         options = dict(urllib.parse.parse_qsl(url.query))
         if url.scheme == "azblob":
             return azure_objects(options["endpoint"], options["account"], self.environment["AZURE_STORAGE_KEY"], url.netloc, name + "/")
-        remote = f":s3,provider=Ceph,endpoint='{options['endpoint']}',env_auth=true:{url.netloc}/{name}"
+        return [(item["Path"], item["Size"]) for item in json.loads(self.rclone("lsjson", name, "-R", "--files-only", "--no-mimetype", "--no-modtime"))]
+
+    def rclone(self, verb, name, *flags):
+        """What rclone says of a repository on S3."""
+        url = urllib.parse.urlsplit(self.template)
+        endpoint = dict(urllib.parse.parse_qsl(url.query))["endpoint"]
         environment = self.a.environment()
         environment.pop("AWS_CA_BUNDLE", None)  # with it rclone's S3 fails
-        listed = subprocess.run(["rclone", "--config", "/dev/null", "lsjson", "-R", "--files-only", "--no-mimetype", "--no-modtime", remote],
-                                env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if listed.returncode:
-            raise Failed(f"rclone does not list {self.template}: {listed.stderr.decode(errors='replace')[-500:]}")
-        return [(item["Path"], item["Size"]) for item in json.loads(listed.stdout)]
+        ran = subprocess.run(["rclone", "--config", "/dev/null", verb, *flags, f":s3,provider=Ceph,endpoint='{endpoint}',env_auth=true:{url.netloc}/{name}"],
+                             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if ran.returncode:
+            raise Failed(f"rclone does not {verb} {self.template}: {ran.stderr.decode(errors='replace')[-500:]}")
+        return ran.stdout
+
+    def clear(self, name):
+        """Removes a repository, not by our own hands."""
+        if self.folder:
+            subprocess.run(["rm", "-rf", os.path.join(self.folder, name)], check=True)
+        elif self.kind == "azure":
+            url = urllib.parse.urlsplit(self.template)
+            options = dict(urllib.parse.parse_qsl(url.query))
+            for key, _ in self.objects(name):
+                azure_request(options["endpoint"], options["account"], self.environment["AZURE_STORAGE_KEY"], "DELETE", f"{url.netloc}/{name}/{key}", {})
+        else:
+            self.rclone("delete", name)
 
     def stop(self):
         try:
@@ -129,18 +146,25 @@ class Server:
             self.process.wait()
 
 
+def azure_request(endpoint, account, key, method, path, query):
+    """Asks the Blob service by its REST interface, signed with the account's key (Shared Key); returns its answer."""
+    headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-12-02"}
+    path = f"{urllib.parse.urlsplit(endpoint).path}/{path}"
+    signed = method + "\n" * 12 + "".join(f"{k}:{v}\n" for k, v in headers.items()) + f"/{account}{path}" + "".join(f"\n{k}:{v}" for k, v in sorted(query.items()))
+    mac = base64.b64encode(hmac.digest(base64.b64decode(key), signed.encode(), "sha256")).decode()
+    place = urllib.parse.urlsplit(endpoint)
+    request = urllib.request.Request(f"{place.scheme}://{place.netloc}{path}?{urllib.parse.urlencode(query)}", method=method,
+                                     headers={**headers, "Authorization": f"SharedKey {account}:{mac}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.read()
+
+
 def azure_objects(endpoint, account, key, container, prefix):
-    """(name, size) of each blob under a prefix, by the Blob service's REST interface (List Blobs, Shared Key)."""
+    """(name, size) of each blob under a prefix (List Blobs)."""
     found, marker = [], ""
     while True:
         query = {"comp": "list", "marker": marker, "prefix": prefix, "restype": "container"}
-        headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-12-02"}
-        path = f"{urllib.parse.urlsplit(endpoint).path}/{container}"
-        signed = "GET" + "\n" * 12 + "".join(f"{k}:{v}\n" for k, v in headers.items()) + f"/{account}{path}" + "".join(f"\n{k}:{v}" for k, v in query.items())
-        mac = base64.b64encode(hmac.digest(base64.b64decode(key), signed.encode(), "sha256")).decode()
-        request = urllib.request.Request(f"{endpoint}/{container}?{urllib.parse.urlencode(query)}", headers={**headers, "Authorization": f"SharedKey {account}:{mac}"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            page = xml.etree.ElementTree.fromstring(answer.read())
+        page = xml.etree.ElementTree.fromstring(azure_request(endpoint, account, key, "GET", container, query))
         found += [(blob.findtext("Name")[len(prefix):], int(blob.findtext("Properties/Content-Length"))) for blob in page.iter("Blob")]
         marker = page.findtext("NextMarker") or ""
         if not marker:
@@ -162,7 +186,7 @@ def objects_in(root):
 class Acceptance:
     """One acceptance point: parses the common options, keeps the score, cleans up, ends the process with 0 or 1. Durable: its server is killed, and keeps what it had."""
 
-    def __init__(self, point, what, add_options=None, durable=False):
+    def __init__(self, point, what, add_options=None):
         parser = argparse.ArgumentParser(description=f"{point}: {what}")
         parser.add_argument("--short", action="store_true", help="smaller and fewer, for CI")
         parser.add_argument("--keep", action="store_true", help="leave the workspace behind")
@@ -186,7 +210,7 @@ class Acceptance:
         with open(self.password_file, "w") as file:
             file.write("correct horse battery staple\n")
         self._executable = None
-        self.server, self.durable = None, durable
+        self.server = None
 
     # Workspace -----------------------------------------------------------------------------------------------------------------
 
@@ -232,7 +256,7 @@ class Acceptance:
         self.say(f"{self.what}{storage}{' (short)' if self.short else ''}; seed {self.options.seed}; workspace {self.work}")
         try:
             if storage:
-                self.server = Server(self, self.options.storage, self.durable)
+                self.server = Server(self, self.options.storage)
             body(self)
         except Failed as failure:
             self.check("the run", False, str(failure))
@@ -335,8 +359,10 @@ class Repository:
         return self.server.objects(self.name) if self.server else objects_in(self.path)
 
     def clear(self):
-        """Gives the room back. On a server it stays until that is stopped."""
-        if not self.server:
+        """Gives the room back."""
+        if self.server:
+            self.server.clear(self.name)
+        else:
             fresh(self.path)
 
     def restore(self, snapshot, target, *options, codes=(0,)):

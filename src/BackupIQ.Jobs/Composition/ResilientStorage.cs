@@ -55,6 +55,7 @@ internal static class ResilientStorage
 
         Action<StorageNotice>? tell = use.OnStorageNotice;
         ResilienceOptions defaults = new();
+        int silences = 0;
         return defaults with
         {
             Retry = profile,
@@ -68,8 +69,10 @@ internal static class ResilientStorage
                 string.Create(
                     CultureInfo.InvariantCulture,
                     $"{retry.Provider}: attempt {retry.Attempt} to {retry.Operation.Word()} '{retry.Subject}' failed, again in {retry.Delay.TotalSeconds:0.#} s: {retry.Cause.Message}"),
-                IsWarning: false)),
-            OnBreaker = change => Tell(change, tell),
+
+                // Whoever has waited so long for nothing wants to know why; once.
+                IsWarning: retry.Cause.Code == ErrorCodes.StorageTimeout && Interlocked.Increment(ref silences) == 1)),
+            OnBreaker = change => Tell(change, defaults.OpenFor, tell),
             OnClockSkew = skew => tell?.Invoke(new StorageNotice(
                 string.Create(
                     CultureInfo.InvariantCulture,
@@ -78,11 +81,13 @@ internal static class ResilientStorage
         };
     }
 
-    private static void Tell(BreakerStatistics change, Action<StorageNotice>? tell)
+    private static void Tell(BreakerStatistics change, TimeSpan openFor, Action<StorageNotice>? tell)
     {
         string? message = change.State switch
         {
-            BreakerState.Open => $"The storage {change.Name} failed {change.FailuresInARow} times in a row and is left alone for a moment; last: {change.LastFailure}",
+            BreakerState.Open => string.Create(
+                CultureInfo.InvariantCulture,
+                $"The storage {change.Name} failed {change.FailuresInARow} times in a row and is left alone for {openFor.TotalSeconds:0} s before it is asked again; last: {change.LastFailure}"),
             BreakerState.Closed => $"The storage {change.Name} answers again",
             _ => null,
         };

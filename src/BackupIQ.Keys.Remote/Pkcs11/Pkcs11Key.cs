@@ -6,14 +6,20 @@ using BackupIQ.Storage.Remote.Secrets;
 namespace BackupIQ.Keys.Remote.Pkcs11;
 
 /// <summary>
-/// An AES key on a token: a hardware security module, a smart card, SoftHSM. Tokens have no versions of keys; here all keys of one label are the
-/// versions of one, the one with the highest id is the newest. What is stored: format u8 = 1, length of the id u8, id, nonce 12, AES-GCM of what was
-/// wrapped with tag 16; associated data is the context.
+/// An AES or RSA key on a token: a hardware security module, a smart card, SoftHSM. Tokens have no versions of keys; here all keys of one label are the
+/// versions of one, the one with the highest id is the newest. What is stored by an AES key: format u8 = 1, length of the id u8, id, nonce 12, AES-GCM of what was
+/// wrapped with tag 16; associated data is the context. By an RSA key: format u8 = 2, length of the id u8, id, RSA-OAEP (SHA-1, MGF1 with SHA-1) of what was wrapped, which names its context
+/// itself (<see cref="BoundSecret"/>). It is encrypted here, by the public key that the token tells, and decrypted on the token.
 /// </summary>
 internal sealed class Pkcs11Key : ServiceKey
 {
     private const string PinVariable = "BACKUPIQ_PKCS11_PIN";
     private const byte Format = 1;
+    private const byte RsaFormat = 2;
+
+    /// <summary>Bits: shorter moduli are not safe.</summary>
+    private const int SmallestModulus = 2048;
+
     private const int NonceSize = 12;
     private const int TagSize = 16;
 
@@ -57,6 +63,11 @@ internal sealed class Pkcs11Key : ServiceKey
     protected override Task<byte[]> WrapAsync(byte[] plain, KeyContext context, CancellationToken cancellationToken)
     {
         string what = $"Key '{Key}' could not wrap";
+        if (_uri.IsRsa)
+        {
+            return WithSessionAsync(what, (session, keys) => WrapByPublicKey(session, keys[^1].Key, keys[^1].Id, plain, what), cancellationToken);
+        }
+
         return WithSessionAsync(
             what,
             (session, keys) =>
@@ -78,7 +89,7 @@ internal sealed class Pkcs11Key : ServiceKey
     /// <inheritdoc/>
     protected override Task<byte[]> UnwrapBytesAsync(byte[] wrapped, KeyContext context, CancellationToken cancellationToken)
     {
-        if (wrapped.Length < 2 || wrapped[0] != Format || wrapped.Length <= 2 + wrapped[1] + NonceSize + TagSize)
+        if (wrapped.Length < 2 || wrapped[0] != (_uri.IsRsa ? RsaFormat : Format) || wrapped.Length <= 2 + wrapped[1] + (_uri.IsRsa ? 0 : NonceSize + TagSize))
         {
             throw NotOurs();
         }
@@ -102,18 +113,38 @@ internal sealed class Pkcs11Key : ServiceKey
                         .With("token", _uri.Token);
                 }
 
-                Span<byte> nonce = stackalloc byte[NonceSize];
-                wrapped.AsSpan(2 + id.Length, NonceSize).CopyTo(nonce);
-                ReadOnlySpan<byte> from = wrapped.AsSpan(2 + id.Length + NonceSize);
+                ReadOnlySpan<byte> from = wrapped.AsSpan(2 + id.Length);
 
                 // Some libraries want room for the tag as well.
                 byte[] buffer = GC.AllocateArray<byte>(from.Length, pinned: true);
-                nuint result = _module.Unseal(session, keys[at].Key, nonce, BoundSecret.BytesOf(context), from, buffer, out int length);
+                nuint result = _uri.IsRsa
+                    ? _module.DecryptOaep(session, keys[at].Key, from, buffer, out int length)
+                    : Unseal(session, keys[at].Key, context, from, buffer, out length);
                 byte[] plain = buffer[..length];
                 CryptographicOperations.ZeroMemory(buffer);
                 return result == Pkcs11Module.Ok ? plain : throw UnwrapFailure(result, what);
             },
             cancellationToken);
+    }
+
+    private nuint Unseal(nuint session, nuint key, KeyContext context, ReadOnlySpan<byte> from, Span<byte> plain, out int length)
+    {
+        Span<byte> nonce = stackalloc byte[NonceSize];
+        from[..NonceSize].CopyTo(nonce);
+        return _module.Unseal(session, key, nonce, BoundSecret.BytesOf(context), from[NonceSize..], plain, out length);
+    }
+
+    private byte[] WrapByPublicKey(nuint session, nuint key, byte[] id, byte[] plain, string what)
+    {
+        if (_module.ReadPublic(session, key) is not { } found)
+        {
+            throw new BackupIQException(ErrorCodes.Validation, $"{what}: the token does not tell the public key of that pair", "Use an RSA key, or an AES key (type=secret-key).").With("token", _uri.Token);
+        }
+
+        using RSA rsa = RSA.Create(new RSAParameters { Modulus = found.Modulus, Exponent = found.Exponent });
+        return rsa.KeySize >= SmallestModulus
+            ? [RsaFormat, (byte)id.Length, .. id, .. rsa.Encrypt(plain, RSAEncryptionPadding.OaepSHA1)]
+            : throw new BackupIQException(ErrorCodes.Validation, $"{what}: it is an RSA key of {rsa.KeySize} bits", $"Use one of {SmallestModulus} bits or more.").With("token", _uri.Token);
     }
 
     // Tokens give sessions sparingly, and may be taken out at any time: each use has its own.
@@ -138,10 +169,12 @@ internal sealed class Pkcs11Key : ServiceKey
                 throw Failure(answer, what);
             }
 
-            List<(nuint Key, byte[] Id)> keys = [.. _module.FindKeys(session, _uri.Label).Order(ById)];
+            List<(nuint Key, byte[] Id)> keys = [.. _module.FindKeys(session, _uri.Label, _uri.IsRsa).Order(ById)];
             return keys.Count > 0 ? use(session, keys)
                 : throw new BackupIQException(
-                    ErrorCodes.KeyNotFound, $"{what}: the token has no such secret key", $"Make it with 'pkcs11-tool --keygen --key-type AES:32 --label {Key} --id 01', or check --kms.").With("token", _uri.Token);
+                    ErrorCodes.KeyNotFound,
+                    $"{what}: the token has no such {(_uri.IsRsa ? "private" : "secret")} key",
+                    $"Make it with 'pkcs11-tool {(_uri.IsRsa ? "--keypairgen --key-type RSA:3072" : "--keygen --key-type AES:32")} --label {Key} --id 01', or check --kms.").With("token", _uri.Token);
         }
         finally
         {
@@ -175,7 +208,9 @@ internal sealed class Pkcs11Key : ServiceKey
             PinLocked => new(ErrorCodes.KeyServiceAuthentication, $"{what}: the token's PIN is locked", "Unlock it with the security officer's PIN, or open the repository another way."),
             FunctionNotPermitted => new(ErrorCodes.KeyDisabled, $"{what}: the token does not allow the key to be used for it", "Allow the key to encrypt and decrypt (CKA_ENCRYPT, CKA_DECRYPT), or open the repository another way."),
             0x60 => new(ErrorCodes.KeyNotFound, $"{what}: the key is gone"),
-            0x63 or 0x70 or 0x71 => new(ErrorCodes.Validation, $"{what}: the key or the token knows no AES-GCM", "Use an AES key on a token that has the mechanism CKM_AES_GCM."),
+            0x63 or 0x70 or 0x71 => _uri.IsRsa
+                ? new(ErrorCodes.Validation, $"{what}: the key or the token knows no RSA-OAEP", "Use an RSA key on a token that has the mechanism CKM_RSA_PKCS_OAEP.")
+                : new(ErrorCodes.Validation, $"{what}: the key or the token knows no AES-GCM", "Use an AES key on a token that has the mechanism CKM_AES_GCM."),
             0x101 or 0x104 => new(ErrorCodes.KeyService, $"{what}: somebody else is logged in to the token"),
             _ => Pkcs11Module.Failure(result, what),
         };

@@ -19,12 +19,22 @@ internal sealed unsafe class Pkcs11Module
     private const nuint SerialSession = 4;
     private const nuint User = 1;
     private const nuint AesGcm = 0x1087;
+    private const nuint RsaOaep = 9;
+    private const nuint Sha1 = 0x220;
+    private const nuint MaskSha1 = 1;
+    private const nuint LabelSpecified = 1;
     private const nuint ClassAttribute = 0;
     private const nuint LabelAttribute = 3;
     private const nuint IdAttribute = 0x102;
+    private const nuint ModulusAttribute = 0x120;
+    private const nuint ExponentAttribute = 0x122;
+    private const nuint PrivateKeyClass = 3;
     private const nuint SecretKeyClass = 4;
     private const int MaxSlots = 256;
     private const int MaxKeys = 64;
+
+    /// <summary>Bytes of the largest RSA modulus that is taken: 16,384 bits.</summary>
+    private const int MaxModulus = 2048;
 
     // The order of CK_FUNCTION_LIST, behind its version.
     private const int Initialize = 0;
@@ -113,11 +123,11 @@ internal sealed unsafe class Pkcs11Module
         }
     }
 
-    /// <summary>The secret keys of a label, with their ids.</summary>
-    public IReadOnlyList<(nuint Key, byte[] Id)> FindKeys(nuint session, string label)
+    /// <summary>The secret keys of a label, or the private keys, with their ids.</summary>
+    public IReadOnlyList<(nuint Key, byte[] Id)> FindKeys(nuint session, string label, bool arePrivate)
     {
         byte[] text = Encoding.UTF8.GetBytes(label);
-        nuint kind = SecretKeyClass;
+        nuint kind = arePrivate ? PrivateKeyClass : SecretKeyClass;
         nuint* found = stackalloc nuint[MaxKeys];
         nuint count;
         fixed (byte* at = text)
@@ -141,6 +151,28 @@ internal sealed unsafe class Pkcs11Module
         }
 
         return keys;
+    }
+
+    /// <summary>The public half of a private RSA key; null: the token does not give it, or the key is of another kind.</summary>
+    public (byte[] Modulus, byte[] Exponent)? ReadPublic(nuint session, nuint key)
+    {
+        byte* modulus = stackalloc byte[MaxModulus];
+        byte* exponent = stackalloc byte[MaxModulus];
+        Attribute* asked = stackalloc Attribute[2];
+        asked[0] = new Attribute { Type = ModulusAttribute, Value = modulus, Length = MaxModulus };
+        asked[1] = new Attribute { Type = ExponentAttribute, Value = exponent, Length = MaxModulus };
+        nuint result = ((delegate* unmanaged<nuint, nuint, Attribute*, nuint, nuint>)_functions[GetAttributeValue])(session, key, asked, 2);
+        return result == Ok && asked[0].Length is > 0 and <= MaxModulus && asked[1].Length is > 0 and <= MaxModulus
+            ? (new ReadOnlySpan<byte>(modulus, (int)asked[0].Length).ToArray(), new ReadOnlySpan<byte>(exponent, (int)asked[1].Length).ToArray())
+            : null;
+    }
+
+    /// <summary>Decrypts what was encrypted by RSA-OAEP with SHA-1, the one kind that all tokens know.</summary>
+    public nuint DecryptOaep(nuint session, nuint key, ReadOnlySpan<byte> sealedBytes, Span<byte> plain, out int length)
+    {
+        OaepParameters oaep = new() { Hash = Sha1, Mask = MaskSha1, Source = LabelSpecified };
+        Mechanism mechanism = new() { Type = RsaOaep, Parameter = &oaep, Length = (nuint)sizeof(OaepParameters) };
+        return Run(DecryptInit, Decrypt, session, key, &mechanism, sealedBytes, plain, out length);
     }
 
     /// <summary>
@@ -172,16 +204,23 @@ internal sealed unsafe class Pkcs11Module
     {
         fixed (byte* iv = nonce)
         fixed (byte* aad = associated)
-        fixed (byte* from = input)
-        fixed (byte* to = output)
         {
             GcmParameters gcm = new()
             {
                 Iv = iv, IvLength = (nuint)nonce.Length, IvBits = (nuint)nonce.Length * 8, Associated = aad, AssociatedLength = (nuint)associated.Length, TagBits = 128,
             };
             Mechanism mechanism = new() { Type = AesGcm, Parameter = &gcm, Length = (nuint)sizeof(GcmParameters) };
+            return Run(begin, finish, session, key, &mechanism, input, output, out length);
+        }
+    }
+
+    private nuint Run(int begin, int finish, nuint session, nuint key, Mechanism* mechanism, ReadOnlySpan<byte> input, Span<byte> output, out int length)
+    {
+        fixed (byte* from = input)
+        fixed (byte* to = output)
+        {
             nuint written = (nuint)output.Length;
-            nuint result = ((delegate* unmanaged<nuint, Mechanism*, nuint, nuint>)_functions[begin])(session, &mechanism, key);
+            nuint result = ((delegate* unmanaged<nuint, Mechanism*, nuint, nuint>)_functions[begin])(session, mechanism, key);
             if (result == Ok)
             {
                 result = ((delegate* unmanaged<nuint, byte*, nuint, byte*, nuint*, nuint>)_functions[finish])(session, from, (nuint)input.Length, to, &written);
@@ -232,6 +271,16 @@ internal sealed unsafe class Pkcs11Module
         public nuint Type;
         public void* Parameter;
         public nuint Length;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct OaepParameters
+    {
+        public nuint Hash;
+        public nuint Mask;
+        public nuint Source;
+        public void* Label;
+        public nuint LabelLength;
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -23,6 +23,9 @@ internal sealed record Pkcs11Uri
     /// <summary>The key's label.</summary>
     public required string Label { get; init; }
 
+    /// <summary>Whether it is a pair of RSA keys (<c>type=private</c>) and no AES key.</summary>
+    public bool IsRsa { get; init; }
+
     /// <summary>The library that speaks for the token.</summary>
     public required string Module { get; init; }
 
@@ -37,9 +40,10 @@ internal sealed record Pkcs11Uri
         int query = rest.IndexOf('?');
         Dictionary<string, string> path = Read(query < 0 ? rest : rest[..query], ';', Attributes);
         Dictionary<string, string> options = Read(query < 0 ? "" : rest[(query + 1)..], '&', Queries);
-        if (path.GetValueOrDefault("type", "secret-key") != "secret-key")
+        string type = path.GetValueOrDefault("type", "secret-key");
+        if (type is not ("secret-key" or "private"))
         {
-            throw Wrong("The pkcs11: URL names no secret key", "Only AES keys (type=secret-key) wrap.");
+            throw Wrong("The pkcs11: URL names no key that wraps", "AES keys (type=secret-key, the default) and RSA keys (type=private) do.");
         }
 
         return new Pkcs11Uri
@@ -47,6 +51,7 @@ internal sealed record Pkcs11Uri
             Token = Needed(path, "token"),
             Serial = path.GetValueOrDefault("serial"),
             Label = Needed(path, "object"),
+            IsRsa = type == "private",
             Module = Needed(options, "module-path"),
             Pin = options.TryGetValue("pin-source", out string? pin) ? SecretReference.Parse(pin.StartsWith('/') ? "file:" + pin : pin) : null,
         };

@@ -85,11 +85,12 @@ public static class IndexLoader
 
             int gone = 0;
             string[] missing = [.. segments.Keys.Except(index.Covered).Except(damaged)];
-            for (int i = 0; i < missing.Length; i++)
+            int done = 0;
+            await foreach (Segment segment in ReadAheadPipeline.RunAsync(
+                missing, ReadAheadPipeline.WidthForLarge(repository.Storage), (name, stop) => ReadAsync(repository, name, stop), cancellationToken))
             {
-                string name = missing[i];
-                repository.OnIndexRead?.Invoke(i, missing.Length);
-                gone += await TryAddAsync(repository, index, name, segments[name], findings, damaged, cancellationToken) ? 0 : 1;
+                repository.OnIndexRead?.Invoke(done++, missing.Length);
+                gone += TryAdd(index, segment, segments[segment.Name], findings, damaged) ? 0 : 1;
             }
 
             if (gone == 0)
@@ -156,31 +157,45 @@ public static class IndexLoader
         return segments;
     }
 
-    // False when the segment is gone.
-    private static async Task<bool> TryAddAsync(
-        BackupRepository repository,
-        ChunkIndex index,
-        string name,
-        bool isVouchedFor,
-        List<string> findings,
-        List<string> damaged,
-        CancellationToken cancellationToken)
+    private static async Task<Segment> ReadAsync(BackupRepository repository, string name, CancellationToken cancellationToken)
     {
         try
         {
-            if (await repository.TryReadObjectAsync(ObjectKind.Index, new StorageKey(name), cancellationToken) is not { } plain)
-            {
-                return false;
-            }
-
-            index.Add([name], plain, isVouchedFor);
+            return new Segment(name, await repository.TryReadObjectAsync(ObjectKind.Index, new StorageKey(name), cancellationToken), null);
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
         {
-            damaged.Add(name);
-            findings.Add($"Index segment {name} is damaged: {DamageReading.Problem(name, e)}.");
+            return new Segment(name, null, e);
+        }
+    }
+
+    // False when the segment is gone.
+    private static bool TryAdd(ChunkIndex index, Segment segment, bool isVouchedFor, List<string> findings, List<string> damaged)
+    {
+        BackupIQException? damage = segment.Damage;
+        try
+        {
+            if (segment.Plain is { } plain)
+            {
+                index.Add([segment.Name], plain, isVouchedFor);
+                return true;
+            }
+        }
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        {
+            damage = e;
         }
 
+        if (damage is null)
+        {
+            return false;
+        }
+
+        damaged.Add(segment.Name);
+        findings.Add($"Index segment {segment.Name} is damaged: {DamageReading.Problem(segment.Name, damage)}.");
         return true;
     }
+
+    /// <summary>A segment as it was read. Without bytes it is gone, or damaged.</summary>
+    private sealed record Segment(string Name, byte[]? Plain, BackupIQException? Damage);
 }

@@ -282,6 +282,7 @@ public sealed class RepositoryCheck : IDisposable
             keys.Add(stored.Key);
         }
 
+        List<(StorageKey Key, SessionId Session)> named = [];
         foreach (StorageKey key in keys)
         {
             ReadOnlySpan<char> name = key.Value.AsSpan(prefix.Length);
@@ -291,11 +292,21 @@ public sealed class RepositoryCheck : IDisposable
                 continue;
             }
 
-            await ReadSnapshotAsync(key, session, isPartial, cancellationToken);
+            named.Add((key, session));
+        }
+
+        await foreach ((SnapshotObject? snapshot, bool isConfirmed) in ReadAheadPipeline.RunAsync(
+            named, ReadAheadPipeline.WidthFor(_repository.Storage), (one, stop) => ReadSnapshotAsync(one.Key, one.Session, isPartial, stop), cancellationToken))
+        {
+            if (snapshot is not null)
+            {
+                (isPartial || !isConfirmed ? _partials : _snapshots).Add(snapshot);
+            }
         }
     }
 
-    private async Task ReadSnapshotAsync(StorageKey key, SessionId session, bool isPartial, CancellationToken cancellationToken)
+    // Null: it is none, or damaged, which is told.
+    private async Task<(SnapshotObject? Snapshot, bool IsConfirmed)> ReadSnapshotAsync(StorageKey key, SessionId session, bool isPartial, CancellationToken cancellationToken)
     {
         try
         {
@@ -305,7 +316,7 @@ public sealed class RepositoryCheck : IDisposable
             // It may be a fence, or forgotten since the listing.
             if (await _repository.ReadUnlessFenceAsync(isPartial ? ObjectKind.PartialSnapshot : ObjectKind.Snapshot, key, cancellationToken, onlyHere: true) is (_, { } document))
             {
-                (isPartial || !isConfirmed ? _partials : _snapshots).Add(new SnapshotObject(session, key.Value, document, ""));
+                return (new SnapshotObject(session, key.Value, document, ""), isConfirmed);
             }
         }
         catch (BackupIQException e) when (DamageReading.IsDamage(e))
@@ -316,6 +327,8 @@ public sealed class RepositoryCheck : IDisposable
                 key.Value,
                 $"{(isPartial ? "partial snapshot" : "snapshot")} {session.ToString()[..8]} is damaged: {DamageReading.Problem(key.Value, e)}");
         }
+
+        return default;
     }
 
     private async Task ListSmallObjectsAsync(TimeProvider time, CancellationToken cancellationToken)
@@ -394,24 +407,44 @@ public sealed class RepositoryCheck : IDisposable
         }
 
         segments.Sort(static (a, b) => string.CompareOrdinal(a.Value, b.Value));
-        foreach (StorageKey key in segments)
+        await foreach ((StorageKey key, byte[]? plain) in ReadAheadPipeline.RunAsync(segments, ReadAheadPipeline.WidthForLarge(_repository.Storage), ReadSegmentAsync, cancellationToken))
         {
+            // One that was compacted away since the listing is of no use: its entries stand in a later segment, and packs it alone named are found by their contents.
+            if (plain is null)
+            {
+                continue;
+            }
+
             try
             {
                 bool isVouchedFor = RepositoryLayout.TryParseIndex(key, out SessionId session, out _, out _) && _announced.Contains(session);
-
-                // One that was compacted away since the listing is of no use: its entries stand in a later segment, and packs it alone named are found by their contents.
-                if (await _repository.TryReadObjectAsync(ObjectKind.Index, key, cancellationToken, onlyHere: true) is { } plain)
-                {
-                    _index.Add(plain, isRecovered: false, isVouchedFor);
-                }
+                _index.Add(plain, isRecovered: false, isVouchedFor);
             }
             catch (BackupIQException e) when (DamageReading.IsDamage(e))
             {
-                _damagedSegments++;
-                Report(DamageKind.IndexSegment, DamageSeverity.Error, key.Value, DamageReading.Problem(key.Value, e));
+                ReportSegment(key, e);
             }
         }
+    }
+
+    // Without bytes it is gone, or damaged, which is told.
+    private async Task<(StorageKey Key, byte[]? Plain)> ReadSegmentAsync(StorageKey key, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (key, await _repository.TryReadObjectAsync(ObjectKind.Index, key, cancellationToken, onlyHere: true));
+        }
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        {
+            ReportSegment(key, e);
+            return (key, null);
+        }
+    }
+
+    private void ReportSegment(StorageKey key, BackupIQException damage)
+    {
+        Interlocked.Increment(ref _damagedSegments);
+        Report(DamageKind.IndexSegment, DamageSeverity.Error, key.Value, DamageReading.Problem(key.Value, damage));
     }
 
     private async Task ListPacksAsync(CancellationToken cancellationToken)
@@ -460,9 +493,8 @@ public sealed class RepositoryCheck : IDisposable
     private async Task RecoverAsync(List<CheckedPack> unnamed, CancellationToken cancellationToken)
     {
         IndexSegmentBuilder segment = new();
-        foreach (CheckedPack found in unnamed)
+        await foreach ((CheckedPack found, PackAnatomy? anatomy) in ReadAheadPipeline.RunAsync(unnamed, ReadAheadPipeline.WidthFor(_repository.Storage), TryReadAsync, cancellationToken))
         {
-            PackAnatomy? anatomy = await TryReadAsync(found, cancellationToken);
             if (anatomy is { Head: { } head, Contents: { } contents })
             {
                 segment.AddPack(found.Id, (ulong)found.Size, head.Salts, contents);
@@ -490,15 +522,15 @@ public sealed class RepositoryCheck : IDisposable
         }
     }
 
-    private async Task<PackAnatomy?> TryReadAsync(CheckedPack pack, CancellationToken cancellationToken)
+    private async Task<(CheckedPack Pack, PackAnatomy? Anatomy)> TryReadAsync(CheckedPack pack, CancellationToken cancellationToken)
     {
         try
         {
-            return await PackAnatomy.ReadAsync(_repository, pack.Kind, pack.Id, pack.Size, cancellationToken);
+            return (pack, await PackAnatomy.ReadAsync(_repository, pack.Kind, pack.Id, pack.Size, cancellationToken));
         }
         catch (BackupIQException e) when (e.Code == ErrorCodes.StorageArchived || DamageReading.IsDamage(e))
         {
-            return null;
+            return (pack, null);
         }
     }
 }

@@ -120,18 +120,18 @@ public static class SnapshotObjects
             }
         }
 
-        foreach ((StoredObject stored, SessionId session) in found)
+        await foreach (SnapshotObject? snapshot in ReadAheadPipeline.RunAsync(found, ReadAheadPipeline.WidthFor(repository.Storage), ReadOneAsync, cancellationToken))
         {
-            if (needsConfirmation &&
-                await repository.Storage.StatAsync(RepositoryLayout.Confirmation(session), cancellationToken) is null)
+            if (snapshot is not null)
             {
-                continue;
+                yield return snapshot;
             }
+        }
 
-            if (await TryReadAsync(repository, partial, stored.Key, session, cancellationToken) is { } snapshot)
-            {
-                yield return snapshot with { StoredAt = stored.StoredAt };
-            }
+        async Task<SnapshotObject?> ReadOneAsync((StoredObject Stored, SessionId Session) one, CancellationToken stop)
+        {
+            bool counts = !needsConfirmation || await repository.Storage.StatAsync(RepositoryLayout.Confirmation(one.Session), stop) is not null;
+            return counts && await TryReadAsync(repository, partial, one.Stored.Key, one.Session, stop) is { } snapshot ? snapshot with { StoredAt = one.Stored.StoredAt } : null;
         }
     }
 

@@ -48,6 +48,30 @@ public sealed class Pkcs11ProgramTests : KeyServiceProgramTests
     }
 
     [Fact]
+    public void APairOfRsaKeysWrapsHereAndUnwrapsOnTheToken()
+    {
+        string pair = Url("pair").Replace("object=pair", "object=pair;type=private", StringComparison.Ordinal);
+        OneLine(RunOn(pair, "init").ShouldEndWith(15)).ShouldContain("no such private key");
+        _token.MakePair("pair", "01");
+        RunOn(pair, "init").ShouldEndWith(0);
+        RunOn(pair, "snapshots").ShouldEndWith(0);
+        RunOn(Url("pair"), "snapshots").ShouldEndWith(15).Error.ShouldContain("no such secret key");
+
+        // Another pair of that label is the newest version; what the first wrapped it unwraps, until it is gone.
+        _token.MakePair("pair", "02");
+        RunOn(pair, "snapshots").ShouldEndWith(0);
+        RunOn(pair, "key", "rotate").ShouldEndWith(0);
+        _token.DeletePrivate("pair", "01");
+        RunOn(pair, "snapshots").ShouldEndWith(0);
+        _token.DeletePrivate("pair", "02");
+        _token.MakePair("pair", "03");
+        OneLine(RunOn(pair, "snapshots").ShouldEndWith(15)).ShouldContain("id 02");
+        _token.MakePair("weak", "01", bits: 1024);
+        User.Repository = User.At("another");
+        OneLine(RunOn(pair.Replace("object=pair", "object=weak", StringComparison.Ordinal), "init").ShouldEndWith(2)).ShouldContain("1024 bits");
+    }
+
+    [Fact]
     public void APinInTheUrlIsRefusedWithoutShowingIt()
     {
         ProgramRun run = RunOn(Kms + "&pin-value=" + SoftHsm.Pin, "init").ShouldEndWith(2);

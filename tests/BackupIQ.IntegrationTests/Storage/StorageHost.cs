@@ -8,10 +8,10 @@ namespace BackupIQ.IntegrationTests.Storage;
 /// <summary>
 /// No test: a server of this suite for scripts that are not of it (tests/acceptance, <c>--storage</c>). It starts what BACKUPIQ_HOST names (s3, azure,
 /// webdav, sftp), says in the file of BACKUPIQ_HOST_FILE how it is reached, and stops when that file is gone. Meanwhile it does what a file beside that one,
-/// <c>….do</c>, says, and deletes it then: <c>pause</c>, <c>continue</c>, <c>kill</c>, <c>start</c>, and for S3 <c>limit BYTES</c> and <c>unlimit</c>. With
-/// BACKUPIQ_HOST_DURABLE what is stored outlives a kill. Explicit, so that it runs only when it is named.
+/// <c>….do</c>, says, and deletes it then: <c>pause</c>, <c>continue</c>, <c>kill</c>, <c>start</c>, and for S3 <c>limit BYTES</c> and <c>unlimit</c>. What is
+/// stored outlives a kill. Explicit, so that it runs only when it is named.
 /// </summary>
-public sealed class StorageHost(RadosGateway gateway, AzuriteFixture azurite)
+public sealed class StorageHost(AzuriteFixture azurite)
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -20,8 +20,7 @@ public sealed class StorageHost(RadosGateway gateway, AzuriteFixture azurite)
     {
         string kind = Environment.GetEnvironmentVariable("BACKUPIQ_HOST") ?? throw new InvalidOperationException("BACKUPIQ_HOST names the storage: s3, azure, webdav or sftp.");
         string file = Environment.GetEnvironmentVariable("BACKUPIQ_HOST_FILE") ?? throw new InvalidOperationException("BACKUPIQ_HOST_FILE names the file to write.");
-        await using RadosGateway? durable = Environment.GetEnvironmentVariable("BACKUPIQ_HOST_DURABLE") is null ? null : new RadosGateway { IsDurable = true };
-        RadosGateway ceph = durable ?? gateway;
+        await using RadosGateway ceph = new() { IsDurable = true };
         using ApacheServer? apache = kind == "webdav" ? ApacheServer.Start() : null;
         using SshServer? ssh = kind == "sftp" ? SshServer.Start() : null;
         string bucket = kind == "s3" ? await ceph.MakeBucketAsync() : "";

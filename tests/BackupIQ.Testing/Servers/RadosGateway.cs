@@ -44,7 +44,10 @@ public sealed class RadosGateway : IServerControl, IAsyncDisposable
     /// <summary>Starts nothing yet. The <see cref="Profiles"/> are where the SDK in this process looks for them, which it does once.</summary>
     public RadosGateway() => System.Environment.SetEnvironmentVariable("AWS_SHARED_CREDENTIALS_FILE", CredentialsFile);
 
-    /// <summary>Whether objects are kept on disk, by BlueStore, so that they outlive a <see cref="Kill"/>; slower to start and to use.</summary>
+    /// <summary>
+    /// Whether objects are kept on disk, by BlueStore, so that they outlive a <see cref="Kill"/>; slower to start and to use. It has room for 16 GiB, in memory for 4: a store that is full answers
+    /// to no put any more, as if it hung.
+    /// </summary>
     public bool IsDurable { get; init; }
 
     /// <summary>Plain HTTP.</summary>
@@ -288,7 +291,7 @@ public sealed class RadosGateway : IServerControl, IAsyncDisposable
         osd data = {_folder}/osd0
         osd objectstore = {(IsDurable ? "bluestore" : "memstore")}
         memstore device bytes = 4294967296
-        bluestore block size = 4294967296
+        bluestore block size = 17179869184
         bluestore block create = true
         osd memory target = 939524096
         osd op num shards = 1
@@ -307,6 +310,8 @@ public sealed class RadosGateway : IServerControl, IAsyncDisposable
         rgw run sync thread = false
         rgw dns name = localhost
         rgw gc max objs = 4
+        rgw gc obj min wait = 1
+        rgw gc processor period = 5
         rgw usage max shards = 1
         rgw usage max user shards = 1
         rgw lc max objs = 1

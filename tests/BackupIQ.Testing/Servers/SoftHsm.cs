@@ -40,6 +40,13 @@ public sealed class SoftHsm : IDisposable
     public void MakeKey(string label, string id) =>
         Tool("--keygen", "--key-type", "AES:32", "--label", label, "--id", id);
 
+    /// <summary>Makes a pair of RSA keys.</summary>
+    public void MakePair(string label, string id, int bits = 2048) =>
+        Tool("--keypairgen", "--key-type", $"RSA:{bits}", "--label", label, "--id", id);
+
+    /// <summary>Deletes the private key of a pair.</summary>
+    public void DeletePrivate(string label, string id) => Tool("--delete-object", "--type", "privkey", "--label", label, "--id", id);
+
     /// <summary>Deletes a key.</summary>
     public void DeleteKey(string label, string id) => Tool("--delete-object", "--type", "secrkey", "--label", label, "--id", id);
 

@@ -146,11 +146,13 @@ public sealed class ServiceKeyTests : IAsyncDisposable
     [Theory]
     [InlineData("pkcs11:token=My%20HSM;object=kek;type=secret-key?module-path=/usr/lib/x.so&pin-source=file:/run/pin", "My HSM", "kek", "file:/run/pin")]
     [InlineData("pkcs11:object=%C3%A4;token=a;serial=12?pin-source=/run/pin&module-path=/m.so", "a", "ä", "file:/run/pin")]
+    [InlineData("pkcs11:token=a;object=b;type=private?module-path=/m.so&pin-source=env:PIN", "a", "b", "env:PIN")]
     public void AUriOfRfc7512IsRead(string text, string token, string label, string pin)
     {
         Pkcs11Uri uri = Pkcs11Uri.Parse(text);
         uri.Token.ShouldBe(token);
         uri.Label.ShouldBe(label);
+        uri.IsRsa.ShouldBe(text.Contains("private", StringComparison.Ordinal));
         uri.Pin!.ToString().ShouldBe(pin);
     }
 
@@ -158,7 +160,7 @@ public sealed class ServiceKeyTests : IAsyncDisposable
     [InlineData("pkcs11:")]
     [InlineData("pkcs11:token=a;object=b")]
     [InlineData("pkcs11:token=a?module-path=/m.so")]
-    [InlineData("pkcs11:token=a;object=b;type=private?module-path=/m.so")]
+    [InlineData("pkcs11:token=a;object=b;type=cert?module-path=/m.so")]
     [InlineData("pkcs11:token=a;object=b;objekt=c?module-path=/m.so")]
     [InlineData("pkcs11:token=a;token=b;object=b?module-path=/m.so")]
     [InlineData("pkcs11:token=a%0a;object=b?module-path=/m.so")]
