@@ -147,6 +147,17 @@ internal sealed class CommandLine(CliHost host)
                 writer.WriteNumber("code", _verb?.FailsWith ?? failure.Code.ExitCode);
                 writer.WriteString("message", Failure.Line(failure));
                 writer.WriteString("error", failure.Code.Name);
+                if (failure.Details.Count > 0)
+                {
+                    writer.WriteStartObject("details");
+                    foreach ((string name, string value) in failure.Details)
+                    {
+                        writer.WriteString(name, DisplayText.Of(value));
+                    }
+
+                    writer.WriteEndObject();
+                }
+
                 writer.WriteEndObject();
             })));
             host.Error.Flush();

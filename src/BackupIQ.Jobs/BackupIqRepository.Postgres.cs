@@ -3,6 +3,7 @@ using BackupIQ.Engine.Backup;
 using BackupIQ.Engine.Restore;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Jobs.Postgres;
+using BackupIQ.Jobs.Postgres.Recovery;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Index;
 using BackupIQ.Repository.Sessions;
@@ -50,24 +51,24 @@ public sealed partial class BackupIqRepository
     }
 
     /// <summary>
-    /// Makes a data directory of a backup, from which the server recovers when it is started. It is complete and durable when this returns with exit code
-    /// 0 or 3; a server cannot be started from it before.
+    /// Makes a data directory of a backup, from which the server recovers to a target when it is started. That it can is proven before anything is written. The
+    /// directory is complete and durable when this returns with exit code 0 or 3, with all of the log that it needs; a server cannot be started from it before.
     /// </summary>
     /// <exception cref="BackupIQException">
-    /// <c>SnapshotNotFound</c>: there is no backup of that server. <c>RestoreTarget</c>: the folder, or a tablespace's, is not empty, or a server runs there;
-    /// nothing was written. <c>Restore</c>: the server did not recover. Or the repository failed.
+    /// <c>RecoveryTarget</c>: the target cannot be reached. <c>SnapshotNotFound</c>: there is no backup of that server. <c>RestoreTarget</c>: the folder, or a
+    /// tablespace's, is not empty, or a server runs there; in all of these nothing was written. <c>Restore</c>: the server did not recover, or not to what was
+    /// planned. Or the repository failed.
     /// </exception>
     public async Task<PostgresRestoreOutcome> RestorePostgresAsync(PostgresRestoreRequest request, RestoreMonitor? monitor = null, CancellationToken cancellationToken = default)
     {
         monitor ??= new RestoreMonitor();
         await using ReadingSession reading = await ReadAsync(SessionPurpose.Restore, cancellationToken).ConfigureAwait(false);
-        Snapshot snapshot = await FindBaseAsync(request, cancellationToken).ConfigureAwait(false);
-        PostgresDocument document = PostgresDocument.Read(snapshot.Db);
+        using OwnLogReader own = new(this);
+        PlannedRestore planned = await PlanAsync(request, own, cancellationToken).ConfigureAwait(false);
+        (Snapshot snapshot, PostgresDocument document, PostgresRestorePlan plan) = (planned.Snapshot, planned.Document, planned.Show(request.Server));
         RestoredServer server = new(request.Folder, document, request.TablespaceMap);
         server.RequireFree();
-        IndexLoad load = await IndexLoader.LoadAsync(_repository, _options.CacheFolder, cancellationToken).ConfigureAwait(false);
-        using ChunkIndex index = load.Index;
-        Tell(load.Findings);
+        ChunkIndex index = await own.IndexAsync(cancellationToken).ConfigureAwait(false);
         RestoreRequest all = new() { Snapshot = snapshot.Id.ToString(), Path = Encoding.UTF8.GetBytes("/" + request.Server), Target = Encoding.UTF8.GetBytes(server.Folder) };
         await RecallAsync(all, all.ToOptions(_options), snapshot, index, monitor, cancellationToken).ConfigureAwait(false);
         server.Begin();
@@ -96,21 +97,30 @@ public sealed partial class BackupIqRepository
         PostgresReached? reached = null;
         if (result.ExitCode is 0 or 3)
         {
+            await new RecoveryDeliveryPipeline(OpenWal(request.Server), server).RunAsync(planned.Plan, planned.Log, cancellationToken).ConfigureAwait(false);
             await Task.Run(
                 () =>
                 {
-                    server.WriteRecovery(request.Immediate, request.KeepArchiving);
+                    server.WriteReport(plan.WriteReport(null));
+                    server.WriteRecovery(planned.Settings, planned.Plan.Timeline, request.KeepArchiving);
                     server.Complete(Path.Combine(aside, "pg_control"));
                 },
                 cancellationToken).ConfigureAwait(false);
             if (request.Start)
             {
-                ServerReached started = await new ServerStart(server.Folder, document, request.Programs, _time).RunAsync(cancellationToken).ConfigureAwait(false);
-                reached = new PostgresReached(started.Sockets, started.Lsn, started.LastTransaction, started.Timeline);
+                ServerReached started = await new ServerStart(server.Folder, document, request.Programs, request.Action, _time).RunAsync(cancellationToken).ConfigureAwait(false);
+                reached = planned.Reached(started);
+                await Task.Run(() => server.WriteReport(plan.WriteReport(reached)), cancellationToken).ConfigureAwait(false);
+                if (reached.Difference is { } difference)
+                {
+                    throw new BackupIQException(
+                        ErrorCodes.Restore, $"The restored server did not reach what was planned: {difference}", $"Do not use it: it runs on a socket in {started.Sockets}. Report this; the plan and what was reached stand in {RestoredServer.Report} there.")
+                        .With("path", server.Folder);
+                }
             }
         }
 
-        return new PostgresRestoreOutcome(ToOutcome(snapshot, result), PostgresBackupInfo.From(document), reached);
+        return new PostgresRestoreOutcome(ToOutcome(snapshot, result), PostgresBackupInfo.From(document), reached) { Plan = plan };
     }
 
     private static bool IsBaseOf(Snapshot snapshot, string server) => snapshot.Kind == PostgresKind && snapshot.Paths is [var path] && path == "/" + server;
@@ -132,18 +142,12 @@ public sealed partial class BackupIqRepository
         }),
     ];
 
-    private async Task<Snapshot> FindBaseAsync(PostgresRestoreRequest request, CancellationToken cancellationToken)
+    private async Task<Snapshot> FindBaseAsync(string named, string server, CancellationToken cancellationToken)
     {
-        if (request.Base is { } named)
-        {
-            Snapshot chosen = await FindAsync(named, new SnapshotQuery { Kind = PostgresKind }, cancellationToken).ConfigureAwait(false);
-            return chosen.Partial || !IsBaseOf(chosen, request.Server)
-                ? throw new BackupIQException(
-                    ErrorCodes.WrongServer, $"Snapshot {chosen.ShortId} is {(chosen.Partial ? "what an interrupted backup had stored" : $"no backup of the server '{request.Server}'")}; nothing was written", "Choose another with --base.")
-                : chosen;
-        }
-
-        return (await ListBasesAsync(request.Server, cancellationToken).ConfigureAwait(false)).LastOrDefault() ?? throw new BackupIQException(
-            ErrorCodes.SnapshotNotFound, $"There is no backup of a PostgreSQL server '{request.Server}'", "'backupiq snapshots' lists what there is.");
+        Snapshot chosen = await FindAsync(named, new SnapshotQuery { Kind = PostgresKind }, cancellationToken).ConfigureAwait(false);
+        return chosen.Partial || !IsBaseOf(chosen, server)
+            ? throw new BackupIQException(
+                ErrorCodes.RecoveryTarget, $"Snapshot {chosen.ShortId} is {(chosen.Partial ? "what an interrupted backup had stored" : $"no backup of the server '{server}'")}; nothing was written", "Choose another with --base.")
+            : chosen;
     }
 }

@@ -47,6 +47,7 @@ public static class ErrorCodes
     public static readonly ErrorCode Restore = new("Restore", 500, 1, false, "See the items named; the rest was restored.");
     public static readonly ErrorCode RestoreTarget = new("RestoreTarget", 409, 7, false, "Choose another target, or say how to treat what is there with --overwrite.");
     public static readonly ErrorCode WrongServer = new("WrongServer", 409, 7, false, "Check which database server the name stands for.");
+    public static readonly ErrorCode RecoveryTarget = new("RecoveryTarget", 409, 6, false, "Choose a target that 'backupiq pg window' shows.");
     public static readonly ErrorCode HostileName = new("HostileName", 422, 14, false, "The snapshot names a file that would leave the target; it was refused. Do not trust this repository.");
     public static readonly ErrorCode Cancelled = new("Cancelled", 499, 130, true, "What was stored stays usable; run again to go on.");
     public static readonly ErrorCode NotConfirmed = new("NotConfirmed", 409, 2, false, "Confirm on a terminal, or give --yes.");
@@ -60,6 +61,6 @@ public static class ErrorCodes
         KeyService, KeyServiceAuthentication, Authorization, RepositoryNotFound, RepositoryExists, RepositoryBusy, SessionFenced, UnsupportedFormat, CorruptData, ChunkMissing, DamageFound, SnapshotNotFound,
         SnapshotAmbiguous, PathNotFound, Storage, StorageObjectNotFound, StorageAuthentication, StorageConnection, StorageTimeout,
         StorageArchived, StorageFull, CircuitBreaker, CircuitBreakerOpen, Resource, MissingLibrary, SourceNotFound, SourceUnreadable, SourceChanged,
-        SourceCommand, SourceServer, SourceDamaged, Restore, RestoreTarget, WrongServer, HostileName, Cancelled, NotConfirmed, RetentionRefused, AppendOnly,
+        SourceCommand, SourceServer, SourceDamaged, Restore, RestoreTarget, WrongServer, RecoveryTarget, HostileName, Cancelled, NotConfirmed, RetentionRefused, AppendOnly,
     ];
 }

@@ -291,8 +291,10 @@ internal sealed class WalArchive
 
         WalSegmentReader reader = new(header, name.Timeline);
         Blake3Hasher hasher = _logs.CreateHasher();
+        long written;
         using (FileStream file = Open(path))
         {
+            written = PostgresTime.Write(new DateTimeOffset(File.GetLastWriteTimeUtc(file.SafeFileHandle)));
             using NativeBuffer buffer = new();
             Memory<byte> room = buffer.Room(1 << 20);
             for (int length; (length = file.ReadAtLeast(room.Span, room.Length, throwOnEndOfStream: false)) > 0;)
@@ -306,6 +308,7 @@ internal sealed class WalArchive
         // A server leaves the last segment of a timeline as it is: behind the end of its log may stand what the file held before.
         bool isPartial = name.Kind == WalFileKind.Partial;
         WalSegmentFacts facts = isPartial && reader.Finding is not null ? reader.Facts with { End = WalEnd.Nothing, DamagedAt = Lsn.None } : reader.Facts;
+        facts = isPartial ? facts : facts with { ClosedAt = written };
         LogHead head = new(
             isPartial ? LogKind.PostgresPartial : LogKind.PostgresSegment, header.SegmentSize, default, LogArchive.IdOf(hasher), facts.Write());
         await PutAsync(path, name, head, cancellationToken).ConfigureAwait(false);

@@ -40,6 +40,9 @@ public sealed record PostgresDocument
 
     public required DateTimeOffset Stopped { get; init; }
 
+    /// <summary>The zone in which the server tells times: <c>Europe/Berlin</c>; null: not told.</summary>
+    public string? TimeZone { get; init; }
+
     /// <summary>The data directory on the server.</summary>
     public required string DataDirectory { get; init; }
 

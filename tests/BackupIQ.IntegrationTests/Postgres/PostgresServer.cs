@@ -101,9 +101,12 @@ internal sealed class PostgresServer : IDisposable
     }
 
     /// <summary>What statements answer, a line each, fields apart by tabs.</summary>
-    public string[] Sql(params string[] statements)
+    public string[] Sql(params string[] statements) => SqlAt(User.Home, statements);
+
+    /// <summary>The same of another server, with its socket in a folder.</summary>
+    public string[] SqlAt(string sockets, params string[] statements)
     {
-        string output = Run("psql", ["-h", User.Home, "-U", "ci", "-d", "postgres", "-X", "-q", "-t", "-A", "-F", "\t", "-v", "ON_ERROR_STOP=1", .. statements.SelectMany(static s => new[] { "-c", s })]).Text;
+        string output = Run("psql", ["-h", sockets, "-U", "ci", "-d", "postgres", "-X", "-q", "-t", "-A", "-F", "\t", "-v", "ON_ERROR_STOP=1", .. statements.SelectMany(static s => new[] { "-c", s })]).Text;
         return output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
 

@@ -44,7 +44,7 @@ internal static class DataFolderRules
     private static readonly HashSet<string> LeftOut = new(StringComparer.Ordinal)
     {
         "postmaster.pid", "postmaster.opts", "backup_label", "backup_label.old", "tablespace_map", "tablespace_map.old", "backup_manifest", "recovery.signal",
-        "standby.signal", "current_logfiles", "current_logfiles.tmp", "postgresql.auto.conf.tmp", "backupiq.incomplete", "backupiq-start.log",
+        "standby.signal", "current_logfiles", "current_logfiles.tmp", "postgresql.auto.conf.tmp", "backupiq.incomplete", "backupiq-start.log", "backupiq-restore.json",
     };
 
     /// <summary>What a folder within another one is.</summary>

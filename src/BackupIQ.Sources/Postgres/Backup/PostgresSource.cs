@@ -520,6 +520,7 @@ public sealed class PostgresSource : IBackupSource
                 WalEndLsn = stop.Lsn,
                 Started = _beginning.Started,
                 Stopped = stop.Time,
+                TimeZone = _facts.Settings.GetValueOrDefault("TimeZone"),
                 DataDirectory = _beginning.DataDirectory,
                 OwnerUserId = _dataStat.UserId,
                 OwnerGroupId = _dataStat.GroupId,

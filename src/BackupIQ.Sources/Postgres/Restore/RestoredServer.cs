@@ -11,6 +11,9 @@ namespace BackupIQ.Sources.Postgres.Restore;
 /// </summary>
 public sealed class RestoredServer
 {
+    /// <summary>The file that tells what was planned, and what was reached.</summary>
+    public const string Report = "backupiq-restore.json";
+
     private const string Incomplete = "backupiq.incomplete";
     private const uint FileMode = 0x180;
     private const uint FolderMode = 0x1C0;
@@ -90,10 +93,22 @@ public sealed class RestoredServer
         Write(Incomplete, "A restore is being made here; what is here is not whole.\n");
     }
 
+    /// <summary>Writes <see cref="Report"/>.</summary>
+    public void WriteReport(string text)
+    {
+        Write(Report, text);
+        using FileStream file = new(Path.Combine(_folder, Report), System.IO.FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
+        file.Flush(flushToDisk: true);
+    }
+
+    /// <summary>Gives a file that was put into <c>pg_wal</c> to who owns the rest.</summary>
+    public void GiveLog(string name) => Own(Path.Combine(_folder, "pg_wal", name), FileMode);
+
     /// <summary>Writes what the server needs to recover: links, the map of tablespaces, settings and <c>recovery.signal</c>.</summary>
-    /// <param name="isImmediate">Recovery ends as soon as the backup is consistent; else where the WAL ends.</param>
+    /// <param name="target">Where it stops, as settings.</param>
+    /// <param name="timeline">The timeline that it recovers along.</param>
     /// <param name="keepArchiving">The server archives as the one did that was backed up; else it does not, lest it write into that one's archive.</param>
-    public void WriteRecovery(bool isImmediate, bool keepArchiving)
+    public void WriteRecovery(IReadOnlyList<(string Name, string Value)> target, long timeline, bool keepArchiving)
     {
         foreach ((string oid, string place) in _places)
         {
@@ -109,20 +124,18 @@ public sealed class RestoredServer
         }
 
         WriteOutsideConfiguration();
+        // A timeline's number is refused where its history is not at hand: then it can only be the backup's own.
+        string number = timeline.ToString(CultureInfo.InvariantCulture);
+        bool isKnown = timeline == 1 || File.Exists(Path.Combine(_folder, "pg_wal", $"{timeline:X8}.history"));
         List<(string, string)> settings =
         [
             // All that recovery needs lies in pg_wal; a command must be named all the same, and this one has nothing.
             ("restore_command", "false"),
-            ("recovery_target_timeline", "current"),
-            ("recovery_target_action", "promote"),
+            ("recovery_target_timeline", isKnown ? number : "current"),
+            .. target,
             ("primary_conninfo", ""),
             ("primary_slot_name", ""),
         ];
-        if (isImmediate)
-        {
-            settings.Add(("recovery_target", "immediate"));
-        }
-
         if (!keepArchiving)
         {
             settings.Add(("archive_mode", "off"));

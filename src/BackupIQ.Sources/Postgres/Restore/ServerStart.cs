@@ -4,15 +4,22 @@ using System.Text.RegularExpressions;
 using BackupIQ.Primitives;
 using BackupIQ.Sources.Files.Linux;
 using BackupIQ.Sources.Postgres.Backup;
+using BackupIQ.Sources.Postgres.Wal;
 
 namespace BackupIQ.Sources.Postgres.Restore;
 
 /// <summary>Starts a restored server where nobody but its owner reaches it, and waits until it has recovered.</summary>
-public sealed partial class ServerStart(string folder, PostgresDocument document, string? programs, TimeProvider time)
+/// <param name="folder">The data directory.</param>
+/// <param name="document">What the backup says of the server.</param>
+/// <param name="programs">The folder of <c>pg_ctl</c>; null: where packages put it.</param>
+/// <param name="action">What the server was told to do where it stops: <c>promote</c>, <c>pause</c> or <c>shutdown</c>.</param>
+/// <param name="time">The clock.</param>
+public sealed partial class ServerStart(string folder, PostgresDocument document, string? programs, string action, TimeProvider time)
 {
     /// <summary>The longest path that a socket may have is 107 bytes; its name takes some.</summary>
     private const int LongestSocketFolder = 80;
 
+    private const int ShutDownInRecovery = 2;
     private const int InProduction = 6;
 
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
@@ -31,7 +38,7 @@ public sealed partial class ServerStart(string folder, PostgresDocument document
             _ = Syscalls.ChangeOwner(AtFlags.WorkingFolder, System.Text.Encoding.UTF8.GetBytes(sockets), (uint)document.OwnerUserId, (uint)document.OwnerGroupId);
         }
 
-        string options = $"-c listen_addresses='' -c unix_socket_directories='{sockets}' -c port=5432 -c logging_collector=off -c log_destination=stderr -c lc_messages=C";
+        string options = $"-c listen_addresses='' -c unix_socket_directories='{sockets}' -c port=5432 -c logging_collector=off -c log_destination=stderr -c lc_messages=C -c log_min_messages=warning";
         string[] words = [control, "-D", folder, "-l", Log, "-W", "-s", "-o", options, "start"];
 
         // A server refuses to run as root: it runs as whom its files belong to.
@@ -63,11 +70,15 @@ public sealed partial class ServerStart(string folder, PostgresDocument document
     }
 
     // The server takes recovery.signal away when it has recovered, and then says in pg_control that it is in production, as it did in the backup. That it
-    // takes connections says nothing: it takes them while it recovers, too.
-    private bool HasRecovered() =>
-        !File.Exists(Path.Combine(folder, "recovery.signal"))
-        && ControlFile.TryRead(File.ReadAllBytes(Path.Combine(folder, "global", "pg_control"))) is { State: InProduction }
-        && RestoredServer.RunningServer(folder) is not null;
+    // takes connections says nothing: it takes them while it recovers, too. Where it pauses it says so in its log alone.
+    private bool HasRecovered() => action switch
+    {
+        "pause" => LogText().Contains("pausing at the end of recovery", StringComparison.Ordinal) && RestoredServer.RunningServer(folder) is not null,
+        "shutdown" => LogText().Contains("shutdown at recovery target", StringComparison.Ordinal) && RestoredServer.RunningServer(folder) is null && State() == ShutDownInRecovery,
+        _ => !File.Exists(Path.Combine(folder, "recovery.signal")) && State() == InProduction && RestoredServer.RunningServer(folder) is not null,
+    };
+
+    private int? State() => ControlFile.TryRead(File.ReadAllBytes(Path.Combine(folder, "global", "pg_control")))?.State;
 
     // Before it has written anything it has not begun.
     private bool HasEnded() => LogText() is var log && (log.Contains("FATAL", StringComparison.Ordinal) || log.Contains("PANIC", StringComparison.Ordinal) || log.Contains("is shut down", StringComparison.Ordinal));
@@ -84,6 +95,9 @@ public sealed partial class ServerStart(string folder, PostgresDocument document
         return new ServerReached(
             sockets,
             Find(RedoDone(), log),
+            Find(StoppedAt(), log) is { } stop && Lsn.TryParse(stop, out Lsn place) ? place : null,
+            log.Contains("recovery stopping before", StringComparison.Ordinal),
+            log.Contains("recovery stopping after reaching consistency", StringComparison.Ordinal),
             Find(LastTransaction(), log),
             Find(NewTimeline(), log) is { } timeline ? long.Parse(timeline, CultureInfo.InvariantCulture) : null);
     }
@@ -121,6 +135,9 @@ public sealed partial class ServerStart(string folder, PostgresDocument document
     [GeneratedRegex(@"redo done at ([0-9A-F]+/[0-9A-F]+)", RegexOptions.None, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex RedoDone();
 
+    [GeneratedRegex(@"recovery stopping (?:before|after) WAL location \(LSN\) ""([0-9A-F]+/[0-9A-F]+)""", RegexOptions.None, matchTimeoutMilliseconds: 10_000)]
+    private static partial Regex StoppedAt();
+
     [GeneratedRegex(@"last completed transaction was at log time ([^\n]+)", RegexOptions.None, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex LastTransaction();
 
@@ -130,7 +147,10 @@ public sealed partial class ServerStart(string folder, PostgresDocument document
 
 /// <summary>What a restored server reached.</summary>
 /// <param name="Sockets">The folder of its socket.</param>
-/// <param name="Lsn">Where the WAL that it replayed ended; null: it had none to replay.</param>
+/// <param name="Lsn">The last record that it replayed; null: it had none to replay, or has not ended recovery.</param>
+/// <param name="StoppedAt">The record at which it stopped, by its own word; null: it was given none.</param>
+/// <param name="IsBefore">It stopped before that one; else behind it.</param>
+/// <param name="IsImmediate">It stopped as soon as it was consistent.</param>
 /// <param name="LastTransaction">The time of the last transaction that it replayed, in the server's words; null: there was none.</param>
 /// <param name="Timeline">The timeline that it is on now.</param>
-public sealed record ServerReached(string Sockets, string? Lsn, string? LastTransaction, long? Timeline);
+public sealed record ServerReached(string Sockets, string? Lsn, Lsn? StoppedAt, bool IsBefore, bool IsImmediate, string? LastTransaction, long? Timeline);

@@ -75,13 +75,18 @@ public sealed record WalSegmentFacts
     /// <summary>See <see cref="FirstTime"/>.</summary>
     public long LastTime { get; init; }
 
+    /// <summary>
+    /// When it was written to its end, in microseconds since 2000: what was committed before that stands in it or before it. 0: that is not known.
+    /// </summary>
+    public long ClosedAt { get; init; }
+
     /// <summary>Its restore points, as far as they are told.</summary>
     public IReadOnlyList<WalRestorePoint> RestorePoints { get; init; } = [];
 
     /// <summary>
     /// Bytes: version u8 = 1, end u8, flags u8 (1 gives up), major version u8, segment size u32, system identifier u64, start u64, first u64, before the
     /// first u64, last u64, end of the last u64, pending u64, damaged at u64, continued u32, pending bytes u32, records u32, transactions u32, first time
-    /// i64, last time i64, 20 zero bytes, restore points u32; then for each its place u64, time i64, length of its name u16, and the name. Little-endian.
+    /// i64, last time i64, written to its end i64, 12 zero bytes, restore points u32; then for each its place u64, time i64, length of its name u16, and the name. Little-endian.
     /// </summary>
     public byte[] Write()
     {
@@ -106,7 +111,8 @@ public sealed record WalSegmentFacts
 
         Put(ref to, (ulong)FirstTime);
         Put(ref to, (ulong)LastTime);
-        to = to[20..];
+        Put(ref to, (ulong)ClosedAt);
+        to = to[12..];
         Put(ref to, (uint)names.Length);
         for (int i = 0; i < names.Length; i++)
         {
@@ -151,8 +157,9 @@ public sealed record WalSegmentFacts
             Transactions = U32(ref from),
             FirstTime = (long)U64(ref from),
             LastTime = (long)U64(ref from),
+            ClosedAt = (long)U64(ref from),
         };
-        from = from[20..];
+        from = from[12..];
         uint count = U32(ref from);
         if (count > MostRestorePoints)
         {
