@@ -12,6 +12,8 @@ internal static class PgCommand
         new PgCheckCommand(),
         new PgBackupCommand(),
         new PgRestoreCommand(),
+        new PgDumpCommand(),
+        new PgLoadCommand(),
         new PgWalPushCommand(),
         new PgWalFetchCommand(),
         PgWalCommand.Create(),

@@ -77,8 +77,9 @@ public sealed class DiscoveryPipeline : IDisposable
             foreach (SourceEvent next in Source.Walk(_stop.Token))
             {
                 page.Add(next);
-                if (page.Count == EventsPerPage)
+                if (page.Count == EventsPerPage || next.Kind == SourceEventKind.Ahead)
                 {
+                    // What is to be read now waits for no neighbours.
                     Write(_pages.Writer, [.. page], _stop.Token);
                     page.Clear();
                 }

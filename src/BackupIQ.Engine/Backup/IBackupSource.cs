@@ -209,6 +209,12 @@ public enum SourceEventKind
     /// <summary>An entry that is not a folder.</summary>
     Leaf,
 
+    /// <summary>
+    /// A file that is to be read now, in the order in which these come, though its place is later: its <see cref="Leaf"/> follows, with this very entry. For sources that
+    /// cannot choose when a file can be had.
+    /// </summary>
+    Ahead,
+
     /// <summary>The folder entered last is complete.</summary>
     Leave,
 

@@ -20,6 +20,7 @@ internal sealed class Walk(
     private readonly Stack<ParentDirectory> _parents = new();
     private readonly Dictionary<(ulong Device, ulong Inode), LinkedFile> _links = [];
     private readonly Dictionary<ulong, (ulong Device, ulong Inode)> _groups = [];
+    private readonly Dictionary<SourceEntry, FileJob> _ahead = [];
     private readonly TlvWriter _fields = new();
     private readonly long _batchBytes = options.BatchSize > 0 ? options.BatchSize : FrameWriter.DataFrameSize;
     private readonly List<WalkStep> _page = new(StepsPerPage);
@@ -53,6 +54,9 @@ internal sealed class Walk(
                     break;
                 case SourceEventKind.Enter:
                     Enter(step.Entry!);
+                    break;
+                case SourceEventKind.Ahead:
+                    Ahead(step.Entry!);
                     break;
                 default:
                     Leaf(step.Entry!);
@@ -94,8 +98,23 @@ internal sealed class Walk(
         });
     }
 
+    // A worker has it as soon as one is free; the source may wait for that.
+    private void Ahead(SourceEntry entry)
+    {
+        progress.Found((long)entry.Stat.Size);
+        _ahead.Add(entry, Schedule(entry, entry.Pages));
+        Dispatch();
+    }
+
     private void Leaf(SourceEntry entry)
     {
+        if (_ahead.Remove(entry, out FileJob? ahead))
+        {
+            bool wasThere = _parents.Peek().Seek(entry.Name, out NodePeek before, out _, out _) && before.Type == NodeType.File;
+            HandOn(new WalkStep { Kind = WalkStepKind.File, Entry = entry, Name = entry.Name, Job = ahead, Outcome = wasThere ? EntryOutcome.Changed : EntryOutcome.New });
+            return;
+        }
+
         bool isFile = entry.Stat.Type == NodeType.File;
         if (entry.Stored is { } stored && (!isFile || HasContent(NodePeek.Read(stored.Fields))))
         {

@@ -43,6 +43,42 @@ public sealed class PostgresDsn
             : throw Wrong("its port is none");
     }
 
+    /// <summary>The same server, another of its databases.</summary>
+    public PostgresDsn Of(string database) => new(new Dictionary<string, string>(_fields, StringComparer.Ordinal) { ["dbname"] = database });
+
+    /// <summary>
+    /// For PostgreSQL's own programs, which read it from their environment: nothing of it stands on a command line. Null: the variable must not be there, lest it say something else.
+    /// </summary>
+    internal IReadOnlyDictionary<string, string?> ToEnvironment(string? password)
+    {
+        Dictionary<string, string?> variables = new(StringComparer.Ordinal)
+        {
+            ["PGHOST"] = Host,
+            ["PGHOSTADDR"] = _fields.GetValueOrDefault("hostaddr"),
+            ["PGPORT"] = _fields.GetValueOrDefault("port") ?? "5432",
+            ["PGUSER"] = User,
+            ["PGDATABASE"] = Database,
+            ["PGOPTIONS"] = _fields.GetValueOrDefault("options"),
+            ["PGAPPNAME"] = _fields.GetValueOrDefault("application_name") ?? "backupiq",
+            ["PGSERVICE"] = null,
+            ["PGCLIENTENCODING"] = null,
+        };
+        foreach ((string key, string variable) in ((string, string)[])[("sslmode", "PGSSLMODE"), ("sslrootcert", "PGSSLROOTCERT"), ("sslcert", "PGSSLCERT"), ("sslkey", "PGSSLKEY"), ("connect_timeout", "PGCONNECT_TIMEOUT"), ("passfile", "PGPASSFILE")])
+        {
+            if (_fields.TryGetValue(key, out string? value))
+            {
+                variables[variable] = value;
+            }
+        }
+
+        if (password is not null)
+        {
+            variables["PGPASSWORD"] = password;
+        }
+
+        return variables;
+    }
+
     /// <summary>For the client library. One connection and no pool: it is the session that counts.</summary>
     internal string ToConnectionString(string? password, string? database = null)
     {
@@ -80,6 +116,10 @@ public sealed class PostgresDsn
             }
         }
     }
+
+    /// <summary><c>key='value'</c>, as libpq reads it again whatever the value.</summary>
+    internal static string Word(string key, string value) =>
+        $"{key}='{value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("'", "\\'", StringComparison.Ordinal)}'";
 
     // key = value, values with spaces in single quotes, \ before ' and \.
     private static Dictionary<string, string> ParseWords(string text)

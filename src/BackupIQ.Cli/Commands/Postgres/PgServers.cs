@@ -10,10 +10,13 @@ internal static class PgServers
 {
     /// <summary>The server that the first argument names.</summary>
     /// <exception cref="BackupIQException"><see cref="ErrorCodes.Configuration"/>: the configuration defines none of that name.</exception>
-    public static PostgresServer Of(Invocation run)
+    public static PostgresServer Of(Invocation run) => Of(run, run.Arguments.Positional[0]);
+
+    /// <summary>The server of a name.</summary>
+    /// <exception cref="BackupIQException"><see cref="ErrorCodes.Configuration"/>: the configuration defines none of that name.</exception>
+    public static PostgresServer Of(Invocation run, string name)
     {
         run.Settings.RequireValid();
-        string name = run.Arguments.Positional[0];
         if (run.Settings.File.Postgres.TryGetValue(name, out ConfigServer? server))
         {
             return PostgresServer.Read(server.Name, server.Fields);

@@ -64,6 +64,15 @@ internal static unsafe partial class LibC
     [LibraryImport(Library, EntryPoint = "futimens", SetLastError = true)]
     internal static partial int FUTimeNs(int descriptor, TimeSpec* times);
 
+    [LibraryImport(Library, EntryPoint = "read", SetLastError = true)]
+    internal static partial nint Read(int descriptor, byte* buffer, nuint length);
+
+    [LibraryImport(Library, EntryPoint = "inotify_init1", SetLastError = true)]
+    internal static partial int InotifyInit(int flags);
+
+    [LibraryImport(Library, EntryPoint = "inotify_add_watch", SetLastError = true)]
+    internal static partial int InotifyAddWatch(int descriptor, byte* path, uint mask);
+
     [LibraryImport(Library, EntryPoint = "pread", SetLastError = true)]
     internal static partial nint PRead(int descriptor, byte* buffer, nuint length, long offset);
 
