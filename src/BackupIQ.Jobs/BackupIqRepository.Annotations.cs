@@ -1,3 +1,4 @@
+using BackupIQ.Engine.Retention;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Primitives;
 
@@ -11,8 +12,12 @@ public sealed partial class BackupIqRepository
     /// <summary>The snapshots that <paramref name="selection"/> names, in the order of their names, or all that its query chooses, oldest first.</summary>
     /// <exception cref="BackupIQException"><c>SnapshotNotFound</c>, <c>SnapshotAmbiguous</c> or <c>Usage</c>.</exception>
     public async Task<IReadOnlyList<SnapshotInfo>> SelectSnapshotsAsync(
-        SnapshotSelection selection, CancellationToken cancellationToken = default) =>
-        [.. (await SelectAsync(selection, cancellationToken).ConfigureAwait(false)).Select(SnapshotInfo.From)];
+        SnapshotSelection selection, CancellationToken cancellationToken = default)
+    {
+        (SnapshotStore store, IReadOnlyList<Snapshot> all) = await ListAllAsync(selection, cancellationToken).ConfigureAwait(false);
+        HashSet<SessionId> lastSound = [.. SoundBases.LastOf(all).Select(static snapshot => snapshot.Id)];
+        return [.. Choose(store, all, selection).Select(snapshot => SnapshotInfo.From(snapshot) with { IsLastSound = lastSound.Contains(snapshot.Id) })];
+    }
 
     /// <summary>
     /// Adds and removes tags; no snapshot and no id changes. With <paramref name="replace"/> the tags of before all go, but for those to add.
@@ -82,10 +87,16 @@ public sealed partial class BackupIqRepository
 
     private async Task<IReadOnlyList<Snapshot>> SelectAsync(SnapshotSelection selection, CancellationToken cancellationToken)
     {
+        (SnapshotStore store, IReadOnlyList<Snapshot> all) = await ListAllAsync(selection, cancellationToken).ConfigureAwait(false);
+        return Choose(store, all, selection);
+    }
+
+    private async Task<(SnapshotStore Store, IReadOnlyList<Snapshot> All)> ListAllAsync(SnapshotSelection selection, CancellationToken cancellationToken)
+    {
         SnapshotStore store = Snapshots();
         IReadOnlyList<Snapshot> all = await store.ListAsync(cancellationToken).ConfigureAwait(false);
         TellOfSnapshots(store, selection.Names);
-        return Choose(store, all, selection);
+        return (store, all);
     }
 
     private static IReadOnlyList<Snapshot> Choose(SnapshotStore store, IReadOnlyList<Snapshot> all, SnapshotSelection selection)

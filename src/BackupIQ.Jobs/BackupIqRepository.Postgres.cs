@@ -25,7 +25,8 @@ public sealed partial class BackupIqRepository
     /// <exception cref="OperationCanceledException">It was cancelled; nothing was committed, and what was stored is reused by the next run.</exception>
     /// <exception cref="BackupIQException">
     /// <c>SourceServer</c>: the server cannot be reached, refused, or its session ended. <c>Authorization</c>: the role, or the user of this process, may not.
-    /// <c>WrongServer</c>: the data directory is another server's. Or the repository failed. Nothing was committed.
+    /// <c>WrongServer</c>: the data directory is another server's. <c>RepositoryBusy</c>: it is being backed up into this repository now.
+    /// <c>TimelineChanged</c>: a standby was promoted meanwhile. Or the repository failed. Nothing was committed.
     /// </exception>
     public async Task<PostgresBackupOutcome> BackupPostgresAsync(PostgresBackupRequest request, BackupMonitor? monitor = null, CancellationToken cancellationToken = default)
     {
@@ -33,7 +34,7 @@ public sealed partial class BackupIqRepository
         DateTimeOffset began = _time.GetUtcNow();
         BackupOptions options = request.ToBackup().ToOptions(_options, "backupiq " + Version);
         BackupRunner runner = new(_repository, _time, _options.CacheFolder);
-        PostgresBackupJob job = new(request, monitor, _time);
+        PostgresBackupJob job = new(request, _repository.Id.ToString(), OpenWal(request.Server.Name), monitor, _time);
         (BackupResult result, PostgresDocument document) = await job
             .RunAsync((source, stop) => runner.RunAsync(source, options, monitor.Progress, stop), cancellationToken).ConfigureAwait(false);
         Tell(result.Damage);

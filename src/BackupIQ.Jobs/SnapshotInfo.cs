@@ -39,6 +39,12 @@ public sealed record SnapshotInfo
     /// <summary>No rule of retention removes it.</summary>
     public bool IsPinned { get; init; }
 
+    /// <summary>Of a database's backup: how many of its pages were damaged when they were read.</summary>
+    public long DamagedPages { get; init; }
+
+    /// <summary>It is the newest of its server without damaged pages, and those after it have some: no rule of retention removes it.</summary>
+    public bool IsLastSound { get; init; }
+
     /// <summary>Verifications of its restore, oldest first.</summary>
     public IReadOnlyList<VerdictInfo> Verdicts { get; init; } = [];
 
@@ -113,6 +119,7 @@ public sealed record SnapshotInfo
         Holds = [.. snapshot.Annotations.Holds.Select(static hold => new HoldInfo(hold.Id.ToString(), hold.Until, hold.Reason, hold.Time, hold.Hostname, hold.Username))],
         HasUnreadableAnnotation = snapshot.Annotations.Unreadable.Count > 0,
         IsPinned = snapshot.Annotations.Pins.Count > 0,
+        DamagedPages = snapshot.DamagedPages,
         Verdicts = [.. snapshot.Annotations.Verdicts.Select(static verdict => new VerdictInfo(verdict.Level, verdict.Passed, verdict.Time, verdict.Hostname))],
         Forgotten = snapshot.Annotations.Forgettings is [var first, ..]
             ? new ForgottenInfo(first.Time, first.Hostname, first.Username, first.Reason, snapshot.Annotations.RemovedFrom!.Value)

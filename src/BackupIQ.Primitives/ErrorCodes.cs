@@ -44,6 +44,7 @@ public static class ErrorCodes
     public static readonly ErrorCode SourceCommand = new("SourceCommand", 502, 1, false, "The command failed, so nothing was committed; see its own output.");
     public static readonly ErrorCode SourceServer = new("SourceServer", 502, 15, true, "Check that the server runs and can be reached; nothing was committed.");
     public static readonly ErrorCode SourceDamaged = new("SourceDamaged", 422, 3, false, "The backup holds it as it is; bring what is damaged back from an older backup, and look at the disk.");
+    public static readonly ErrorCode TimelineChanged = new("TimelineChanged", 409, 1, true, "A server was promoted while it was read; run again.");
     public static readonly ErrorCode Restore = new("Restore", 500, 1, false, "See the items named; the rest was restored.");
     public static readonly ErrorCode RestoreTarget = new("RestoreTarget", 409, 7, false, "Choose another target, or say how to treat what is there with --overwrite.");
     public static readonly ErrorCode WrongServer = new("WrongServer", 409, 7, false, "Check which database server the name stands for.");
@@ -61,6 +62,6 @@ public static class ErrorCodes
         KeyService, KeyServiceAuthentication, Authorization, RepositoryNotFound, RepositoryExists, RepositoryBusy, SessionFenced, UnsupportedFormat, CorruptData, ChunkMissing, DamageFound, SnapshotNotFound,
         SnapshotAmbiguous, PathNotFound, Storage, StorageObjectNotFound, StorageAuthentication, StorageConnection, StorageTimeout,
         StorageArchived, StorageFull, CircuitBreaker, CircuitBreakerOpen, Resource, MissingLibrary, SourceNotFound, SourceUnreadable, SourceChanged,
-        SourceCommand, SourceServer, SourceDamaged, Restore, RestoreTarget, WrongServer, RecoveryTarget, HostileName, Cancelled, NotConfirmed, RetentionRefused, AppendOnly,
+        SourceCommand, SourceServer, SourceDamaged, TimelineChanged, Restore, RestoreTarget, WrongServer, RecoveryTarget, HostileName, Cancelled, NotConfirmed, RetentionRefused, AppendOnly,
     ];
 }

@@ -14,7 +14,7 @@ internal sealed class ForgetCommand : SnapshotVerb
         Aliases.Add("delete");
         RetentionFlags.Declare(this);
         Value("--group-by", "WORDS", "what makes a series: host, paths, tags (default: host,paths; '': all are one)");
-        Flag("--allow-mass", "also when more than half of a series goes, or its newest full snapshot");
+        Flag("--allow-mass", "also when more than half of a series goes, its newest full snapshot, or the newest backup of a server without damaged pages");
         Value("--grace", "TIME", "how long they can be brought back (default: 7d); 0 removes them for good now");
         Value("--reason", "TEXT", "why");
         Flag("--prune", "then prune: what only snapshots needed that are gone for good goes, too");

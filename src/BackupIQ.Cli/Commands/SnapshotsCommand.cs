@@ -89,7 +89,7 @@ internal sealed class SnapshotsCommand : SnapshotVerb
                 snapshot.ShortId,
                 Words.Moment(snapshot.Time, run.Zone),
                 DisplayText.Of(snapshot.Hostname),
-                snapshot.Kind == "files" ? snapshot.Type : $"{snapshot.Kind}, {snapshot.Type}",
+                (snapshot.Kind == "files" ? snapshot.Type : $"{snapshot.Kind}, {snapshot.Type}") + (snapshot.DamagedPages > 0 ? $", {Words.Count(snapshot.DamagedPages, "damaged page")}" : ""),
                 snapshot.Counts is { } counts ? Words.Number(counts.TotalFiles) : "",
                 snapshot.Counts is { } sizes ? Words.Size(sizes.TotalBytes) : "",
                 snapshot.Counts is { } added ? Words.Size(added.DataAddedPacked) : "",
@@ -138,6 +138,6 @@ internal sealed class SnapshotsCommand : SnapshotVerb
         string held = holds.Length == 0 ? snapshot.HasUnreadableAnnotation ? "held (unreadable)" : ""
             : holds.Any(static hold => hold.Until is null) ? "held"
             : $"held until {Words.Moment(holds.Max(static hold => hold.Until!.Value), zone)}";
-        return string.Join(", ", ((string[])[held, snapshot.IsPinned ? "pinned" : ""]).Where(static word => word.Length > 0));
+        return string.Join(", ", ((string[])[held, snapshot.IsPinned ? "pinned" : "", snapshot.IsLastSound ? "last without damaged pages" : ""]).Where(static word => word.Length > 0));
     }
 }

@@ -109,6 +109,16 @@ internal static class JsonFields
             writer.WriteBoolean("partial", true);
         }
 
+        if (snapshot.DamagedPages > 0)
+        {
+            writer.WriteNumber("page_errors", snapshot.DamagedPages);
+        }
+
+        if (snapshot.IsLastSound)
+        {
+            writer.WriteBoolean("last_without_page_errors", true);
+        }
+
         if (snapshot.Original is { } original)
         {
             writer.WriteString("original", original);

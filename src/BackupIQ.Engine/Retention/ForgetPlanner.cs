@@ -17,12 +17,14 @@ public sealed class ForgetPlanner(IReadOnlyList<Snapshot> all, bool hasStoreTime
     /// <summary>Sieves those snapshots that are <paramref name="chosen"/> by the rules of <paramref name="options"/>.</summary>
     /// <remarks>
     /// The newest full snapshot of a series stays, whatever the rules say, unless <see cref="ForgetOptions.AllowMass"/>: it is the last that
-    /// trusted no change detection, and what differential ones compare with.
+    /// trusted no change detection, and what differential ones compare with. So does the newest backup of a database without damaged pages while those
+    /// after it have some (<see cref="SoundBases"/>).
     /// </remarks>
     public ForgetPlan ByRules(Func<Snapshot, bool> chosen, ForgetOptions options)
     {
         DatedSnapshot[] considered = [.. _all.Where(dated => chosen(dated.Snapshot))];
         HashSet<SessionId> newestFull = options.AllowMass ? [] : [.. NewestFulls().Select(static snapshot => snapshot.Id)];
+        HashSet<SessionId> lastSound = options.AllowMass ? [] : [.. SoundBases.LastOf(all).Select(static snapshot => snapshot.Id)];
         List<ForgetGroup> groups = [];
         foreach (IGrouping<string, DatedSnapshot> group in considered.GroupBy(dated => GroupKey(dated.Snapshot, options.GroupBy), StringComparer.Ordinal)
             .OrderBy(static group => group.Key, StringComparer.Ordinal))
@@ -30,7 +32,8 @@ public sealed class ForgetPlanner(IReadOnlyList<Snapshot> all, bool hasStoreTime
             IEnumerable<RetentionDecision> decisions = group
                 .GroupBy(dated => options.TypePolicies.ContainsKey(dated.Snapshot.Type) ? dated.Snapshot.Type : (SnapshotType?)null)
                 .SelectMany(part => Sieve(part, PolicyOf(part.Key, options)))
-                .Select(decision => KeepNewestFull(decision, newestFull))
+                .Select(decision => Keep(decision, newestFull, "newest full snapshot of its series"))
+                .Select(decision => Keep(decision, lastSound, SoundBases.Reason))
                 .OrderByDescending(static decision => decision.Snapshot.Time).ThenBy(static decision => decision.Snapshot.Id);
             groups.Add(Describe(group.First().Snapshot, options.GroupBy, [.. decisions]));
         }
@@ -60,6 +63,8 @@ public sealed class ForgetPlanner(IReadOnlyList<Snapshot> all, bool hasStoreTime
         {
             refusals.AddRange(NewestFulls().Where(snapshot => ids.Contains(snapshot.Id))
                 .Select(static snapshot => $"Snapshot {snapshot.ShortId} is the newest full one of its series"));
+            refusals.AddRange(SoundBases.LastOf(all).Where(snapshot => ids.Contains(snapshot.Id))
+                .Select(static snapshot => $"Snapshot {snapshot.ShortId} is the newest of its server without damaged pages"));
         }
 
         return plan with { Refusals = [.. refusals, .. plan.Refusals] };
@@ -70,10 +75,8 @@ public sealed class ForgetPlanner(IReadOnlyList<Snapshot> all, bool hasStoreTime
     private IReadOnlyList<RetentionDecision> Sieve(IEnumerable<DatedSnapshot> part, RetentionPolicy? policy) =>
         RetentionSieve.Decide(part, policy?.Rules ?? RetentionRules.None, now, zone);
 
-    private static RetentionDecision KeepNewestFull(RetentionDecision decision, HashSet<SessionId> newestFull) =>
-        !decision.IsKept && newestFull.Contains(decision.Snapshot.Id)
-            ? decision with { IsKept = true, Reasons = ["newest full snapshot of its series"] }
-            : decision;
+    private static RetentionDecision Keep(RetentionDecision decision, HashSet<SessionId> which, string reason) =>
+        !decision.IsKept && which.Contains(decision.Snapshot.Id) ? decision with { IsKept = true, Reasons = [reason] } : decision;
 
     // Of each series the newest full one; where there is one whose time is beyond doubt, no other takes its place.
     private IEnumerable<Snapshot> NewestFulls() => _all

@@ -93,6 +93,11 @@ public sealed record Snapshot
     /// </summary>
     public JsonElement? Db { get; init; }
 
+    /// <summary>Of a database's backup: how many of its pages were damaged when they were read, as <see cref="Db"/> says.</summary>
+    [JsonIgnore]
+    public long DamagedPages =>
+        Db is { ValueKind: JsonValueKind.Object } said && said.TryGetProperty("page_error_count", out JsonElement count) && count.ValueKind == JsonValueKind.Number && count.TryGetInt64(out long pages) ? pages : 0;
+
     /// <summary>Fields that this version does not know.</summary>
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Unknown { get; set; }

@@ -6,7 +6,12 @@ using BackupIQ.Sources.Postgres.Backup;
 namespace BackupIQ.Jobs.Postgres;
 
 /// <summary>A backup of a server from its beginning to its end: one session, watched while its files are read.</summary>
-internal sealed class PostgresBackupJob(PostgresBackupRequest request, BackupMonitor monitor, TimeProvider time)
+/// <param name="request">What is wanted.</param>
+/// <param name="repository">The id of the repository that it goes into: two backups of a server into one never run at once.</param>
+/// <param name="archive">The server's log there.</param>
+/// <param name="monitor">Hears of damage and what a person should know.</param>
+/// <param name="time">Measures and waits.</param>
+internal sealed class PostgresBackupJob(PostgresBackupRequest request, string repository, WalArchive archive, BackupMonitor monitor, TimeProvider time)
 {
     /// <summary>Makes the backup; <paramref name="run"/> stores what the source has, and commits.</summary>
     public async Task<(BackupResult Result, PostgresDocument Document)> RunAsync(
@@ -14,11 +19,13 @@ internal sealed class PostgresBackupJob(PostgresBackupRequest request, BackupMon
     {
         using Secret? password = request.Server.PasswordFrom is { } reference ? await BackupIqSecrets.ReadAsync(reference, time, cancellationToken).ConfigureAwait(false) : null;
         string? plain = password is null ? null : System.Text.Encoding.UTF8.GetString(password.Bytes);
-        await using PostgresSession session = await PostgresSession.OpenAsync(PostgresDsn.Parse(request.Server.Dsn), plain, cancellationToken).ConfigureAwait(false);
-        PostgresFacts facts = await session.ReadFactsAsync(cancellationToken).ConfigureAwait(false);
-        if (facts.IsInRecovery)
+        await using ServerChoice server = await ServerChoice.OpenAsync(PostgresDsn.Parse(request.Server.Dsn), plain, request.Standby, cancellationToken).ConfigureAwait(false);
+        PostgresSession session = server.Session;
+        PostgresFacts facts = server.Facts;
+        await session.ClaimAsync(repository, cancellationToken).ConfigureAwait(false);
+        if (server.Primary is { } primary)
         {
-            throw new BackupIQException(ErrorCodes.WrongServer, "The server is a standby, which this version does not back up", "Name the primary in the DSN.");
+            await primary.ClaimAsync(repository, cancellationToken).ConfigureAwait(false);
         }
 
         string folder = request.Server.PgData ?? facts.DataDirectory ?? throw new BackupIQException(
@@ -30,9 +37,15 @@ internal sealed class PostgresBackupJob(PostgresBackupRequest request, BackupMon
             monitor.OnNotice?.Invoke("No replication slot could be had, so the server may take away WAL that the backup needs; then the backup fails.");
         }
 
+        TokenBucket pace = new(request.ReadLimit, time);
+        using BackupWal wal = new(archive, server.Primary, request.WalPatience, time);
         long damaged = 0;
         using PostgresSource source = new(session, facts, new PostgresBackupBeginning(request.Server.Name, folder, started, databases))
         {
+            Wal = wal,
+            LeavesWal = request.LeaveWal,
+            Throttle = request.ReadLimit.IsUnlimited ? null : pace.TakeAsync,
+            OnNotice = monitor.OnNotice,
             OnDamage = (path, block) =>
             {
                 damaged++;
@@ -42,16 +55,17 @@ internal sealed class PostgresBackupJob(PostgresBackupRequest request, BackupMon
                     $"block {block} is damaged: its {(facts.Settings.GetValueOrDefault("data_checksums") == "on" ? "checksum does not hold" : "header cannot be")}; the backup holds it as it is"));
             },
         };
-        BackupResult result = await WatchedAsync(session, stop => run(source, stop), cancellationToken).ConfigureAwait(false);
+        BackupResult result = await WatchedAsync(session, facts.IsInRecovery, stop => run(source, stop), cancellationToken).ConfigureAwait(false);
         return (result with { Warnings = result.Warnings + damaged }, PostgresDocument.Read(source.Document));
     }
 
     // As soon as the session ends the run is stopped: what it would commit is worth nothing.
-    private static async Task<BackupResult> WatchedAsync(PostgresSession session, Func<CancellationToken, Task<BackupResult>> run, CancellationToken cancellationToken)
+    private static async Task<BackupResult> WatchedAsync(
+        PostgresSession session, bool isStandby, Func<CancellationToken, Task<BackupResult>> run, CancellationToken cancellationToken)
     {
         using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         Task<BackupResult> running = run(stop.Token);
-        Task watching = session.WatchAsync(running);
+        Task watching = session.WatchAsync(running, isStandby);
         if (await Task.WhenAny(running, watching).ConfigureAwait(false) == watching && watching.IsFaulted)
         {
             await stop.CancelAsync().ConfigureAwait(false);

@@ -1,3 +1,4 @@
+using BackupIQ.Primitives;
 using BackupIQ.Sources.Postgres;
 
 namespace BackupIQ.Jobs.Postgres;
@@ -22,6 +23,21 @@ public sealed record PostgresBackupRequest
 
     /// <summary>A checkpoint at once, which writes hard for a moment; false: when the next one is due. True: who starts a backup waits for it.</summary>
     public bool FastCheckpoint { get; init; } = true;
+
+    /// <summary>Whether a standby may be read instead of the primary; the server's DSN names the hosts.</summary>
+    public PostgresStandby Standby { get; init; }
+
+    /// <summary>
+    /// The snapshot does not hold the WAL that it needs, but leaves it to the server's archive in the same repository, once that has all of it. It holds
+    /// the WAL all the same where the archive does not get it within <see cref="WalPatience"/>.
+    /// </summary>
+    public bool LeaveWal { get; init; }
+
+    /// <summary>How long is waited for the archive.</summary>
+    public TimeSpan WalPatience { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>How fast the server's files are read at most, in bytes a second, so that who works with it does not feel it.</summary>
+    public RateSchedule ReadLimit { get; init; } = RateSchedule.Unlimited;
 
     /// <summary>The host name that the snapshot carries; null: this machine's.</summary>
     public string? Host { get; init; }
@@ -67,8 +83,11 @@ public sealed record PostgresBackupInfo
 
     public required bool Checksums { get; init; }
 
-    /// <summary>Segments of WAL that the snapshot holds, so that it restores alone.</summary>
+    /// <summary>Segments of WAL that the snapshot holds, so that it restores alone; 0: they are in the server's archive.</summary>
     public required int WalSegments { get; init; }
+
+    /// <summary>Whether the files are a standby's.</summary>
+    public required bool FromStandby { get; init; }
 
     /// <summary>Tablespaces with where they lay.</summary>
     public required IReadOnlyDictionary<string, string> Tablespaces { get; init; }
@@ -86,6 +105,7 @@ public sealed record PostgresBackupInfo
         WalEndLsn = document.WalEndLsn,
         Checksums = document.Checksums,
         WalSegments = document.Wal.Count,
+        FromStandby = document.Standby == true,
         Tablespaces = document.Tablespaces.ToDictionary(static one => one.Name, static one => one.Location, StringComparer.Ordinal),
         PageErrors = document.PageErrorCount,
     };

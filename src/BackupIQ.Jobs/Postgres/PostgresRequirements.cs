@@ -2,7 +2,7 @@ using BackupIQ.Sources.Postgres;
 
 namespace BackupIQ.Jobs.Postgres;
 
-/// <summary>What a server needs so that it can be backed up, for people to put into it; nothing here touches a server.</summary>
+/// <summary>What a server needs so that it can be backed up, for people to put into it; nothing here touches a server (<see cref="PostgresSetup"/> does).</summary>
 public static class PostgresRequirements
 {
     /// <summary>The role that a DSN names.</summary>
@@ -12,7 +12,7 @@ public static class PostgresRequirements
     /// <summary>SQL that makes the role and gives it what a backup needs, and no more.</summary>
     public static string Sql(string role)
     {
-        string name = $"\"{role.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
+        string name = Quote(role);
         return $"""
             -- The role that backs up. REPLICATION lets it keep the WAL that a backup needs until it is stored.
             CREATE ROLE {name} LOGIN REPLICATION;
@@ -30,13 +30,28 @@ public static class PostgresRequirements
     }
 
     /// <summary>The settings that it needs.</summary>
-    public static string Settings(string server) => $"""
-        # postgresql.conf; the first two need a restart of the server:
+    public static string Settings(string server, bool isStreamed = false) => $"""
+        # postgresql.conf; the first three need a restart of the server:
         wal_level = replica
         max_replication_slots = 10      # one free while a backup runs
+        max_wal_senders = 10            # one for 'pg wal-stream', one for a backup over the network
         full_page_writes = on
-        # The backup reads the files themselves: run it as the user that the server runs as, or as root.
+        {(isStreamed
+            ? "# pg_hba.conf must let the role connect to 'replication' from this machine."
+            : "# The backup reads the files themselves: run it as the user that the server runs as, or as root.")}
         # 'backupiq pg check {server}' tells what is missing.
 
         """;
+
+    /// <summary>The functions that begin and end a backup, in a version.</summary>
+    internal static (string Start, string Stop) BackupFunctions(int major) => major >= 15
+        ? ("pg_backup_start(text, boolean)", "pg_backup_stop(boolean)")
+        : ("pg_start_backup(text, boolean, boolean)", "pg_stop_backup(boolean, boolean)");
+
+    /// <summary>A name as SQL takes it.</summary>
+    internal static string Quote(string name) => $"\"{name.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
+
+    /// <summary>A text as SQL takes it, whatever the server's settings say of backslashes.</summary>
+    internal static string Literal(string text) =>
+        (text.Contains('\\') ? " E" : "") + $"'{text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("'", "''", StringComparison.Ordinal)}'";
 }

@@ -19,6 +19,9 @@ public sealed record PostgresServer
     /// <summary>Its data directory on this machine; null: where the server says that it is.</summary>
     public string? PgData { get; init; }
 
+    /// <summary>Its files come over the network, as its own <c>BASE_BACKUP</c> sends them; false: they are read on its machine.</summary>
+    public bool IsStreamed { get; init; }
+
     /// <summary>The keys that a definition may have.</summary>
     public static IReadOnlyList<string> Keys { get; } = ["dsn", "password-from", "pgdata", "mode"];
 
@@ -32,6 +35,7 @@ public sealed record PostgresServer
             Dsn = fields["dsn"],
             PasswordFrom = fields.GetValueOrDefault("password-from"),
             PgData = fields.GetValueOrDefault("pgdata"),
+            IsStreamed = fields.GetValueOrDefault("mode") == "stream",
         };
 
     /// <summary>What is wrong with a definition; null: nothing. The server's DSN is not taken apart here, only looked at for a password.</summary>

@@ -202,6 +202,13 @@ internal sealed class WalArchive
         return read;
     }
 
+    /// <summary>Which of these segments are not there whole, by a request each. What is damaged is not there.</summary>
+    internal async Task<WalFileName[]> FindMissingAsync(IReadOnlyList<WalFileName> segments, CancellationToken cancellationToken) =>
+    [
+        .. (await WithFactsAsync([.. segments.Select(static name => new WalArchivedFile(name, 0, default, null))], static (_, _) => { }, cancellationToken).ConfigureAwait(false))
+            .Where(static file => file.Facts is null).Select(static file => file.Name),
+    ];
+
     /// <summary>The commits and aborts of a segment, in its order.</summary>
     /// <returns>What keeps some of them from being read: a sentence; null: nothing.</returns>
     public async Task<string?> ReadTransactionsAsync(WalArchivedFile file, Action<Lsn, WalTransactionInfo> found, CancellationToken cancellationToken = default)

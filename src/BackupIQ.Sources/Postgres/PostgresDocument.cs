@@ -53,6 +53,12 @@ public sealed record PostgresDocument
     /// <summary>The segment files that recovery needs and the snapshot has, in their order.</summary>
     public required IReadOnlyList<string> Wal { get; init; }
 
+    /// <summary><see cref="InArchive"/>: the WAL that recovery needs is in the server's archive in this repository, and not in the snapshot. Null: it is in the snapshot.</summary>
+    public string? WalSource { get; init; }
+
+    /// <summary>True: the files are a standby's, and recovery is consistent where its <c>pg_control</c> says.</summary>
+    public bool? Standby { get; init; }
+
     public required IReadOnlyList<PostgresDatabase> Databases { get; init; }
 
     public required IReadOnlyList<PostgresTablespace> Tablespaces { get; init; }
@@ -64,6 +70,9 @@ public sealed record PostgresDocument
     public required IReadOnlyList<PostgresPageError> PageErrors { get; init; }
 
     public required long PageErrorCount { get; init; }
+
+    /// <summary>What <see cref="WalSource"/> says where the snapshot has no WAL.</summary>
+    public const string InArchive = "archive";
 
     /// <summary>The document as a snapshot carries it.</summary>
     public JsonElement ToJson() => JsonSerializer.SerializeToElement(this, PostgresJson.Default.PostgresDocument);
@@ -78,7 +87,7 @@ public sealed record PostgresDocument
             return read is { Major: >= 13 and < 100 } && read.Wal.All(static name => name is { Length: 24 } && name.All(char.IsAsciiHexDigit))
                 && read.Tablespaces.All(static space => space is { Oid: > 0 and <= uint.MaxValue, Name: not null, Location: ['/', ..] } && !space.Location.AsSpan().ContainsAny('\0', '\n'))
                 && read.Databases.All(static database => database is { Name: not null, Rows: not null })
-                && read.PageErrors.All(static error => error is { Path: not null })
+                && read.PageErrors.All(static error => error is { Path: not null }) && read.WalSource is null or InArchive
                 ? read
                 : throw new BackupIQException(ErrorCodes.CorruptData, "The snapshot does not say what a backup of PostgreSQL says.");
         }

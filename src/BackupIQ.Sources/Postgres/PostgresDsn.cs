@@ -19,7 +19,12 @@ public sealed class PostgresDsn
     public string Database => _fields.GetValueOrDefault("dbname") ?? "postgres";
 
     /// <summary>Host and port, for messages.</summary>
-    public string Place => $"{Host}:{_fields.GetValueOrDefault("port") ?? "5432"}";
+    public string Place => string.Join(", ", Split(Host).Select((host, i) => $"{host}:{PortOf(i)}"));
+
+    /// <summary>The same for each host alone, where it names several servers of one cluster: <c>host=a,b</c>, with one port for all or one for each.</summary>
+    public IReadOnlyList<PostgresDsn> Each => Split(Host) is { Length: > 1 } hosts
+        ? [.. hosts.Select((host, i) => new PostgresDsn(new Dictionary<string, string>(_fields, StringComparer.Ordinal) { ["host"] = host, ["port"] = PortOf(i) }))]
+        : [this];
 
     private string Host => _fields.GetValueOrDefault("host") ?? "/var/run/postgresql";
 
@@ -38,9 +43,13 @@ public sealed class PostgresDsn
             }
         }
 
-        return int.TryParse(fields.GetValueOrDefault("port") ?? "5432", NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port is > 0 and < 65536
-            ? new PostgresDsn(fields)
-            : throw Wrong("its port is none");
+        string[] ports = Split(fields.GetValueOrDefault("port") ?? "5432");
+        int hosts = Split(fields.GetValueOrDefault("host") ?? "").Length;
+        return !ports.All(static text => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port is > 0 and < 65536) ? throw Wrong("its port is none")
+            : ports.Length != 1 && ports.Length != hosts ? throw Wrong("it has not as many ports as hosts")
+            : hosts > 1 && Split(fields["host"]).Contains("") ? throw Wrong("one of its hosts has no name")
+            : hosts > 1 && fields.ContainsKey("hostaddr") ? throw Wrong("it has several hosts and a hostaddr")
+            : new PostgresDsn(fields);
     }
 
     /// <summary>The same server, another of its databases.</summary>
@@ -82,10 +91,11 @@ public sealed class PostgresDsn
     /// <summary>For the client library. One connection and no pool: it is the session that counts.</summary>
     internal string ToConnectionString(string? password, string? database = null)
     {
+        // Of several hosts the first: who wants another asks for Each.
         NpgsqlConnectionStringBuilder builder = new()
         {
-            Host = _fields.GetValueOrDefault("hostaddr") ?? Host,
-            Port = int.Parse(_fields.GetValueOrDefault("port") ?? "5432", CultureInfo.InvariantCulture),
+            Host = _fields.GetValueOrDefault("hostaddr") ?? Split(Host)[0],
+            Port = int.Parse(PortOf(0), CultureInfo.InvariantCulture),
             Database = database ?? Database,
             Username = User,
             Pooling = false,
@@ -120,6 +130,10 @@ public sealed class PostgresDsn
     /// <summary><c>key='value'</c>, as libpq reads it again whatever the value.</summary>
     internal static string Word(string key, string value) =>
         $"{key}='{value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("'", "\\'", StringComparison.Ordinal)}'";
+
+    private static string[] Split(string list) => list.Split(',', StringSplitOptions.TrimEntries);
+
+    private string PortOf(int host) => Split(_fields.GetValueOrDefault("port") ?? "5432") is { Length: > 1 } ports ? ports[host] : _fields.GetValueOrDefault("port") ?? "5432";
 
     // key = value, values with spaces in single quotes, \ before ' and \.
     private static Dictionary<string, string> ParseWords(string text)
@@ -169,7 +183,7 @@ public sealed class PostgresDsn
         }
     }
 
-    // scheme://user@host:port/database?key=value&…, each of them but the scheme may be left out; in brackets a host may have colons.
+    // scheme://user@host:port,host:port/database?key=value&…, each of them but the scheme may be left out; in brackets a host may have colons.
     private static Dictionary<string, string> ParseUrl(string text)
     {
         Dictionary<string, string> fields = new(StringComparer.Ordinal);
@@ -188,10 +202,18 @@ public sealed class PostgresDsn
 
         Add("user", at < 0 ? "" : rest[..at]);
         rest = rest[(at + 1)..];
-        int bracket = rest.LastIndexOf(']');
-        int colon = rest.IndexOf(':', Math.Max(0, bracket));
-        Add("port", colon < 0 ? "" : rest[(colon + 1)..]);
-        Add("host", (colon < 0 ? rest : rest[..colon]).Trim('[', ']'));
+        List<string> hosts = [];
+        List<string> ports = [];
+        foreach (string one in Split(rest))
+        {
+            int bracket = one.LastIndexOf(']');
+            int colon = one.IndexOf(':', Math.Max(0, bracket));
+            ports.Add(colon < 0 ? "5432" : one[(colon + 1)..]);
+            hosts.Add((colon < 0 ? one : one[..colon]).Trim('[', ']'));
+        }
+
+        Add("port", string.Join(',', ports));
+        Add("host", string.Join(',', hosts));
         foreach (string pair in query.Split('&', StringSplitOptions.RemoveEmptyEntries))
         {
             int equals = pair.IndexOf('=');

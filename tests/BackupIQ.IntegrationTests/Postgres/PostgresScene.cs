@@ -2,6 +2,7 @@ using System.Text.Json;
 using BackupIQ.IntegrationTests.Processes;
 using BackupIQ.Testing.Servers;
 using Shouldly;
+using Xunit;
 
 namespace BackupIQ.IntegrationTests.Postgres;
 
@@ -87,6 +88,34 @@ internal sealed class PostgresScene : IDisposable
         Server.Start();
         return path;
     }
+
+    /// <summary>Starts a standby of the server from a copy of its own making; its data directory, which has its socket.</summary>
+    public string StartStandby(string name)
+    {
+        string data = At(name);
+        PostgresCluster.AsPostgres(PostgresCluster.Program("pg_basebackup"), "-h", Server.Folder, "-U", "ci", "-D", data, "-R", "-c", "fast", "--no-sync");
+        PostgresCluster.AsPostgres(PostgresCluster.Program("pg_ctl"), "-D", data, "-l", At(name + ".log"), "-w", "-s", "-o", $"-c unix_socket_directories={data}", "start");
+        return data;
+    }
+
+    /// <summary>Waits until a backup of the server was begun and is reading its files.</summary>
+    public void WaitForBackup(string? socket = null)
+    {
+        for (int waited = 0; waited < 3000; waited++)
+        {
+            if (PostgresCluster.QueryAt(socket ?? Server.Folder, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backupiq' AND state = 'idle' AND query ~ '^SELECT (clock_timestamp|pg_is_in_recovery)..$'") != "0")
+            {
+                return;
+            }
+
+            Thread.Sleep(10);
+        }
+
+        Assert.Fail("No backup began.");
+    }
+
+    /// <summary>The id of a snapshot, of what a backup or a list says.</summary>
+    public static string Id(JsonElement said) => said.TryGetProperty("snapshot_id", out JsonElement id) ? id.GetString()! : said.GetProperty("id").GetString()!;
 
     public static long Number(JsonElement summary, string name) => summary.GetProperty(name).GetInt64();
 

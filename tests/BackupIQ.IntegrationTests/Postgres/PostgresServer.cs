@@ -84,6 +84,18 @@ internal sealed class PostgresServer : IDisposable
     /// <summary>The words by which the server calls the program.</summary>
     public string Command(params string[] words) => string.Join(' ', [User.Program, .. User.Access, "pg", .. words]);
 
+    /// <summary>Runs the program on the repository, with this server defined as <c>main</c>.</summary>
+    public ProgramRun PgDefined(params string[] words)
+    {
+        string config = User.At("servers.yaml");
+        if (!File.Exists(config))
+        {
+            File.WriteAllText(config, $"postgres:\n  main:\n    dsn: host={User.Home} user=ci dbname=postgres\n");
+        }
+
+        return User.Run(["--config", config, "pg", .. words]);
+    }
+
     /// <summary>Runs the program on the repository.</summary>
     public ProgramRun Pg(params string[] words) => User.Run(["pg", .. words]);
 

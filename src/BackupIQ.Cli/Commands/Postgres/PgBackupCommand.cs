@@ -1,8 +1,10 @@
 using System.Globalization;
 using System.Text.Json;
 using BackupIQ.Cli.Output;
+using BackupIQ.Cli.Parsing;
 using BackupIQ.Jobs;
 using BackupIQ.Jobs.Postgres;
+using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands.Postgres;
 
@@ -15,7 +17,10 @@ internal sealed class PgBackupCommand : Verb
         Positional("NAME", "the server, as the configuration calls it", 1, 1);
         Value("--type", "TYPE", "full, incremental (default) or differential: how much is read; each is complete by itself");
         Value("--checkpoint", "HOW", "fast (default), or spread: begin with the next checkpoint of the server, which may take minutes");
-        Value("--wal", "HOW", "include (default): the snapshot holds the WAL that it needs and restores alone");
+        Value("--wal", "HOW", "include (default): the snapshot holds the WAL that it needs and restores alone; archive: it leaves it to the archive of 'pg wal-push'");
+        Value("--wal-timeout", "TIME", "with --wal archive: how long to wait for the archive (default: 10m); then the snapshot holds the WAL after all");
+        Value("--standby", "HOW", "prefer: read a standby where the DSN names one; require: a standby or nothing (default: the primary alone)");
+        Value("--throttle", "RATE", "read at most RATE bytes per second of the server's files: 50M, or 08:00-18:00=20M,else=unlimited");
         List("--tag", "K[=V]", "a tag for the snapshot");
         Value("--host", "NAME", "host name of the snapshot (default: this machine's)", "-H");
         Value("--compression", "HOW", "auto, off, fast, default, max, zstd:N, lz4, gzip, bzip2, lzma");
@@ -40,17 +45,29 @@ internal sealed class PgBackupCommand : Verb
                 "spread" => false,
                 { } other => throw Misuse($"--checkpoint: '{DisplayText.Of(other)}' is neither fast nor spread"),
             },
+            LeaveWal = (run.Arguments.Value("--wal") ?? "include") switch
+            {
+                "include" => false,
+                "archive" => true,
+                { } other => throw Misuse($"--wal: '{DisplayText.Of(other)}' is neither include nor archive"),
+            },
+            WalPatience = Duration(run, "--wal-timeout", "30s, 10m or 1h") ?? TimeSpan.FromMinutes(10),
+            Standby = run.Arguments.Value("--standby") switch
+            {
+                null => PostgresStandby.No,
+                "prefer" => PostgresStandby.Prefer,
+                "require" => PostgresStandby.Require,
+                { } other => throw Misuse($"--standby: '{DisplayText.Of(other)}' is neither prefer nor require"),
+            },
+            ReadLimit = run.Arguments.Value("--throttle") is not { } rate ? RateSchedule.Unlimited
+                : RateText.TryParse(rate, out RateSchedule schedule) ? schedule
+                : throw Misuse($"--throttle: '{DisplayText.Of(rate)}' is no rate; write it as 10M, or as 08:00-18:00=2M,else=unlimited"),
             Host = run.Settings.Text("backup.host"),
             Tags = [.. run.Settings.List("backup.tags").SelectMany(static tags => tags.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()],
             Compression = run.Settings.Text("backup.compression")!,
             CheckpointInterval = run.Settings.Duration("backup.checkpoint-interval"),
             ReadConcurrency = run.Settings.Number("backup.read-concurrency"),
         };
-        if (run.Arguments.Value("--wal") is { } wal && wal != "include")
-        {
-            throw Misuse($"--wal: '{DisplayText.Of(wal)}' is none of: include");
-        }
-
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
         BackupView view = new(run, new BackupRequest());
         PostgresBackupOutcome outcome;
@@ -82,7 +99,7 @@ internal sealed class PgBackupCommand : Verb
             PostgresBackupInfo database = outcome.Database;
             run.Print(string.Create(
                 CultureInfo.InvariantCulture,
-                $"WAL:     {database.WalStartLsn} to {database.WalEndLsn} on timeline {database.Timeline}, {Words.Count(database.WalSegments, "segment")} stored with it\n"));
+                $"WAL:     {database.WalStartLsn} to {database.WalEndLsn} on timeline {database.Timeline}, {(database.WalSegments == 0 ? "left to the archive" : Words.Count(database.WalSegments, "segment") + " stored with it")}{(database.FromStandby ? "; read from a standby" : "")}\n"));
         }
 
         if (outcome.Database.PageErrors > 0)
@@ -102,6 +119,7 @@ internal sealed class PgBackupCommand : Verb
         writer.WriteString("wal_start_lsn", database.WalStartLsn);
         writer.WriteString("wal_end_lsn", database.WalEndLsn);
         writer.WriteNumber("wal_segments", database.WalSegments);
+        writer.WriteBoolean("standby", database.FromStandby);
         writer.WriteBoolean("checksums", database.Checksums);
         writer.WriteStartObject("tablespaces");
         foreach ((string name, string location) in database.Tablespaces)

@@ -12,7 +12,14 @@ internal sealed record ControlFile
 
     private const int StateOffset = 16;
     private const int TimelineOffset = 48;
+    private const int MinRecoveryOffset = 136;
     private const int BlockSizeOffset = 216;
+
+    /// <summary><see cref="State"/> of a standby at work.</summary>
+    public const int InArchiveRecovery = 5;
+
+    /// <summary><see cref="State"/> of a primary at work.</summary>
+    public const int InProduction = 6;
 
     public required ulong SystemIdentifier { get; init; }
 
@@ -20,11 +27,17 @@ internal sealed record ControlFile
 
     public required uint CatalogVersion { get; init; }
 
-    /// <summary>6: the server is running; 1: it was shut down.</summary>
+    /// <summary><see cref="InProduction"/>, <see cref="InArchiveRecovery"/>; 1: it was shut down.</summary>
     public required int State { get; init; }
 
     /// <summary>The timeline of the last checkpoint.</summary>
     public required uint Timeline { get; init; }
+
+    /// <summary>Of a standby: what its files say must be replayed before they are consistent.</summary>
+    public required ulong MinRecoveryPoint { get; init; }
+
+    /// <summary>The timeline of <see cref="MinRecoveryPoint"/>; 0: there is none.</summary>
+    public required uint MinRecoveryTimeline { get; init; }
 
     public required int BlockSize { get; init; }
 
@@ -63,6 +76,8 @@ internal sealed record ControlFile
             CatalogVersion = BinaryPrimitives.ReadUInt32LittleEndian(bytes[12..]),
             State = BinaryPrimitives.ReadInt32LittleEndian(bytes[StateOffset..]),
             Timeline = BinaryPrimitives.ReadUInt32LittleEndian(bytes[TimelineOffset..]),
+            MinRecoveryPoint = BinaryPrimitives.ReadUInt64LittleEndian(bytes[MinRecoveryOffset..]),
+            MinRecoveryTimeline = BinaryPrimitives.ReadUInt32LittleEndian(bytes[(MinRecoveryOffset + 8)..]),
             BlockSize = BinaryPrimitives.ReadInt32LittleEndian(bytes[BlockSizeOffset..]),
             SegmentBlocks = BinaryPrimitives.ReadUInt32LittleEndian(bytes[(BlockSizeOffset + 4)..]),
             WalSegmentSize = BinaryPrimitives.ReadUInt32LittleEndian(bytes[(BlockSizeOffset + 12)..]),

@@ -49,6 +49,7 @@ internal sealed class PostgresFile(PostgresSource source, SourceEntry entry, Pos
             return 0;
         }
 
+        source.Pace(wanted);
         destination = destination[..wanted];
         int page = source.Control.BlockSize;
         if (place.Relation is not { } relation)

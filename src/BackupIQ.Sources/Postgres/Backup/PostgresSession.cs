@@ -1,6 +1,9 @@
+using System.Buffers.Binary;
 using System.Data;
 using System.Globalization;
 using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
 using BackupIQ.Primitives;
 using Npgsql;
 
@@ -13,6 +16,11 @@ namespace BackupIQ.Sources.Postgres.Backup;
 public sealed class PostgresSession : IAsyncDisposable
 {
     private const string InsufficientPrivilege = "42501";
+    private const string DuplicateObject = "42710";
+    private const string WrongState = "55000";
+
+    /// <summary>Of a lock that this program takes: the upper half of its number says so.</summary>
+    private const int LockClass = 0x4249_5150;
 
     /// <summary>How often the session is asked whether it lives, and how long an answer may take.</summary>
     private static readonly TimeSpan WatchPause = TimeSpan.FromSeconds(1);
@@ -23,6 +31,7 @@ public sealed class PostgresSession : IAsyncDisposable
     private readonly string? _password;
     private readonly NpgsqlConnection _connection;
     private readonly SemaphoreSlim _gate = new(1);
+    private string _slot = $"backupiq_{Guid.NewGuid():n}";
 
     private PostgresSession(PostgresDsn dsn, string? password, NpgsqlConnection connection)
     {
@@ -52,6 +61,7 @@ public sealed class PostgresSession : IAsyncDisposable
                 await session.ExecuteAsync("SET idle_session_timeout = 0", cancellationToken);
             }
 
+            await session.BeNoticedWhenGoneAsync(cancellationToken);
             return session;
         }
         catch (Exception e) when (e is NpgsqlException or SocketException or TimeoutException)
@@ -110,6 +120,35 @@ public sealed class PostgresSession : IAsyncDisposable
                     .Select(static row => ((long)row[0]!, (string)row[1]!, (bool)row[2]!)),
             ],
         };
+    }
+
+    /// <summary>
+    /// Makes this the only session that backs this server up into a repository, as long as it lives: the server lets go of the claim when the session
+    /// ends, however it ends.
+    /// </summary>
+    /// <param name="repository">The repository's id.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    /// <exception cref="BackupIQException"><c>RepositoryBusy</c>: another session does so now. Else as for <see cref="StartAsync"/>.</exception>
+    public async Task ClaimAsync(string repository, CancellationToken cancellationToken)
+    {
+        byte[] digest = SHA256.HashData(Encoding.UTF8.GetBytes("backupiq backup into " + repository));
+        int number = BinaryPrimitives.ReadInt32BigEndian(digest);
+        _slot = $"backupiq_{Convert.ToHexStringLower(digest.AsSpan(0, 8))}";
+        string key = string.Create(CultureInfo.InvariantCulture, $"{LockClass}, {number}");
+        if ((bool)(await QueryAsync($"SELECT pg_try_advisory_lock({key})", cancellationToken))[0][0]!)
+        {
+            return;
+        }
+
+        IReadOnlyList<object?[]> holders = await QueryAsync(
+            string.Create(CultureInfo.InvariantCulture, $"""
+            SELECT l.pid, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), host(a.client_addr) FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+            WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = {(uint)LockClass} AND l.objid::bigint = {(uint)number} AND l.objsubid = 2
+            """),
+            cancellationToken);
+        throw Busy(holders is [[int pid, var since, var address], ..]
+            ? string.Create(CultureInfo.InvariantCulture, $" (process {pid} of the server{(since is string text ? $", since {text} UTC" : "")}{(address is string from ? $", from {from}" : "")})")
+            : "");
     }
 
     /// <summary>Estimates of rows by relation, of the databases that let the role in: the largest thousand relations of each of the first hundred.</summary>
@@ -179,13 +218,30 @@ public sealed class PostgresSession : IAsyncDisposable
     }
 
     /// <summary>Tells the server that all is read. This failing means that the backup is worth nothing.</summary>
-    /// <exception cref="BackupIQException">As for <see cref="StartAsync"/>.</exception>
-    public async Task<PostgresStop> StopAsync(CancellationToken cancellationToken)
+    /// <param name="isStandby">The server was a standby when the backup began.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    /// <exception cref="BackupIQException">As for <see cref="StartAsync"/>; <c>TimelineChanged</c>: the standby was promoted.</exception>
+    public async Task<PostgresStop> StopAsync(bool isStandby, CancellationToken cancellationToken)
     {
+        // It would be refused then, but not in every version in words that tell.
+        if (isStandby && (await QueryAsync("SELECT pg_is_in_recovery()", cancellationToken))[0][0] is false)
+        {
+            throw Promoted();
+        }
+
         string stop = Major >= 15
             ? "SELECT lsn::text, labelfile, spcmapfile, clock_timestamp() FROM pg_backup_stop(false)"
             : "SELECT lsn::text, labelfile, spcmapfile, clock_timestamp() FROM pg_stop_backup(false, false)";
-        object?[] row = (await QueryAsync(stop, cancellationToken))[0];
+        object?[] row;
+        try
+        {
+            row = (await QueryAsync(stop, cancellationToken))[0];
+        }
+        catch (BackupIQException e) when (isStandby && e.InnerException is PostgresException { SqlState: WrongState, MessageText: var text } && text.Contains("promoted", StringComparison.Ordinal))
+        {
+            throw Promoted();
+        }
+
         return new PostgresStop((string)row[0]!, (string)row[1]!, row[2] as string ?? "", new DateTimeOffset((DateTime)row[3]!));
     }
 
@@ -193,8 +249,10 @@ public sealed class PostgresSession : IAsyncDisposable
     /// Asks the session every second whether it lives, until <paramref name="ended"/> says that nobody needs it any more. Returns then; throws as soon
     /// as it does not live.
     /// </summary>
-    /// <exception cref="BackupIQException"><c>SourceServer</c>: the session ended.</exception>
-    public async Task WatchAsync(Task ended)
+    /// <param name="ended">Nobody needs the session any more.</param>
+    /// <param name="isStandby">The server was a standby when the backup began, and must stay one.</param>
+    /// <exception cref="BackupIQException"><c>SourceServer</c>: the session ended. <c>TimelineChanged</c>: the standby was promoted.</exception>
+    public async Task WatchAsync(Task ended, bool isStandby = false)
     {
         using PeriodicTimer timer = new(WatchPause);
         while (!ended.IsCompleted)
@@ -205,8 +263,11 @@ public sealed class PostgresSession : IAsyncDisposable
                 try
                 {
                     using CancellationTokenSource patience = new(WatchPatience);
-                    await using NpgsqlCommand command = new("SELECT 1", _connection);
-                    await command.ExecuteScalarAsync(patience.Token);
+                    await using NpgsqlCommand command = new("SELECT pg_is_in_recovery()", _connection);
+                    if (await command.ExecuteScalarAsync(patience.Token) is false && isStandby)
+                    {
+                        throw Promoted();
+                    }
                 }
                 catch (Exception e) when (e is NpgsqlException or OperationCanceledException or InvalidOperationException)
                 {
@@ -261,11 +322,15 @@ public sealed class PostgresSession : IAsyncDisposable
 
     private async Task<bool> TryKeepWalAsync(CancellationToken cancellationToken)
     {
-        string name = $"backupiq_{Guid.NewGuid():n}";
         try
         {
-            await QueryAsync($"SELECT pg_create_physical_replication_slot('{name}', true, true)", cancellationToken);
+            await QueryAsync($"SELECT pg_create_physical_replication_slot('{_slot}', true, true)", cancellationToken);
             return true;
+        }
+        catch (BackupIQException e) when (e.InnerException is PostgresException { SqlState: DuplicateObject })
+        {
+            // Locks are of one database, slots of the whole server: the other one connected to another database.
+            throw Busy("");
         }
         catch (BackupIQException e) when (e.InnerException is PostgresException)
         {
@@ -273,6 +338,35 @@ public sealed class PostgresSession : IAsyncDisposable
             return false;
         }
     }
+
+    // So that a claim does not outlive its owner: a process that was killed while the server works for it, or a machine that is gone. Not every
+    // system that PostgreSQL runs on can tell; there the end of the session is noticed when it next answers.
+    private async Task BeNoticedWhenGoneAsync(CancellationToken cancellationToken)
+    {
+        List<string> wishes = ["tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 6"];
+        if (Major >= 14)
+        {
+            wishes.Add("client_connection_check_interval = '2s'");
+        }
+
+        foreach (string wish in wishes)
+        {
+            try
+            {
+                await ExecuteAsync("SET " + wish, cancellationToken);
+            }
+            catch (BackupIQException e) when (e.InnerException is PostgresException)
+            {
+            }
+        }
+    }
+
+    private static BackupIQException Busy(string who) => new(
+        ErrorCodes.RepositoryBusy, $"This server is being backed up into this repository now{who}", "Wait until that backup ends; nothing was committed by this one.");
+
+    /// <summary>The server was promoted: what was read belongs to two timelines.</summary>
+    internal static BackupIQException Promoted() => new(
+        ErrorCodes.TimelineChanged, "The timeline changed: the standby was promoted, or followed one that was, while it was backed up; the backup is worth nothing", "Run it again.");
 
     private Task ExecuteAsync(string sql, CancellationToken cancellationToken) => QueryAsync(sql, cancellationToken);
 

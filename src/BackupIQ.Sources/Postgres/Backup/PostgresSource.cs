@@ -13,7 +13,7 @@ namespace BackupIQ.Sources.Postgres.Backup;
 /// The files of a PostgreSQL server, read while it works, between the beginning and the end of a backup that one session holds open. In the snapshot
 /// they stand below the server's name: <c>data</c> is the data directory, <c>tablespaces/OID</c> what its links lead to, <c>config</c> the
 /// configuration outside of it, and <c>tail</c> what is put over <c>data</c> at last: <c>backup_label</c>, <c>tablespace_map</c>, the WAL from the
-/// beginning to the end of the backup, and <c>global/pg_control</c>, read after all others.
+/// beginning to the end of the backup (where it is not left to the archive), and <c>global/pg_control</c>, read after all others.
 /// </summary>
 /// <remarks>
 /// <see cref="Walk"/> may be asked for once: a backup that a server ended cannot be gone on with. A file that cannot be read ends the run, for a
@@ -39,6 +39,7 @@ public sealed class PostgresSource : IBackupSource
     private long _damageCount;
     private SourceEntry? _top;
     private PostgresDocument? _document;
+    private CancellationToken _stop;
     private bool _isWalked;
 
     /// <summary>Looks at the data directory; nothing of it is read yet.</summary>
@@ -72,7 +73,28 @@ public sealed class PostgresSource : IBackupSource
                 $"The data directory is another server's: its system identifier is {Control.SystemIdentifier}, that of the server is {facts.SystemIdentifier}",
                 "Correct pgdata or the DSN of this server.").With("path", beginning.DataDirectory);
         }
+
+        // A primary and its standbys have one identifier: who asks one and reads the files of another backs nothing up.
+        if ((Control.State == ControlFile.InProduction && facts.IsInRecovery) || (Control.State == ControlFile.InArchiveRecovery && !facts.IsInRecovery))
+        {
+            throw new BackupIQException(
+                ErrorCodes.WrongServer,
+                $"The data directory is another server's of the same cluster: it is {(facts.IsInRecovery ? "the primary's, and the DSN names a standby" : "a standby's, and the DSN names the primary")}",
+                "Correct pgdata or the DSN of this server.").With("path", beginning.DataDirectory);
+        }
     }
+
+    /// <summary>Where WAL is that the server has no more, or that need not be stored; null: nowhere.</summary>
+    public IPostgresWal? Wal { get; init; }
+
+    /// <summary>The WAL is not stored where <see cref="Wal"/> has it; else it is stored, and <see cref="OnNotice"/> says so.</summary>
+    public bool LeavesWal { get; init; }
+
+    /// <summary>Called with bytes that are about to be read; what it returns ends when they may be. Null: reading is as fast as it can be.</summary>
+    public Func<long, CancellationToken, ValueTask>? Throttle { get; init; }
+
+    /// <summary>Hears what a person should know.</summary>
+    public Action<string>? OnNotice { get; init; }
 
     /// <summary>Hears of each page that is damaged, once: the relation's file and the page's number. On any thread.</summary>
     public Action<string, long>? OnDamage { get; init; }
@@ -103,6 +125,7 @@ public sealed class PostgresSource : IBackupSource
         }
 
         _isWalked = true;
+        _stop = cancellationToken;
         _top = Virtual(_beginning.Name, null);
         return WalkAll(_top, cancellationToken);
     }
@@ -111,17 +134,35 @@ public sealed class PostgresSource : IBackupSource
     /// <exception cref="BackupIQException">The server did not end the backup, or its WAL is not there: the backup is worth nothing.</exception>
     public IEnumerable<SourceEvent> WalkLast(CancellationToken cancellationToken)
     {
+        // Of a standby it says how far its files must be brought, for no record in the WAL does: it is read when all of them were, and before the end.
         byte[] control = ReadControl();
-        PostgresStop stop = _session.StopAsync(cancellationToken).GetAwaiter().GetResult();
+        PostgresStop stop = _session.StopAsync(_facts.IsInRecovery, cancellationToken).GetAwaiter().GetResult();
         BackupLabel label = BackupLabel.Parse(stop.Label);
         if (!Lsn.TryParse(stop.Lsn, out Lsn end) || end.Value <= label.StartLsn)
         {
             throw new BackupIQException(ErrorCodes.SourceServer, $"The server says that the WAL of the backup ends at {stop.Lsn}, which is not behind where it began");
         }
 
-        IReadOnlyList<string> segments = Segments(label, end.Value);
+        if (_facts.IsInRecovery && ControlFile.TryRead(control) is { } last && (last.MinRecoveryTimeline != label.Timeline || last.MinRecoveryPoint > end.Value))
+        {
+            throw PostgresSession.Promoted();
+        }
+
+        IReadOnlyList<string> needed = Segments(label, end.Value);
+        IReadOnlyList<string> segments = LeavesWal && IsArchived(needed, cancellationToken) ? [] : needed;
         _document = Describe(stop, label, segments);
         return Tail(control, stop, label, segments, cancellationToken);
+    }
+
+    private bool IsArchived(IReadOnlyList<string> segments, CancellationToken cancellationToken)
+    {
+        bool isThere = Wal?.WaitFor(segments, cancellationToken) == true;
+        if (!isThere)
+        {
+            OnNotice?.Invoke("The archive did not get the WAL of this backup in time, so the backup holds it; see what keeps the server from archiving with 'backupiq pg check'.");
+        }
+
+        return isThere;
     }
 
     /// <inheritdoc/>
@@ -184,6 +225,15 @@ public sealed class PostgresSource : IBackupSource
         Modified = stat.Modified,
         Size = stat.Type == NodeType.File ? stat.Size : 0,
     };
+
+    /// <summary>Waits until so many bytes may be read.</summary>
+    internal void Pace(long bytes)
+    {
+        if (Throttle is { } throttle)
+        {
+            throttle(bytes, _stop).AsTask().GetAwaiter().GetResult();
+        }
+    }
 
     /// <summary>A page is damaged.</summary>
     internal void Damaged(string path, uint block)
@@ -453,14 +503,24 @@ public sealed class PostgresSource : IBackupSource
             string relative = $"pg_wal/{name}";
             SourceEntry? file = Found(Join(_data, Encoding.UTF8.GetBytes(relative)), name, wal, relative, isFollowed: false);
             bool isSegment = segments.Contains(name);
+            bool isOurs = true;
+            if (isSegment && file?.Stat.Size != _facts.WalSegmentSize)
+            {
+                // A standby may have had it from its archive and not kept it.
+                string? fetched = Wal?.Fetch(name, cancellationToken);
+                file = fetched is null ? null : Found(Encoding.UTF8.GetBytes(fetched), name, wal, relative, isFollowed: false);
+                isOurs = false;
+            }
+
             if (file is null || (isSegment && file.Stat.Size != _facts.WalSegmentSize))
             {
                 throw WalGone(relative);
             }
 
             PostgresPlace place = (PostgresPlace)file.State!;
+            SourceStat stat = isOurs ? file.Stat : file.Stat with { UserId = _dataStat.UserId, GroupId = _dataStat.GroupId, Mode = 0x180, Changed = Never };
             yield return new SourceEvent(
-                SourceEventKind.Leaf, new SourceEntry { Name = file.Name, Stat = file.Stat, Parent = wal, State = place with { IsWal = isSegment } }, null);
+                SourceEventKind.Leaf, new SourceEntry { Name = file.Name, Stat = stat, Parent = wal, State = place with { IsWal = isSegment } }, null);
         }
 
         yield return new SourceEvent(SourceEventKind.Leave, wal, null);
@@ -525,6 +585,8 @@ public sealed class PostgresSource : IBackupSource
                 OwnerUserId = _dataStat.UserId,
                 OwnerGroupId = _dataStat.GroupId,
                 Wal = segments,
+                WalSource = segments.Count == 0 ? PostgresDocument.InArchive : null,
+                Standby = _facts.IsInRecovery ? true : null,
                 Databases = _beginning.Databases,
                 Tablespaces = _facts.Tablespaces,
                 ConfigFiles = ConfigFiles(),

@@ -67,6 +67,8 @@ public sealed class PostgresFormatTests
         control.SegmentBlocks.ShouldBe(131072u);
         control.WalSegmentSize.ShouldBe(16u << 20);
         control.HasChecksums.ShouldBeTrue();
+        control.State.ShouldBe(ControlFile.InProduction);
+        control.MinRecoveryPoint.ShouldBe(0ul);
         for (int i = 0; i < 292; i++)
         {
             bytes[i] ^= 1;
@@ -155,6 +157,8 @@ public sealed class PostgresFormatTests
     [InlineData("postgres://backup@db.example:5433/shop?sslmode=require", "backup", "shop", "db.example:5433")]
     [InlineData("user = 'o\\'neil' host = db", "o'neil", "postgres", "db:5432")]
     [InlineData("postgresql://backup@/?host=%2Frun%2Fpg", "backup", "postgres", "/run/pg:5432")]
+    [InlineData("host=a,b port=5433 user=backup", "backup", "postgres", "a:5433, b:5433")]
+    [InlineData("postgres://backup@[::1]:5433,b/shop", "backup", "shop", "::1:5433, b:5432")]
     public void DsnsAreWrittenAsLibpqWritesThem(string text, string user, string database, string place)
     {
         PostgresDsn dsn = PostgresDsn.Parse(text);
@@ -166,6 +170,9 @@ public sealed class PostgresFormatTests
     [InlineData("host=a port=none")]
     [InlineData("host='a")]
     [InlineData("colour=blue")]
+    [InlineData("host=a,b port=1,2,3")]
+    [InlineData("host=a,,b")]
+    [InlineData("host=a,b hostaddr=127.0.0.1")]
     [InlineData("postgres://host:none/")]
     [InlineData("postgres://me:hunter2@host/")]
     public void WhatIsNoDsnIsRefused(string text) => Should.Throw<BackupIQException>(() => PostgresDsn.Parse(text)).Code.ShouldBe(ErrorCodes.Configuration);
@@ -173,4 +180,7 @@ public sealed class PostgresFormatTests
     [Fact]
     public void APasswordInADsnIsRefusedAndNotShown() =>
         Should.Throw<BackupIQException>(() => PostgresDsn.Parse("host=a password=hunter2")).Message.ShouldNotContain("hunter2");
+
+    [Fact]
+    public void EachHostOfADsnIsAServerOfItsOwn() => PostgresDsn.Parse("host=/run/a,b port=5433,5434 user=x").Each.Select(static one => one.Place).ShouldBe(["/run/a:5433", "b:5434"]);
 }

@@ -1,12 +1,10 @@
-using BackupIQ.Primitives;
-
-namespace BackupIQ.Storage.Resilience;
+namespace BackupIQ.Primitives;
 
 /// <summary>
 /// Lets so much a second pass: bytes, or requests. Who takes more than there is waits until it could have come, those who came first first.
 /// Thread-safe. A rate that changes by the time of day is looked at again each second, also for those who wait.
 /// </summary>
-internal sealed class TokenBucket(RateSchedule rate, TimeProvider time)
+public sealed class TokenBucket(RateSchedule rate, TimeProvider time)
 {
     /// <summary>What may be saved up while nobody takes, beside a first one: as much as timers oversleep, so that short waits lose nothing.</summary>
     private const double SavedSeconds = 1 / 32d;
@@ -23,6 +21,7 @@ internal sealed class TokenBucket(RateSchedule rate, TimeProvider time)
     private long _last = time.GetTimestamp();
 
     /// <summary>Takes <paramref name="amount"/> and waits until it is there.</summary>
+    /// <exception cref="OperationCanceledException">It was cancelled; nothing was taken.</exception>
     public async ValueTask TakeAsync(long amount, CancellationToken cancellationToken)
     {
         if (_isUnlimited || amount <= 0)
