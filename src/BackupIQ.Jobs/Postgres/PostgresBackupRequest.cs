@@ -39,6 +39,9 @@ public sealed record PostgresBackupRequest
     /// <summary>How fast the server's files are read at most, in bytes a second, so that who works with it does not feel it.</summary>
     public RateSchedule ReadLimit { get; init; } = RateSchedule.Unlimited;
 
+    /// <summary>Of a server that sends its files: the folder below which they lie until they are stored. Null: that for temporary files.</summary>
+    public string? Spool { get; init; }
+
     /// <summary>The host name that the snapshot carries; null: this machine's.</summary>
     public string? Host { get; init; }
 

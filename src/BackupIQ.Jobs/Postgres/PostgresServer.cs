@@ -43,7 +43,7 @@ public sealed record PostgresServer
         !IsName(name) ? "a server's name is made of letters, digits, '.', '_' and '-', and begins with a letter or digit"
         : !fields.TryGetValue("dsn", out string? dsn) ? "it needs 'dsn: …' below it"
         : HoldsPassword(dsn) ? "the password must not stand in the DSN; write 'password-from: file:PATH' or another reference"
-        : fields.GetValueOrDefault("mode") is { } mode && mode != "direct" ? $"mode: '{mode}' is none; this version reads the files directly: direct"
+        : fields.GetValueOrDefault("mode") is { } mode && mode is not ("direct" or "stream") ? $"mode: '{mode}' is neither direct (its files are read on its machine) nor stream (it sends them)"
         : fields.GetValueOrDefault("pgdata") is { } folder && !folder.StartsWith('/') ? "pgdata must be an absolute path"
         : null;
 

@@ -4,6 +4,7 @@ using System.Text.RegularExpressions;
 using BackupIQ.Primitives;
 using BackupIQ.Sources.Postgres;
 using BackupIQ.Sources.Postgres.Backup;
+using BackupIQ.Sources.Postgres.Streaming;
 using BackupIQ.Sources.Postgres.Wal;
 
 namespace BackupIQ.Jobs.Postgres;
@@ -82,11 +83,30 @@ internal sealed partial class ServerCheck(PostgresServer server, CheckedReposito
             {
                 await using PostgresSession session = await PostgresSession.OpenAsync(one, password, cancellationToken).ConfigureAwait(false);
                 Good("connection", $"connected to {one.Place} as {one.User}");
+                if (server.IsStreamed)
+                {
+                    await CheckReplicationAsync(one, password, cancellationToken).ConfigureAwait(false);
+                }
             }
             catch (BackupIQException e) when (dsn.Each.Count > 1)
             {
                 Warning("connection", e.Message, e.Guidance ?? "Let it answer, or take it out of the DSN.");
             }
+        }
+    }
+
+    // pg_hba.conf has lines of its own for it.
+    private async Task CheckReplicationAsync(PostgresDsn dsn, string? password, CancellationToken cancellationToken)
+    {
+        const string Check = "connection for replication";
+        try
+        {
+            await PostgresStream.TryConnectAsync(dsn, password, cancellationToken).ConfigureAwait(false);
+            Good(Check, $"{dsn.Place} lets the role in");
+        }
+        catch (BackupIQException e)
+        {
+            Failed(Check, e.Message, e.Guidance ?? "Give pg_hba.conf a line for the database 'replication' and this role.");
         }
     }
 

@@ -18,7 +18,7 @@ public enum PostgresStandby
 }
 
 /// <summary>The sessions of a backup: with the server whose files are read, and with the primary where that is another one and can be reached.</summary>
-internal sealed record ServerChoice(PostgresSession Session, PostgresFacts Facts, PostgresSession? Primary) : IAsyncDisposable
+internal sealed record ServerChoice(PostgresDsn Dsn, PostgresSession Session, PostgresFacts Facts, PostgresSession? Primary) : IAsyncDisposable
 {
     /// <summary>Asks the hosts of a DSN in their order, and takes the first that is what is wanted.</summary>
     /// <exception cref="BackupIQException">
@@ -26,7 +26,7 @@ internal sealed record ServerChoice(PostgresSession Session, PostgresFacts Facts
     /// </exception>
     public static async Task<ServerChoice> OpenAsync(PostgresDsn dsn, string? password, PostgresStandby standby, CancellationToken cancellationToken)
     {
-        List<(PostgresSession Session, PostgresFacts Facts)> open = [];
+        List<(PostgresDsn Dsn, PostgresSession Session, PostgresFacts Facts)> open = [];
         BackupIQException? failure = null;
         try
         {
@@ -35,8 +35,8 @@ internal sealed record ServerChoice(PostgresSession Session, PostgresFacts Facts
                 try
                 {
                     PostgresSession session = await PostgresSession.OpenAsync(one, password, cancellationToken).ConfigureAwait(false);
-                    open.Add((session, null!));
-                    open[^1] = (session, await session.ReadFactsAsync(cancellationToken).ConfigureAwait(false));
+                    open.Add((one, session, null!));
+                    open[^1] = (one, session, await session.ReadFactsAsync(cancellationToken).ConfigureAwait(false));
                 }
                 catch (BackupIQException e) when (dsn.Each.Count > 1)
                 {
@@ -51,10 +51,10 @@ internal sealed record ServerChoice(PostgresSession Session, PostgresFacts Facts
                 throw failure!;
             }
 
-            (PostgresSession Session, PostgresFacts Facts) chosen = Choose(open, standby);
+            (PostgresDsn Dsn, PostgresSession Session, PostgresFacts Facts) chosen = Choose(open, standby);
             PostgresSession? primary = open.Find(two => two.Session != chosen.Session && !two.Facts.IsInRecovery).Session;
             await DropAsync(open.Where(two => two.Session != chosen.Session && two.Session != primary)).ConfigureAwait(false);
-            return new ServerChoice(chosen.Session, chosen.Facts, primary);
+            return new ServerChoice(chosen.Dsn, chosen.Session, chosen.Facts, primary);
         }
         catch
         {
@@ -73,7 +73,7 @@ internal sealed record ServerChoice(PostgresSession Session, PostgresFacts Facts
         }
     }
 
-    private static (PostgresSession Session, PostgresFacts Facts) Choose(List<(PostgresSession Session, PostgresFacts Facts)> open, PostgresStandby standby)
+    private static (PostgresDsn Dsn, PostgresSession Session, PostgresFacts Facts) Choose(List<(PostgresDsn Dsn, PostgresSession Session, PostgresFacts Facts)> open, PostgresStandby standby)
     {
         if (open.Exists(two => two.Facts.SystemIdentifier != open[0].Facts.SystemIdentifier))
         {
@@ -88,9 +88,9 @@ internal sealed record ServerChoice(PostgresSession Session, PostgresFacts Facts
             : throw new BackupIQException(ErrorCodes.WrongServer, "The server is a standby, and the primary was not reached", "Allow standbys with --standby prefer, or name the primary in the DSN.");
     }
 
-    private static async Task DropAsync(IEnumerable<(PostgresSession Session, PostgresFacts Facts)> sessions)
+    private static async Task DropAsync(IEnumerable<(PostgresDsn Dsn, PostgresSession Session, PostgresFacts Facts)> sessions)
     {
-        foreach ((PostgresSession session, _) in sessions.ToArray())
+        foreach ((_, PostgresSession session, _) in sessions.ToArray())
         {
             await session.DisposeAsync().ConfigureAwait(false);
         }

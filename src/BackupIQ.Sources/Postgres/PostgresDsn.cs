@@ -26,6 +26,13 @@ public sealed class PostgresDsn
         ? [.. hosts.Select((host, i) => new PostgresDsn(new Dictionary<string, string>(_fields, StringComparer.Ordinal) { ["host"] = host, ["port"] = PortOf(i) }))]
         : [this];
 
+    /// <summary>The socket of a server on this machine; null: it is reached by <see cref="Address"/> and <see cref="Port"/>.</summary>
+    internal string? SocketPath => Split(Host)[0] is ['/', ..] folder && _fields.GetValueOrDefault("hostaddr") is null ? $"{folder}/.s.PGSQL.{PortOf(0)}" : null;
+
+    internal string Address => _fields.GetValueOrDefault("hostaddr") ?? Split(Host)[0];
+
+    internal int Port => int.Parse(PortOf(0), CultureInfo.InvariantCulture);
+
     private string Host => _fields.GetValueOrDefault("host") ?? "/var/run/postgresql";
 
     /// <summary>Takes it apart.</summary>
@@ -134,6 +141,65 @@ public sealed class PostgresDsn
     private static string[] Split(string list) => list.Split(',', StringSplitOptions.TrimEntries);
 
     private string PortOf(int host) => Split(_fields.GetValueOrDefault("port") ?? "5432") is { Length: > 1 } ports ? ports[host] : _fields.GetValueOrDefault("port") ?? "5432";
+
+    /// <summary>What stands under a key; null: nothing.</summary>
+    internal string? Field(string key) => _fields.GetValueOrDefault(key);
+
+    /// <summary>The password that libpq would take: <c>PGPASSWORD</c>, or the first line of the password file that fits; null: there is none.</summary>
+    /// <param name="database">The database, for the password file.</param>
+    internal string? StoredPassword(string database)
+    {
+        if (Environment.GetEnvironmentVariable("PGPASSWORD") is { Length: > 0 } given)
+        {
+            return given;
+        }
+
+        string file = Field("passfile") ?? Environment.GetEnvironmentVariable("PGPASSFILE") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".pgpass");
+
+        // As libpq does: a file that others can read is no place for a password.
+        if (!File.Exists(file) || (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(file) & (UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite)) != 0))
+        {
+            return null;
+        }
+
+        string[] wanted = [SocketPath is null ? Split(Host)[0] : SocketPath.StartsWith("/var/run/postgresql/", StringComparison.Ordinal) ? "localhost" : Split(Host)[0], PortOf(0), database, User];
+        foreach (string line in File.ReadLines(file))
+        {
+            List<string> parts = PassFields(line);
+            if (parts.Count == 5 && wanted.Zip(parts).All(static pair => pair.Second == "*" || pair.First == pair.Second))
+            {
+                return parts[4];
+            }
+        }
+
+        return null;
+    }
+
+    // host:port:database:user:password, \ before : and \.
+    private static List<string> PassFields(string line)
+    {
+        List<string> parts = [];
+        StringBuilder part = new();
+        for (int i = 0; i < line.Length && line[0] != '#'; i++)
+        {
+            if (line[i] == '\\' && i + 1 < line.Length)
+            {
+                part.Append(line[++i]);
+            }
+            else if (line[i] == ':' && parts.Count < 4)
+            {
+                parts.Add(part.ToString());
+                part.Clear();
+            }
+            else
+            {
+                part.Append(line[i]);
+            }
+        }
+
+        parts.Add(part.ToString());
+        return parts;
+    }
 
     // key = value, values with spaces in single quotes, \ before ' and \.
     private static Dictionary<string, string> ParseWords(string text)

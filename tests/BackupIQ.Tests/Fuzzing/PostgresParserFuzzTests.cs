@@ -4,6 +4,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Sources.Postgres;
 using BackupIQ.Sources.Postgres.Backup;
 using BackupIQ.Sources.Postgres.Restore;
+using BackupIQ.Sources.Postgres.Streaming;
 using BackupIQ.Tests.Sources.Postgres;
 using Shouldly;
 using Xunit;
@@ -65,6 +66,62 @@ public sealed class PostgresParserFuzzTests
         ["host=/run/postgresql user='a b' port=5432"u8.ToArray(), "postgres://a@b:5432/c?sslmode=require"u8.ToArray()],
         static bytes => PostgresDsn.Parse(Encoding.UTF8.GetString(bytes)).Place.ShouldNotBeEmpty(),
         perByte: 1024);
+
+    [Fact]
+    public void StreamedArchives() => Fuzz.Run(
+        [PostgresStreamingTests.Archive(("base/1/1259", 700), ("empty", 0), ("one", 1))],
+        static bytes =>
+        {
+            TarUnpacker unpacker = new(new PlainPaths());
+            foreach (byte[] piece in bytes.Chunk(700))
+            {
+                unpacker.Add(piece);
+            }
+
+            unpacker.Complete();
+        });
+
+    [Fact]
+    public void StreamedManifests() => Fuzz.Run(
+        [PostgresStreamingTests.Manifest("1ef230f1")],
+        static bytes => BackupManifest.Verify(bytes, new Dictionary<string, (long, uint)> { ["base/1/2"] = (3, 0xF130_F21E) }));
+
+    [Fact]
+    public void WireMessages() => Fuzz.Run(
+        [[0, 2, 0, 0, 0, 1, 65, 255, 255, 255, 255], [(byte)'C', 50, 50, 0, (byte)'M', 65, 0, 0]],
+        static bytes =>
+        {
+            _ = bytes is [< 2, ..] ? WireConnection.ReadRow(bytes).Length : WireError.Read(bytes).Message.Length;
+        });
+
+    [Fact]
+    public void Challenges() => Fuzz.Run(
+        ["r=abcd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=1"u8.ToArray()],
+        static bytes =>
+        {
+            // Many rounds are no fault of the parser, but would take the time of this test.
+            string text = Encoding.UTF8.GetString(bytes);
+            if (text.Length - text.LastIndexOf('=') < 6)
+            {
+                new ScramExchange("pencil", "abc").Answer(bytes);
+            }
+        });
+
+    private sealed class PlainPaths : ITarReceiver
+    {
+        private long _left;
+
+        public void Begin(TarEntry entry)
+        {
+            entry.Path.StartsWith('/').ShouldBeFalse();
+            entry.Path.Split('/').ShouldNotContain("..");
+            _left = entry.Size;
+        }
+
+        public void Write(ReadOnlySpan<byte> piece) => (_left -= piece.Length).ShouldBeGreaterThanOrEqualTo(0);
+
+        public void End() => _left.ShouldBe(0);
+    }
 
     private static byte[] Document() => Encoding.UTF8.GetBytes(new PostgresDocument
     {

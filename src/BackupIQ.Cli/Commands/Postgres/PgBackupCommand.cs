@@ -20,6 +20,7 @@ internal sealed class PgBackupCommand : Verb
         Value("--wal", "HOW", "include (default): the snapshot holds the WAL that it needs and restores alone; archive: it leaves it to the archive of 'pg wal-push'");
         Value("--wal-timeout", "TIME", "with --wal archive: how long to wait for the archive (default: 10m); then the snapshot holds the WAL after all");
         Value("--standby", "HOW", "prefer: read a standby where the DSN names one; require: a standby or nothing (default: the primary alone)");
+        Value("--spool", "DIR", "of a server with mode: stream: where its files lie until they are stored; they take as much space as the server (default: the cache)");
         Value("--throttle", "RATE", "read at most RATE bytes per second of the server's files: 50M, or 08:00-18:00=20M,else=unlimited");
         List("--tag", "K[=V]", "a tag for the snapshot");
         Value("--host", "NAME", "host name of the snapshot (default: this machine's)", "-H");
@@ -62,6 +63,7 @@ internal sealed class PgBackupCommand : Verb
             ReadLimit = run.Arguments.Value("--throttle") is not { } rate ? RateSchedule.Unlimited
                 : RateText.TryParse(rate, out RateSchedule schedule) ? schedule
                 : throw Misuse($"--throttle: '{DisplayText.Of(rate)}' is no rate; write it as 10M, or as 08:00-18:00=2M,else=unlimited"),
+            Spool = run.Arguments.Value("--spool") ?? (server.IsStreamed ? run.CacheFolder : null),
             Host = run.Settings.Text("backup.host"),
             Tags = [.. run.Settings.List("backup.tags").SelectMany(static tags => tags.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()],
             Compression = run.Settings.Text("backup.compression")!,

@@ -17,7 +17,7 @@ internal sealed class PgInitServerCommand : Verb
         Value("--dsn", "DSN", "how it is reached, without a password: 'host=/run/postgresql user=backupiq dbname=postgres' or postgres://…; host=a,b: a primary and its standbys");
         Value("--server-password-from", "REF", "a reference to its password: env:NAME, file:PATH, cmd:COMMAND, systemd:NAME, vault:… (default: PGPASSWORD, ~/.pgpass)");
         Value("--pgdata", "DIR", "its data directory on this machine (default: where the server says)");
-        Value("--mode", "MODE", "direct: its files are read on its machine");
+        Value("--mode", "MODE", "direct (default): its files are read on its machine; stream: it sends them");
         Flag("--apply", "set what is missing in the server and make the role, after showing it; of a server that is defined already, too");
         Value("--admin-dsn", "DSN", "with --apply: how a superuser reaches it (default: --dsn)");
         Value("--admin-password-from", "REF", "a reference to the superuser's password");

@@ -108,7 +108,7 @@ internal sealed class PostgresFile(PostgresSource source, SourceEntry entry, Pos
         {
             uint block = checked((uint)(((ulong)relation.Segment * source.Control.SegmentBlocks) + (ulong)((offset + at) / size)));
             Span<byte> page = pages.Slice(at, size);
-            if (!PageCheck.IsSound(page, block, source.Control.HasChecksums) && !IsBeingWritten(page, offset + at, block))
+            if (!PageCheck.IsSound(page, block, source.Control.HasChecksums) && !source.IsMendedByWal(page) && !(source.IsAtWork && IsBeingWritten(page, offset + at, block)))
             {
                 IsReadAgain = true;
                 source.Damaged(place.Relative, block);

@@ -190,6 +190,15 @@ public sealed class PostgresSession : IAsyncDisposable
         return databases;
     }
 
+    /// <summary>Has a temporary slot keep the WAL from now on, where the server has one to give and the role may have it (<see cref="KeepsWal"/>).</summary>
+    /// <exception cref="BackupIQException"><c>RepositoryBusy</c>: another session backs the server up into the same repository.</exception>
+    public async Task KeepWalAsync(CancellationToken cancellationToken) => KeepsWal = await TryKeepWalAsync(cancellationToken);
+
+    /// <summary>The server's clock.</summary>
+    /// <exception cref="BackupIQException">As for <see cref="StartAsync"/>.</exception>
+    public async Task<DateTimeOffset> ReadClockAsync(CancellationToken cancellationToken) =>
+        new((DateTime)(await QueryAsync("SELECT clock_timestamp()", cancellationToken))[0][0]!);
+
     /// <summary>
     /// Tells the server that a backup begins. The WAL that it needs is kept by a temporary slot, where the server has one to give and the role may
     /// have it.
@@ -201,7 +210,7 @@ public sealed class PostgresSession : IAsyncDisposable
     /// <exception cref="BackupIQException"><c>Authorization</c>: the role may not. <c>SourceServer</c>: the server refused, or the session ended.</exception>
     public async Task<DateTimeOffset> StartAsync(string label, bool fast, CancellationToken cancellationToken)
     {
-        KeepsWal = await TryKeepWalAsync(cancellationToken);
+        await KeepWalAsync(cancellationToken);
         string start = Major >= 15 ? "SELECT pg_backup_start(@label, @fast)" : "SELECT pg_start_backup(@label, @fast, false)";
         await AskAsync(
             async () =>
@@ -316,9 +325,6 @@ public sealed class PostgresSession : IAsyncDisposable
 
         return rows;
     }
-
-    private async Task<DateTimeOffset> ReadClockAsync(CancellationToken cancellationToken) =>
-        new((DateTime)(await QueryAsync("SELECT clock_timestamp()", cancellationToken))[0][0]!);
 
     private async Task<bool> TryKeepWalAsync(CancellationToken cancellationToken)
     {

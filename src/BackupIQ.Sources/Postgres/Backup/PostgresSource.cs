@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -5,6 +6,7 @@ using BackupIQ.Engine.Backup;
 using BackupIQ.Engine.Trees;
 using BackupIQ.Primitives;
 using BackupIQ.Sources.Files.Linux;
+using BackupIQ.Sources.Postgres.Streaming;
 using BackupIQ.Sources.Postgres.Wal;
 
 namespace BackupIQ.Sources.Postgres.Backup;
@@ -31,6 +33,7 @@ public sealed class PostgresSource : IBackupSource
     private readonly PostgresSession _session;
     private readonly PostgresFacts _facts;
     private readonly PostgresBackupBeginning _beginning;
+    private readonly PostgresStream? _stream;
     private readonly byte[] _data;
     private readonly SourceStat _dataStat;
     private readonly OwnerNames _owners = new();
@@ -46,13 +49,15 @@ public sealed class PostgresSource : IBackupSource
     /// <param name="session">The session that the backup was begun in; it stays the caller's.</param>
     /// <param name="facts">What it says of the server.</param>
     /// <param name="beginning">How the backup was begun.</param>
+    /// <param name="stream">What the server sent, where it is not read itself; it stays the caller's, until all is stored.</param>
     /// <exception cref="BackupIQException"><c>WrongServer</c>: another server's files lie there. <c>Authorization</c>, <c>SourceServer</c>: they cannot be read.</exception>
-    public PostgresSource(PostgresSession session, PostgresFacts facts, PostgresBackupBeginning beginning)
+    public PostgresSource(PostgresSession session, PostgresFacts facts, PostgresBackupBeginning beginning, PostgresStream? stream = null)
     {
         _session = session;
         _facts = facts;
         _beginning = beginning;
-        _data = Encoding.UTF8.GetBytes(beginning.DataDirectory.TrimEnd('/'));
+        _stream = stream;
+        _data = Encoding.UTF8.GetBytes(stream?.Folder.Data ?? beginning.DataDirectory.TrimEnd('/'));
         int error = Syscalls.OpenAt(AtFlags.WorkingFolder, _data, OpenFlags.ReadOnly | OpenFlags.Directory);
         if (error < 0)
         {
@@ -62,7 +67,7 @@ public sealed class PostgresSource : IBackupSource
         using (DescriptorHandle folder = new(error))
         {
             _ = Syscalls.StatDescriptor(folder.Descriptor, out StatX stat);
-            _dataStat = stat.ToSourceStat() with { LinkCount = 1 };
+            _dataStat = Owned(stat.ToSourceStat());
         }
 
         Control = ControlFile.TryRead(ReadControl())!;
@@ -136,7 +141,9 @@ public sealed class PostgresSource : IBackupSource
     {
         // Of a standby it says how far its files must be brought, for no record in the WAL does: it is read when all of them were, and before the end.
         byte[] control = ReadControl();
-        PostgresStop stop = _session.StopAsync(_facts.IsInRecovery, cancellationToken).GetAwaiter().GetResult();
+        PostgresStop stop = _stream is null
+            ? _session.StopAsync(_facts.IsInRecovery, cancellationToken).GetAwaiter().GetResult()
+            : new PostgresStop(_stream.Bounds.End.ToString(), _stream.ReadText("backup_label"), _stream.ReadText("tablespace_map"), _beginning.Stopped);
         BackupLabel label = BackupLabel.Parse(stop.Label);
         if (!Lsn.TryParse(stop.Lsn, out Lsn end) || end.Value <= label.StartLsn)
         {
@@ -175,6 +182,12 @@ public sealed class PostgresSource : IBackupSource
         }
 
         int error = Syscalls.ReadLink(AtFlags.WorkingFolder, place.Path, out byte[] target);
+        if (error >= 0 && _stream is not null)
+        {
+            // Here it leads to where the tablespace was put for a while.
+            target = Encoding.UTF8.GetBytes(_facts.Tablespaces.FirstOrDefault(space => place.Relative == $"pg_tblspc/{space.Oid}")?.Location ?? "");
+        }
+
         return error < 0 ? throw LinuxError.ToItemException(-error, entry.FullPath(), "read the link") : Describe(entry, entry.Stat) with { LinkTarget = target };
     }
 
@@ -220,11 +233,21 @@ public sealed class PostgresSource : IBackupSource
         Mode = stat.Mode,
         UserId = stat.UserId,
         GroupId = stat.GroupId,
-        UserName = _owners.User(stat.UserId),
-        GroupName = _owners.Group(stat.GroupId),
+        UserName = _stream is null ? _owners.User(stat.UserId) : null,
+        GroupName = _stream is null ? _owners.Group(stat.GroupId) : null,
         Modified = stat.Modified,
         Size = stat.Type == NodeType.File ? stat.Size : 0,
     };
+
+    /// <summary>
+    /// Whether a page that is not sound is mended by the WAL all the same: what the server sends may have changed since the backup began, and who cannot
+    /// read it again goes by the page's own place in the log, as the server does.
+    /// </summary>
+    internal bool IsMendedByWal(ReadOnlySpan<byte> page) =>
+        _stream is not null && (((ulong)BinaryPrimitives.ReadUInt32LittleEndian(page) << 32) | BinaryPrimitives.ReadUInt32LittleEndian(page[4..])) >= _stream.Bounds.Start.Value;
+
+    /// <summary>Whether a file may change while it is read.</summary>
+    internal bool IsAtWork => _stream is null;
 
     /// <summary>Waits until so many bytes may be read.</summary>
     internal void Pace(long bytes)
@@ -411,12 +434,15 @@ public sealed class PostgresSource : IBackupSource
 
             if (stat.IsFile || stat.IsDirectory || stat.IsSymbolicLink)
             {
-                entries.Add((listing[i].ToArray(), stat.ToSourceStat() with { LinkCount = 1 }, isFollowed));
+                entries.Add((listing[i].ToArray(), Owned(stat.ToSourceStat()), isFollowed));
             }
         }
 
         return entries;
     }
+
+    private SourceStat Owned(in SourceStat stat) => _stream is null ? stat with { LinkCount = 1 }
+        : stat with { LinkCount = 1, UserId = _stream.Folder.Owner.UserId, GroupId = _stream.Folder.Owner.GroupId };
 
     private static int StatFollowed(byte[] path, out StatX stat)
     {
@@ -439,7 +465,7 @@ public sealed class PostgresSource : IBackupSource
             : new SourceEntry
             {
                 Name = Encoding.UTF8.GetBytes(name),
-                Stat = stat.ToSourceStat() with { LinkCount = 1 },
+                Stat = Owned(stat.ToSourceStat()),
                 Parent = parent,
                 State = new PostgresPlace(path, relative) { IsFollowed = isFollowed },
             };
@@ -448,6 +474,12 @@ public sealed class PostgresSource : IBackupSource
     // Where configuration files lie outside, with their names below the folder of the main one.
     private List<(string[] Names, string Path)> OutsideConfiguration()
     {
+        if (_stream is not null)
+        {
+            // Those are files of another machine.
+            return [];
+        }
+
         string inside = _beginning.DataDirectory.TrimEnd('/') + "/";
         string? main = _facts.Settings.GetValueOrDefault("config_file");
         string folder = Path.GetDirectoryName(main) ?? "/";
@@ -692,4 +724,8 @@ public sealed class PostgresSource : IBackupSource
 /// <param name="DataDirectory">Its data directory on this machine.</param>
 /// <param name="Started">When, by the server's clock.</param>
 /// <param name="Databases">What its databases hold.</param>
-public sealed record PostgresBackupBeginning(string Name, string DataDirectory, DateTimeOffset Started, IReadOnlyList<PostgresDatabase> Databases);
+public sealed record PostgresBackupBeginning(string Name, string DataDirectory, DateTimeOffset Started, IReadOnlyList<PostgresDatabase> Databases)
+{
+    /// <summary>Of a server that sent its files: when that was over, by its clock.</summary>
+    public DateTimeOffset Stopped { get; init; }
+}
