@@ -74,7 +74,7 @@ public sealed partial class BackupIqRepository
 
     private WalArchive OpenWal(string server)
     {
-        WalSpool.RequireName(server);
+        PostgresServer.RequireName(server);
         return new WalArchive(_repository, server, _time);
     }
 

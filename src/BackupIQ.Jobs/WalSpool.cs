@@ -28,16 +28,6 @@ public sealed class WalSpool
         _time = time;
     }
 
-    /// <summary>Checks the name that people give to a server.</summary>
-    /// <exception cref="BackupIQException"><c>Usage</c>: it is none.</exception>
-    public static void RequireName(string name)
-    {
-        if (name.Length is 0 or > 64 || name.AsSpan().ContainsAnyExcept("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."))
-        {
-            throw new BackupIQException(ErrorCodes.Usage, $"'{name}' is no name of a server", "Use up to 64 letters, digits, dots, dashes and underscores.");
-        }
-    }
-
     /// <summary>The spool of an archive in the repository at <paramref name="url"/>; null: there is no cache, or it cannot be written.</summary>
     public static WalSpool? Open(string? cacheFolder, string url, string archive, TimeProvider? time = null)
     {

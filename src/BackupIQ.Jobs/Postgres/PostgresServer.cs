@@ -6,6 +6,7 @@ namespace BackupIQ.Jobs.Postgres;
 public sealed record PostgresServer
 {
     private const int LongestName = 63;
+    private const string NameRule = "letters, digits, '.', '_' and '-', and begins with a letter or digit";
 
     /// <summary>What it is called; its backups stand under this name in the repository.</summary>
     public required string Name { get; init; }
@@ -40,12 +41,22 @@ public sealed record PostgresServer
 
     /// <summary>What is wrong with a definition; null: nothing. The server's DSN is not taken apart here, only looked at for a password.</summary>
     public static string? Problem(string name, IReadOnlyDictionary<string, string> fields) =>
-        !IsName(name) ? "a server's name is made of letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        !IsName(name) ? $"a server's name is made of {NameRule}"
         : !fields.TryGetValue("dsn", out string? dsn) ? "it needs 'dsn: …' below it"
         : HoldsPassword(dsn) ? "the password must not stand in the DSN; write 'password-from: file:PATH' or another reference"
         : fields.GetValueOrDefault("mode") is { } mode && mode is not ("direct" or "stream") ? $"mode: '{mode}' is neither direct (its files are read on its machine) nor stream (it sends them)"
         : fields.GetValueOrDefault("pgdata") is { } folder && !folder.StartsWith('/') ? "pgdata must be an absolute path"
         : null;
+
+    /// <summary>Checks the name that people give to a server: it is the one of its definition, of its backups and of its log.</summary>
+    /// <exception cref="BackupIQException"><c>Usage</c>: it is none.</exception>
+    public static void RequireName(string name)
+    {
+        if (!IsName(name))
+        {
+            throw new BackupIQException(ErrorCodes.Usage, $"'{name}' is no name of a server", $"It has up to {LongestName} characters, is made of {NameRule}.");
+        }
+    }
 
     private static bool IsName(string name) =>
         name.Length is > 0 and <= LongestName && char.IsAsciiLetterOrDigit(name[0]) && name.All(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');

@@ -1,5 +1,6 @@
 using BackupIQ.Cli.Output;
 using BackupIQ.Jobs;
+using BackupIQ.Jobs.Postgres;
 
 namespace BackupIQ.Cli.Commands.Postgres;
 
@@ -24,7 +25,7 @@ internal sealed class PgWalFetchCommand : Verb
     public override async Task<int> RunAsync(Invocation run, CancellationToken cancellationToken)
     {
         (string archive, string file, string target) = (run.Arguments.Positional[0], run.Arguments.Positional[1], run.Arguments.Positional[2]);
-        WalSpool.RequireName(archive);
+        PostgresServer.RequireName(archive);
         run.MakeCacheFolder();
         WalSpool? spool = WalSpool.Open(run.RepositoryOptions.CacheFolder, run.RepositoryUrl ?? "", archive, run.Host.Time);
         if (spool is not null && spool.TryTake(file, target))

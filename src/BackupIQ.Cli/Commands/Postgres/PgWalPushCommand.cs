@@ -1,5 +1,6 @@
 using BackupIQ.Cli.Output;
 using BackupIQ.Jobs;
+using BackupIQ.Jobs.Postgres;
 using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands.Postgres;
@@ -23,7 +24,7 @@ internal sealed class PgWalPushCommand : Verb
     {
         string name = run.Arguments.Positional[0];
         string path = run.Arguments.Positional[1];
-        WalSpool.RequireName(name);
+        PostgresServer.RequireName(name);
         run.MakeCacheFolder();
         WalSpool? spool = WalSpool.Open(run.RepositoryOptions.CacheFolder, run.RepositoryUrl ?? "", name, run.Host.Time);
         if (spool is not null && spool.TakePushed(path))
