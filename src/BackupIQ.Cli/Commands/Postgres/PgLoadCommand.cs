@@ -50,7 +50,7 @@ internal sealed class PgLoadCommand : Verb
             Programs = run.Arguments.Value("--pg-bin"),
         };
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
-        RestoreMonitor monitor = new(failure => ItemLines.Tell(run, failure, "load"), null, recall => RestoreCommand.TellRecall(run, recall));
+        RestoreMonitor monitor = new(failure => ItemLines.Tell(run, failure, "load"), null, recall => ArchiveFlags.Tell(run, recall));
         PostgresLoadOutcome outcome;
         await using (ProgressLoop.Start(run, () => RestoreCommand.Read(monitor) with { Doing = "loading" }, (writer, _, _) => RestoreCommand.WriteStatus(writer, monitor)).ConfigureAwait(false))
         {
