@@ -30,6 +30,9 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
     /// <summary>The service takes no more in one batch.</summary>
     private const int MostDeletions = 256;
 
+    /// <summary>Keys to sign with begin so long ago, for the service's clock is not ours.</summary>
+    private static readonly TimeSpan DelegatedBefore = TimeSpan.FromMinutes(5);
+
     // 256 answers of some 300 bytes, and much more than that.
     private const int LongestBatch = 1 << 20;
 
@@ -252,11 +255,38 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
     /// <inheritdoc/>
     public async ValueTask<StorageLink> LinkAsync(StorageKey key, TimeSpan lasts, CancellationToken cancellationToken)
     {
-        SharedKeyCredential signer = await _options.Credential.FindKeyAsync(cancellationToken)
-            ?? throw new BackupIQException(ErrorCodes.Usage, "Only the storage account's key can sign links", "Set AZURE_STORAGE_KEY or AZURE_STORAGE_CONNECTION_STRING, and auth=key in the URL where another way is set up, too.");
         DateTimeOffset until = _time.GetUtcNow() + lasts;
-        string query = signer.SignRead(_options.Container, _options.Prefix + key.Value, until, Version, _options.Endpoint.Scheme == Uri.UriSchemeHttps);
+        string name = _options.Prefix + key.Value;
+        string query = await _options.Credential.FindKeyAsync(cancellationToken) is { } signer
+                ? signer.SignRead(_options.Container, name, until, Version, _options.Endpoint.Scheme == Uri.UriSchemeHttps)
+            : _options.Credential.IsIdentity ? (await DelegateAsync(until, cancellationToken)).SignRead(_options.Account, _options.Container, name, until, Version)
+            : throw new BackupIQException(
+                ErrorCodes.Usage,
+                "A shared access signature signs no further links",
+                "The storage account's key does (AZURE_STORAGE_KEY or AZURE_STORAGE_CONNECTION_STRING, and auth=key in the URL where another way is set up, too), or an identity (auth=identity).");
         return new StorageLink($"{AddressOf(key)}?{query}", until);
+    }
+
+    private async Task<UserDelegationKey> DelegateAsync(DateTimeOffset until, CancellationToken cancellationToken)
+    {
+        const string What = "No key to sign links with was to be had";
+        using HttpRequestMessage request = NewRequest(HttpMethod.Post, $"{_options.Endpoint.ToString().TrimEnd('/')}/?restype=service&comp=userdelegationkey");
+        request.Content = new ByteArrayContent(UserDelegationKey.Request(_time.GetUtcNow() - DelegatedBefore, until));
+        await _options.Credential.SignAsync(request, _http, cancellationToken);
+        using HttpResponseMessage answer = await HttpCall.SendAsync(_http, request, What, cancellationToken);
+        if (answer.StatusCode != HttpStatusCode.OK)
+        {
+            throw Failure(answer, What);
+        }
+
+        try
+        {
+            return UserDelegationKey.Read(await HttpCall.ReadWholeAsync(answer, UserDelegationKey.LongestAnswer, What, cancellationToken));
+        }
+        catch (XmlException e)
+        {
+            throw new StorageException(ErrorCodes.StorageConnection, $"{What}: the answer is none of Azure's Blob service", "Check the endpoint.", e);
+        }
     }
 
     /// <summary>Nothing: a container has no end, and what it holds nobody adds up but its bill.</summary>
@@ -510,12 +540,18 @@ public sealed class AzureBlobBackend : IStorageBackend, ILinkStorage
     private async Task<HttpResponseMessage> SendOnceAsync(
         HttpMethod method, StorageKey? key, string query, Action<HttpRequestMessage>? shape, string what, CancellationToken cancellationToken)
     {
-        using HttpRequestMessage request = new(method, $"{AddressOf(key)}{(query.Length == 0 ? "" : "?" + query)}");
-        request.Headers.Add("x-ms-version", Version);
-        request.Headers.Add("x-ms-date", _time.GetUtcNow().ToString("r", CultureInfo.InvariantCulture));
+        using HttpRequestMessage request = NewRequest(method, $"{AddressOf(key)}{(query.Length == 0 ? "" : "?" + query)}");
         shape?.Invoke(request);
         await _options.Credential.SignAsync(request, _http, cancellationToken);
         return await HttpCall.SendAsync(_http, request, what, cancellationToken);
+    }
+
+    private HttpRequestMessage NewRequest(HttpMethod method, string address)
+    {
+        HttpRequestMessage request = new(method, address);
+        request.Headers.Add("x-ms-version", Version);
+        request.Headers.Add("x-ms-date", _time.GetUtcNow().ToString("r", CultureInfo.InvariantCulture));
+        return request;
     }
 
     // Of an object, or of the container.

@@ -13,6 +13,9 @@ internal interface IAzureCredential
     /// <summary>The account's key, which signs addresses for others, too; null: it is not in our hands.</summary>
     ValueTask<SharedKeyCredential?> FindKeyAsync(CancellationToken cancellationToken) => ValueTask.FromResult<SharedKeyCredential?>(null);
 
+    /// <summary>Whether it is an identity, to which the service gives keys that sign addresses with its rights.</summary>
+    bool IsIdentity => false;
+
     /// <summary>Which of several secrets signs now, one after the other; always 0 where there is but one.</summary>
     int Generation => 0;
 

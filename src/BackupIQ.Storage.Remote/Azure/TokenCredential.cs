@@ -9,6 +9,9 @@ internal sealed class TokenCredential(EntraTokens source, TimeProvider time) : I
     private readonly TokenCache _tokens = new(source.FetchAsync, time);
 
     /// <inheritdoc/>
+    public bool IsIdentity => true;
+
+    /// <inheritdoc/>
     public async ValueTask SignAsync(HttpRequestMessage request, HttpClient http, CancellationToken cancellationToken) =>
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", await _tokens.GetAsync(http, cancellationToken));
 

@@ -1,4 +1,7 @@
 using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using BackupIQ.IntegrationTests.Processes;
 using BackupIQ.Testing.Servers;
@@ -51,6 +54,42 @@ public sealed class StorageLinkTests(RadosGateway gateway, AzuriteFixture azurit
         await Task.Delay(left > TimeSpan.Zero ? left : TimeSpan.Zero, Token);
         (await StatusAsync(brief)).ShouldNotBe(HttpStatusCode.OK);
         (await StatusAsync(new Uri(address))).ShouldBe(HttpStatusCode.OK);
+    }
+
+    [Fact]
+    public async Task AnIdentityLinksByAKeyThatTheServiceGivesItForThat()
+    {
+        string? program = Azurite.Program(Path.Combine(AppContext.BaseDirectory, "../../../.."));
+        ServerProcess.Require(program is not null, "Azurite is not installed.");
+        (string authority, string certificate, string key) = (_user.At("ca.pem"), _user.At("server.pem"), _user.At("server.key"));
+        TestAuthority.Write(authority, certificate, key);
+        using Azurite server = Azurite.StartForIdentities(program!, certificate, key);
+        using FakeIdentityEndpoint identity = new();
+        foreach ((string name, string value) in identity.Environment)
+        {
+            _user.Environment[name] = value;
+        }
+
+        // Whoever trusts the authority, and has nothing else.
+        using X509Certificate2 root = X509CertificateLoader.LoadCertificateFromFile(authority);
+        using HttpClient somebody = new(new SocketsHttpHandler
+        {
+            SslOptions = new SslClientAuthenticationOptions { CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, CustomTrustStore = { root }, RevocationMode = X509RevocationMode.NoCheck } },
+        });
+        string endpoint = server.Endpoint.Replace("http:", "https:", StringComparison.Ordinal);
+        using HttpRequestMessage make = new(HttpMethod.Put, $"{endpoint}/identities?restype=container");
+        make.Headers.Add("x-ms-version", "2021-12-02");
+        make.Headers.Authorization = new AuthenticationHeaderValue("Bearer", FakeIdentityEndpoint.NewToken());
+        (await somebody.SendAsync(make, Token)).StatusCode.ShouldBe(HttpStatusCode.Created);
+        _user.Repository = $"{AzuriteFixture.UrlBy(endpoint, "identities", "p")}&auth=identity&ca={Uri.EscapeDataString(authority)}";
+        _user.WithNewRepository();
+
+        string address = _user.RunPlain("storage", "link", Key, _user.Repository).ShouldEndWith(0).Text.Trim();
+        address.ShouldContain("skoid=11059fcc-5514-4800-b5f8-49808b9cfab6");
+        address.ShouldContain("spr=https&");
+        (await somebody.GetByteArrayAsync(new Uri(address), Token)).ShouldNotBeEmpty();
+        using HttpResponseMessage other = await somebody.GetAsync(new Uri(address.Replace(Key, "config/b.00000001", StringComparison.Ordinal)), Token);
+        other.StatusCode.ShouldNotBe(HttpStatusCode.OK);
     }
 
     [Fact]

@@ -48,13 +48,19 @@ public sealed class Azurite : IServerControl, IDisposable
     }
 
     /// <summary>Starts it.</summary>
-    public static Azurite Start(string program)
+    public static Azurite Start(string program) => Start(program, []);
+
+    /// <summary>Starts one that is reached by TLS alone and takes the tokens of identities, whoever signed them.</summary>
+    public static Azurite StartForIdentities(string program, string certificateFile, string keyFile) =>
+        Start(program, ["--cert", certificateFile, "--key", keyFile, "--oauth", "basic"]);
+
+    private static Azurite Start(string program, string[] further)
     {
         string folder = Directory.CreateTempSubdirectory("backupiq-azurite-").FullName;
         int port = ServerProcess.FreePort();
         ServerProcess process = ServerProcess.Start(
             ServerProcess.Find("node")!,
-            [program, "--blobHost", "127.0.0.1", "--blobPort", port.ToString(CultureInfo.InvariantCulture), "--location", folder, "--silent", "--disableTelemetry"],
+            [program, "--blobHost", "127.0.0.1", "--blobPort", port.ToString(CultureInfo.InvariantCulture), "--location", folder, "--silent", "--disableTelemetry", .. further],
             port);
         return new Azurite(process, folder, port);
     }

@@ -58,6 +58,26 @@ public sealed class RemoteStorageFuzzTests
         perByte: 2048);
 
     [Fact]
+    public void KeysThatAzureGivesIdentities() => Fuzz.Run(
+        [
+            """
+            <?xml version="1.0" encoding="utf-8"?><UserDelegationKey><SignedOid>11059fcc</SignedOid><SignedTid>ab1f708d</SignedTid><SignedStart>2026-01-01T00:00:00Z</SignedStart><SignedExpiry>2026-01-02T00:00:00Z</SignedExpiry><SignedService>b</SignedService><SignedVersion>2021-12-02</SignedVersion><Value>c2VjcmV0</Value></UserDelegationKey>
+            """u8.ToArray(),
+        ],
+        static bytes =>
+        {
+            try
+            {
+                UserDelegationKey.Read(bytes).SignRead("account", "container", "name", DateTimeOffset.UnixEpoch, "2021-12-02").ShouldAllBe(static c => c > ' ' && c <= '~');
+            }
+            catch (XmlException)
+            {
+                // Refused.
+            }
+        },
+        perByte: 2048);
+
+    [Fact]
     public void AnswersOfGoogle() => Fuzz.Run(
         [
             Encoding.UTF8.GetBytes(GoogleAnswersTests.Page), Encoding.UTF8.GetBytes(GoogleAnswersTests.Files), """{"access_token":"ya29.x","expires_in":3599,"token_type":"Bearer"}"""u8.ToArray(),
