@@ -4,6 +4,12 @@ using BackupIQ.Storage;
 namespace BackupIQ.Jobs;
 
 /// <summary>What happens where something that is needed lies in an archive of the storage.</summary>
+/// <example>
+/// <code>
+/// RecallOptions recall = new() { Wait = true, Priority = "bulk", OnRecall = told => Console.WriteLine($"{told.Objects} packs lie in an archive") };
+/// await repository.CheckAsync(new CheckRequest { ReadData = true, Recall = recall }, cancellationToken: cancellationToken);
+/// </code>
+/// </example>
 public sealed record RecallOptions
 {
     /// <summary>
