@@ -97,7 +97,9 @@ public sealed partial class BackupIqRepository
             bytes = await RestoreDumpAsync(snapshot, index, rest, monitor, cancellationToken).ConfigureAwait(false);
         }
 
-        IReadOnlyList<string> missing = await load.FindMissingAsync(content.Roles.Append(dumped.Owner).Distinct(StringComparer.Ordinal), cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<string> missing = request.WithoutOwners
+            ? []
+            : await load.FindMissingAsync(content.Roles.Append(dumped.Owner).Distinct(StringComparer.Ordinal), cancellationToken).ConfigureAwait(false);
         IReadOnlyList<string> created = [];
         if (request.CreateRoles)
         {
@@ -106,7 +108,7 @@ public sealed partial class BackupIqRepository
         }
 
         int jobs = request.Jobs > 0 ? request.Jobs : _options.Jobs > 0 ? _options.Jobs : Environment.ProcessorCount;
-        await load.RunAsync(folder, content, programs, jobs, missing.Count > 0, request.KeepFailed, onNotice, cancellationToken).ConfigureAwait(false);
+        await load.RunAsync(folder, content, programs, jobs, request.WithoutOwners || missing.Count > 0, request.KeepFailed, onNotice, cancellationToken).ConfigureAwait(false);
         return new PostgresLoadOutcome(
             SnapshotInfo.From(snapshot), PostgresDumpInfo.From(document), dumped.Name, content.Tables, bytes, _time.GetElapsedTime(began), missing, created, content.LeftOut);
     }

@@ -32,6 +32,9 @@ public sealed record PostgresLoadRequest
     /// <summary>Make roles that own something, or have rights, and are missing there: such as may not log in. Otherwise what they own belongs to who loads.</summary>
     public bool CreateRoles { get; init; }
 
+    /// <summary>Everything belongs to who loads, and no rights are given, whatever roles there are.</summary>
+    public bool WithoutOwners { get; init; }
+
     /// <summary>Leave the database there under its provisional name when something fails.</summary>
     public bool KeepFailed { get; init; }
 

@@ -3,6 +3,7 @@ using System.Text.Json;
 using BackupIQ.Primitives;
 using BackupIQ.Sources.Postgres;
 using BackupIQ.Sources.Postgres.Backup;
+using BackupIQ.Sources.Postgres.Dump;
 using BackupIQ.Sources.Postgres.Restore;
 using BackupIQ.Sources.Postgres.Streaming;
 using BackupIQ.Tests.Sources.Postgres;
@@ -122,6 +123,65 @@ public sealed class PostgresParserFuzzTests
 
         public void End() => _left.ShouldBe(0);
     }
+
+    [Fact]
+    public void TablesOfContentsOfDumps() => Fuzz.Run(
+        [
+            new DumpTocBuilder(14).Add("TABLE", "t", on: 2).Add("ACL", "TABLE t", definition: "GRANT SELECT ON t TO \"a\"\"b\";", on: 1).Add("TABLE DATA", "t", file: "3.dat", on: 1).Build(),
+            new DumpTocBuilder(16).Add("TABLE", "t").Add("FK CONSTRAINT", "t f", on: [1, 3]).Add("TABLE ATTACH", "t", on: [1, 2]).Build(),
+        ],
+        static bytes =>
+        {
+            if (DumpToc.Read(bytes) is { } entries)
+            {
+                DumpSelection selection = DumpSelection.Of(entries, ["t"], []);
+                selection.Entries.ShouldNotBeEmpty();
+                selection.Roles().ShouldNotContain("PUBLIC");
+            }
+        },
+        perByte: 2048);
+
+    [Fact]
+    public void DocumentsOfDumps() => Fuzz.Run(
+        [DumpDocument()],
+        static bytes =>
+        {
+            JsonDocument json;
+            try
+            {
+                json = JsonDocument.Parse(bytes);
+            }
+            catch (JsonException)
+            {
+                return;
+            }
+
+            using (json)
+            {
+                PostgresDumpDocument.Read(json.RootElement).Databases.ShouldAllBe(static database => database.Folder.Length > 0 && !database.Folder.Contains('/') && database.Folder != "..");
+            }
+        });
+
+    private static byte[] DumpDocument() => Encoding.UTF8.GetBytes(new PostgresDumpDocument
+    {
+        Server = "main",
+        SystemIdentifier = "7712463057743661131",
+        ServerVersion = "15.18",
+        Major = 15,
+        DumpVersion = "15.18",
+        DumpMajor = 15,
+        Started = DateTimeOffset.UnixEpoch,
+        Stopped = DateTimeOffset.UnixEpoch,
+        RolePasswords = false,
+        Databases =
+        [
+            new PostgresDumpedDatabase
+            {
+                Name = "a/b", Folder = "a%2Fb", Owner = "ci", Encoding = "UTF8", Collate = "C", CharacterType = "C", LocaleProvider = "c", Snapshot = "00000004-00000CF2-1", Lsn = "0/9274440",
+                Time = DateTimeOffset.UnixEpoch, Size = 1, LargeObjects = 0, TableCount = 1, Tables = [new PostgresDumpedTable("public", "t", 7)],
+            },
+        ],
+    }.ToJson().GetRawText());
 
     private static byte[] Document() => Encoding.UTF8.GetBytes(new PostgresDocument
     {

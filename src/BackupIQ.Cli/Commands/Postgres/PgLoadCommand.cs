@@ -20,6 +20,7 @@ internal sealed class PgLoadCommand : Verb
         List("--table", "[SCHEMA.]TABLE", "this table alone, with its indexes, constraints, sequences and what else it needs (repeatable)");
         List("--schema", "SCHEMA", "this schema alone (repeatable)");
         Flag("--create-roles", "make roles that are missing, without the right to log in; otherwise what they owned belongs to who loads");
+        Flag("--no-owner", "everything belongs to who loads, and no rights are given");
         Flag("--keep-failed", "where something fails, leave what was loaded under the name that the message tells");
         Value("--work", "DIR", "where the files of the dump lie meanwhile (default: $TMPDIR)");
         Value("--pg-bin", "DIR", "the folder of pg_restore (default: the newest that packages put there and that fits the dump)");
@@ -44,6 +45,7 @@ internal sealed class PgLoadCommand : Verb
             Tables = [.. run.Arguments.Values("--table")],
             Schemas = [.. run.Arguments.Values("--schema")],
             CreateRoles = run.Arguments.Has("--create-roles"),
+            WithoutOwners = run.Arguments.Has("--no-owner"),
             KeepFailed = run.Arguments.Has("--keep-failed"),
             Jobs = run.Settings.Number("jobs"),
             WorkFolder = run.Arguments.Value("--work"),

@@ -109,6 +109,10 @@ public sealed class DatabaseLoad
                 throw Taken();
             }
         }
+        catch (BackupIQException e) when (keepFailed)
+        {
+            throw new BackupIQException(e.Code, $"{e.Message}; what was loaded is in the database {Provisional}", e.Guidance, e);
+        }
         catch when (!keepFailed)
         {
             await _session.QueryAsync($"DROP DATABASE IF EXISTS {Name(Provisional)} WITH (FORCE)", CancellationToken.None);
@@ -146,6 +150,12 @@ public sealed class DatabaseLoad
         if (_dumped is { LocaleProvider: "i" or "b", Locale: { } locale })
         {
             sql.Append(_dumped.LocaleProvider == "i" ? $" LOCALE_PROVIDER icu ICU_LOCALE {Literal(locale)}" : $" LOCALE_PROVIDER builtin BUILTIN_LOCALE {Literal(locale)}");
+        }
+
+        if (_dumped.LocaleProvider == "c" && _session.Major >= 15)
+        {
+            // A server may have another by default.
+            sql.Append(" LOCALE_PROVIDER libc");
         }
 
         return withoutOwner ? sql.ToString() : sql.Append(CultureInfo.InvariantCulture, $" OWNER {Name(_dumped.Owner)}").ToString();

@@ -60,7 +60,7 @@ internal sealed partial class DumpSelection
         Queue<int> toLook = new(wanted);
         while (toLook.TryDequeue(out int id))
         {
-            foreach (DumpTocEntry own in dependents[id].Where(static entry => IsOwn(entry.Kind)))
+            foreach (DumpTocEntry own in dependents[id].Where(entry => IsOwn(entry, byId[id])))
             {
                 if (wanted.Add(own.Id))
                 {
@@ -179,8 +179,10 @@ internal sealed partial class DumpSelection
 
     private static bool IsData(string kind) => kind is "TABLE DATA" or "BLOBS" or "MATERIALIZED VIEW DATA" or "SEQUENCE SET" or "STATISTICS DATA";
 
-    private static bool IsOwn(string kind) => IsData(kind) || kind is "CONSTRAINT" or "CHECK CONSTRAINT" or "FK CONSTRAINT" or "INDEX" or "INDEX ATTACH" or "TABLE ATTACH" or "DEFAULT" or "TRIGGER" or "RULE"
-        or "POLICY" or "ROW SECURITY" or "STATISTICS" or "COMMENT" or "ACL" or "SECURITY LABEL" or "SEQUENCE" or "SEQUENCE OWNED BY" or "PUBLICATION TABLE";
+    // Of what needs several things the tag says whose it is: a foreign key needs two tables, a default its table and a sequence.
+    private static bool IsOwn(DumpTocEntry entry, DumpTocEntry of) => entry.Kind is "CONSTRAINT" or "CHECK CONSTRAINT" or "FK CONSTRAINT" or "DEFAULT" or "TRIGGER" or "RULE" or "POLICY"
+        ? entry.Tag.StartsWith(of.Tag + " ", StringComparison.Ordinal) && entry.Schema == of.Schema
+        : IsData(entry.Kind) || entry.Kind is "INDEX" or "INDEX ATTACH" or "TABLE ATTACH" or "ROW SECURITY" or "STATISTICS" or "COMMENT" or "ACL" or "SECURITY LABEL" or "SEQUENCE" or "SEQUENCE OWNED BY";
 
     [GeneratedRegex("""\b(?:TO|FROM|FOR ROLE) ("(?:[^"]|"")+"|[^\s;"]+)""", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Grantee();

@@ -18,6 +18,7 @@ internal sealed class SpoolPipeline : IDisposable
     private readonly string? _last;
     private readonly SupervisedProgram _program;
     private readonly FolderWatch _watch;
+    private readonly long _mostWaiting;
     private readonly BlockingCollection<SpooledFile> _met = [];
     private readonly Dictionary<string, SpooledFile> _files = new(StringComparer.Ordinal);
     private readonly List<SpooledFile> _growing = [];
@@ -36,8 +37,10 @@ internal sealed class SpoolPipeline : IDisposable
     /// <param name="last">The name of a file that is not followed: it is there when the program has ended.</param>
     /// <param name="program">Who writes.</param>
     /// <param name="watch">Of that folder.</param>
-    public SpoolPipeline(string folder, string? last, SupervisedProgram program, FolderWatch watch)
+    /// <param name="mostWaiting">Bytes that may wait to be read.</param>
+    public SpoolPipeline(string folder, string? last, SupervisedProgram program, FolderWatch watch, long mostWaiting = MostWaiting)
     {
+        _mostWaiting = mostWaiting;
         _folder = folder;
         _last = last;
         _program = program;
@@ -241,12 +244,12 @@ internal sealed class SpoolPipeline : IDisposable
     {
         long waiting = _written - Interlocked.Read(ref _taken);
         bool isWaitedFor = _hungry > 0 && _hungry == _readers;
-        if (!_isPaused && waiting > MostWaiting && !isWaitedFor)
+        if (!_isPaused && waiting > _mostWaiting && !isWaitedFor)
         {
             _program.Pause();
             _isPaused = true;
         }
-        else if (_isPaused && (waiting < MostWaiting / 2 || isWaitedFor))
+        else if (_isPaused && (waiting < _mostWaiting / 2 || isWaitedFor))
         {
             _program.Resume();
             _isPaused = false;

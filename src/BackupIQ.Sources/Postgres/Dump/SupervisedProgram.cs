@@ -13,6 +13,9 @@ internal sealed class SupervisedProgram : IDisposable
 {
     private const int MostLines = 200;
 
+    /// <summary>By this pg_restore names what it was at when something failed.</summary>
+    private const string OfEntry = "from TOC entry ";
+
     // In a session of its own, so that a signal reaches its workers as well, and Ctrl-C on the terminal reaches us alone. Who is told to end and
     // does not within ten seconds is killed.
     private const string Supervisor = """
@@ -109,14 +112,17 @@ internal sealed class SupervisedProgram : IDisposable
         }
 
         string said;
+        string? of;
         lock (_lines)
         {
             said = _lines.FirstOrDefault(static line => line.Contains("error:", StringComparison.Ordinal)) ?? _lines.LastOrDefault() ?? "it did not say why";
+            of = _lines.FirstOrDefault(static line => line.Contains(OfEntry, StringComparison.Ordinal));
         }
 
         string prefix = _name + ": ";
         said = said.StartsWith(prefix, StringComparison.Ordinal) ? said[prefix.Length..] : said;
         said = said.StartsWith("error: ", StringComparison.Ordinal) ? said["error: ".Length..] : said;
+        said = of is null ? said : $"{said} (at {of[(of.IndexOf(OfEntry, StringComparison.Ordinal) + OfEntry.Length)..]})";
         throw new BackupIQException(otherwise(said), string.Create(CultureInfo.InvariantCulture, $"{_name} failed with exit status {_process.ExitCode}: {said}"), null);
     }
 
