@@ -8,7 +8,6 @@ using BackupIQ.Repository.Index;
 using BackupIQ.Repository.Sessions;
 using BackupIQ.Sources.Files.Restore;
 using BackupIQ.Sources.Postgres;
-using BackupIQ.Sources.Postgres.Backup;
 using BackupIQ.Sources.Postgres.Dump;
 
 namespace BackupIQ.Jobs;
@@ -61,9 +60,8 @@ public sealed partial class BackupIqRepository
         (Snapshot snapshot, PostgresDumpDocument document, PostgresDumpedDatabase dumped) = await FindDumpAsync(request, cancellationToken).ConfigureAwait(false);
         using Secret? password = request.Target.PasswordFrom is { } reference ? await BackupIqSecrets.ReadAsync(reference, _time, cancellationToken).ConfigureAwait(false) : null;
         string? plain = password is null ? null : Encoding.UTF8.GetString(password.Bytes);
-        PostgresDsn dsn = PostgresDsn.Parse(request.Target.Dsn);
-        await using PostgresSession session = await PostgresSession.OpenAsync(dsn, plain, cancellationToken).ConfigureAwait(false);
-        DatabaseLoad load = new(session, dsn, plain, request.TargetDatabase, dumped);
+        await using ServerChoice server = await ServerChoice.OpenAsync(PostgresDsn.Parse(request.Target.Dsn), plain, PostgresStandby.No, cancellationToken).ConfigureAwait(false);
+        DatabaseLoad load = new(server.Session, server.Dsn, plain, request.TargetDatabase, dumped);
         await load.RequireFreeAsync(cancellationToken).ConfigureAwait(false);
         PostgresPrograms programs = PostgresPrograms.Find("pg_restore", request.Programs, document.DumpMajor);
 

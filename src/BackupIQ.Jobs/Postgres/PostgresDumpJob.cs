@@ -15,25 +15,19 @@ internal sealed class PostgresDumpJob(PostgresDumpRequest request, int jobs, Bac
         Func<IBackupSource, CancellationToken, Task<BackupResult>> run, CancellationToken cancellationToken)
     {
         using Secret? password = request.Server.PasswordFrom is { } reference ? await BackupIqSecrets.ReadAsync(reference, time, cancellationToken).ConfigureAwait(false) : null;
-        PostgresDsn dsn = PostgresDsn.Parse(request.Server.Dsn);
-        PostgresFacts facts;
-        IReadOnlyList<string> databases;
-        await using (PostgresSession session = await PostgresSession.OpenAsync(dsn, password is null ? null : Encoding.UTF8.GetString(password.Bytes), cancellationToken).ConfigureAwait(false))
-        {
-            facts = await session.ReadFactsAsync(cancellationToken).ConfigureAwait(false);
-            databases = await ChooseAsync(session, cancellationToken).ConfigureAwait(false);
-        }
-
-        PostgresPrograms programs = PostgresPrograms.Find("pg_dump", request.Programs, facts.Major);
+        string? plain = password is null ? null : Encoding.UTF8.GetString(password.Bytes);
+        await using ServerChoice server = await ServerChoice.OpenAsync(PostgresDsn.Parse(request.Server.Dsn), plain, request.Standby, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<string> databases = await ChooseAsync(server.Session, cancellationToken).ConfigureAwait(false);
+        PostgresPrograms programs = PostgresPrograms.Find("pg_dump", request.Programs, server.Facts.Major);
         using WorkFolder work = WorkFolder.Create(request.WorkFolder ?? Path.GetTempPath());
         work.Require(PostgresDumpSource.MostWaiting, "A dump");
         using PostgresDumpSource source = new(
             new PostgresDumpPlan
             {
                 Server = request.Server.Name,
-                Dsn = dsn,
+                Dsn = server.Dsn,
                 Password = password,
-                Facts = facts,
+                Facts = server.Facts,
                 Databases = databases,
                 IsWhole = request.Databases.Count == 0,
                 Programs = programs,

@@ -17,6 +17,9 @@ public sealed record PostgresDumpRequest
     /// <summary>Which databases; none: all that may be connected to and are no templates.</summary>
     public IReadOnlyList<string> Databases { get; init; } = [];
 
+    /// <summary>Whether a standby may be read instead of the primary; the server's DSN names the hosts.</summary>
+    public PostgresStandby Standby { get; init; }
+
     /// <summary>Tables read at once, each by a connection of its own beside one more; 0: one per core, four at most, lest a server at work feel it.</summary>
     public int Jobs { get; init; }
 

@@ -310,6 +310,46 @@ public sealed partial class PostgresDumpTests(SharedPostgres shared) : IClassFix
         scene.User.Run("pg", "dump", "nobody", "--", Rich).ShouldEndWith(13).Error.ShouldContain("permission denied for table t");
     }
 
+    [Fact]
+    public void AStandbyIsDumpedWhereThatIsAskedFor()
+    {
+        using PostgresScene scene = new();
+        Remake(scene, "shop", "CREATE TABLE t AS SELECT g FROM generate_series(1, 1000) g");
+        string standby = scene.StartStandby("standby");
+        scene.User.RunPlain("pg", "init-server", "both", "--dsn", $"host={standby},{scene.Server.Folder} user=ci dbname=postgres").ShouldEndWith(0);
+        JsonElement dumped = scene.User.Run("pg", "dump", "both", "shop", "--standby", "require", "--json", "--quiet").ShouldEndWith(0).Summary();
+        PostgresScene.Number(dumped.GetProperty("db").GetProperty("databases")[0], "rows").ShouldBe(1000);
+        scene.User.Run("pg", "dump", "main", "--standby", "require").ShouldEndWith(7).Error.ShouldContain("standby");
+
+        // What is loaded goes to the primary, whatever stands first.
+        scene.User.Run("pg", "load", "both", "--target-db", "copy").ShouldEndWith(0);
+        scene.Server.Query("SELECT sum(g) FROM t", "copy").ShouldBe("500500");
+        PostgresCluster.StopAt(standby, "immediate");
+    }
+
+    [Theory]
+    [InlineData(13)]
+    [InlineData(18)]
+    public void OfOtherVersionsThePgDumpDecidesWhetherItCan(int version)
+    {
+        string binaries = PostgresServer.Other(version);
+        using PostgresServer server = PostgresServer.Start(settings: "archive_command = 'true'", binaries: binaries);
+        server.User.RunPlain("pg", "init-server", "main", "--dsn", $"host={server.User.Home} user=ci dbname=postgres").ShouldEndWith(0);
+        server.Sql("CREATE TABLE t AS SELECT g, md5(g::text) FROM generate_series(1, 1000) g", "CREATE INDEX i ON t (g)", "SELECT lo_from_bytea(4711, 'x')");
+        int known = int.Parse(Path.GetFileName(Path.GetDirectoryName(PostgresCluster.Programs))!, System.Globalization.CultureInfo.InvariantCulture);
+        ProgramRun dump = server.Pg("dump", "main", "--json", "--quiet");
+        if (version > known)
+        {
+            dump.ShouldEndWith(1).Error.ShouldContain($"must be of version {version} or later");
+            return;
+        }
+
+        PostgresScene.Number(dump.ShouldEndWith(0).Summary().GetProperty("db").GetProperty("databases")[0], "rows").ShouldBe(1000);
+        server.Pg("load", "main", "--target-db", "copy").ShouldEndWith(0);
+        server.Pg("load", "main", "--target-db", "part", "--table", "t").ShouldEndWith(0);
+        server.Sql("SELECT count(*) FROM pg_database WHERE datname IN ('copy', 'part')").ShouldBe(["2"]);
+    }
+
     private static string Text(string path)
     {
         try

@@ -53,13 +53,7 @@ internal sealed class PgBackupCommand : Verb
                 { } other => throw Misuse($"--wal: '{DisplayText.Of(other)}' is neither include nor archive"),
             },
             WalPatience = Duration(run, "--wal-timeout", "30s, 10m or 1h") ?? TimeSpan.FromMinutes(10),
-            Standby = run.Arguments.Value("--standby") switch
-            {
-                null => PostgresStandby.No,
-                "prefer" => PostgresStandby.Prefer,
-                "require" => PostgresStandby.Require,
-                { } other => throw Misuse($"--standby: '{DisplayText.Of(other)}' is neither prefer nor require"),
-            },
+            Standby = PgServers.StandbyOf(run, this),
             ReadLimit = run.Arguments.Value("--throttle") is not { } rate ? RateSchedule.Unlimited
                 : RateText.TryParse(rate, out RateSchedule schedule) ? schedule
                 : throw Misuse($"--throttle: '{DisplayText.Of(rate)}' is no rate; write it as 10M, or as 08:00-18:00=2M,else=unlimited"),

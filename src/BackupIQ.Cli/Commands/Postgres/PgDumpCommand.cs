@@ -13,6 +13,7 @@ internal sealed class PgDumpCommand : Verb
         : base("dump", "Dumps databases of a PostgreSQL server as pg_dump writes them, each as it was at one moment.")
     {
         Positional("NAME [DB]", "the server, as the configuration calls it, and databases of it (default: all)", 1);
+        Value("--standby", "HOW", "prefer: read a standby where the DSN names one; require: a standby or nothing (default: the primary alone)");
         Flag("--role-passwords", "also the (hashed) passwords of roles, which only an administrator may read");
         Value("--work", "DIR", "where what is not stored yet lies for a moment, up to 512 MiB (default: $TMPDIR)");
         Value("--pg-bin", "DIR", "the folder of pg_dump (default: the newest that packages put there and that is not older than the server)");
@@ -31,6 +32,7 @@ internal sealed class PgDumpCommand : Verb
         {
             Server = PgServers.Of(run),
             Databases = [.. run.Arguments.Positional.Skip(1)],
+            Standby = PgServers.StandbyOf(run, this),
             Jobs = run.Settings.Number("jobs"),
             RolePasswords = run.Arguments.Has("--role-passwords"),
             WorkFolder = run.Arguments.Value("--work"),

@@ -28,4 +28,14 @@ internal static class PgServers
             $"No PostgreSQL server is called '{DisplayText.Of(name)}'{(near is null ? "" : $"; did you mean '{near}'?")}",
             $"Define it: backupiq pg init-server {DisplayText.Of(name)} --dsn 'host=/run/postgresql user=backupiq dbname=postgres'");
     }
+
+    /// <summary>What <c>--standby</c> says.</summary>
+    /// <exception cref="BackupIQException"><see cref="ErrorCodes.Usage"/>: nothing that it may say.</exception>
+    public static PostgresStandby StandbyOf(Invocation run, Verb verb) => run.Arguments.Value("--standby") switch
+    {
+        null => PostgresStandby.No,
+        "prefer" => PostgresStandby.Prefer,
+        "require" => PostgresStandby.Require,
+        { } other => throw verb.Misuse($"--standby: '{DisplayText.Of(other)}' is neither prefer nor require"),
+    };
 }

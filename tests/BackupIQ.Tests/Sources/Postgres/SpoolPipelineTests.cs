@@ -20,7 +20,7 @@ public sealed class SpoolPipelineTests : IDisposable
     [Fact]
     public async Task AProgramThatIsFasterThanItsReadersStandsStill()
     {
-        using Run run = Start("for i in 1 2 3 4; do dd if=/dev/zero of=$i bs=1M count=16 2>/dev/null; done; echo end >last", mostWaiting: 8 * Megabyte);
+        using Run run = Start("for i in 1 2 3 4; do dd if=/dev/zero of=$i bs=1M count=16 2>/dev/null; sleep 0.2; done; echo end >last", mostWaiting: 8 * Megabyte);
         run.Spool.TryTake(out SpooledFile first, TestContext.Current.CancellationToken).ShouldBeTrue();
         first.Name.ShouldBe("1");
 
