@@ -133,21 +133,14 @@ public sealed partial class PostgresDumpTests(SharedPostgres shared) : IClassFix
         scene.Server.Query("SELECT count(*), sum(length(\"data;\")), max(id) FROM \"Odd Schema\".\"-ch\"\"ild 'é\"", "part").ShouldBe("2000|32000|2000");
         scene.Server.Query("INSERT INTO \"Odd Schema\".\"-ch\"\"ild 'é\" (parent) VALUES (1) RETURNING id", "part").ShouldBe("2001");
 
-        // Both: then it is there.
-        Load(scene, "part", "--table", "Odd Schema.-ch\"ild 'é", "--table", "public.parent").GetProperty("left_out").GetArrayLength().ShouldBe(0);
+        // Both: then it is there; a view that reads them; a partitioned one with its partitions, of whatever schema; a sequence.
+        Load(scene, "part", "--table", "Odd Schema.-ch\"ild 'é", "--table", "public.parent", "--table", "names", "--table", "parts", "--table", "alone").GetProperty("left_out").GetArrayLength().ShouldBe(0);
         scene.Server.Query("SELECT count(*) FROM pg_constraint WHERE contype = 'f'", "part").ShouldBe("1");
+        scene.Server.Query("SELECT (SELECT count(*) FROM names), (SELECT count(*) FROM parts), (SELECT count(DISTINCT tableoid) FROM parts), nextval('alone')", "part").ShouldBe("2000|1000|2|78");
 
-        // A partitioned one with its partitions, of whatever schema; a partition alone.
-        Load(scene, "part", "--table", "parts");
-        scene.Server.Query("SELECT count(*), count(DISTINCT tableoid) FROM parts", "part").ShouldBe("1000|2");
-        Load(scene, "part", "--table", "parts_1");
-        scene.Server.Query("SELECT count(*) FROM parts_1", "part").ShouldBe("500");
-
-        // A view brings what it reads, without rows; a sequence; a schema.
-        Load(scene, "part", "--table", "names", "--table", "alone");
-        scene.Server.Query("SELECT (SELECT count(*) FROM names), nextval('alone')", "part").ShouldBe("0|78");
-        Load(scene, "part", "--schema", "Odd Schema");
-        scene.Server.Query("SELECT count(*) FROM \"Odd Schema\".parts_2", "part").ShouldBe("500");
+        // A schema, and a partition alone.
+        Load(scene, "part", "--schema", "Odd Schema", "--table", "parts_1");
+        scene.Server.Query("SELECT (SELECT count(*) FROM \"Odd Schema\".parts_2), (SELECT count(*) FROM parts_1)", "part").ShouldBe("500|500");
         Drop(scene, "part");
 
         scene.User.Run("pg", "load", "main", "--target-db", "part", "--table", "parent", "--table", "missing").ShouldEndWith(1).Error.ShouldContain("'missing'");
@@ -245,6 +238,38 @@ public sealed partial class PostgresDumpTests(SharedPostgres shared) : IClassFix
     }
 
     [Fact]
+    public void ALoadThatIsInterruptedLeavesNoDatabaseOfTheNameThatWasAskedFor()
+    {
+        using PostgresScene scene = new(shared);
+        Remake(scene, Rich, """
+            CREATE FUNCTION slow() RETURNS bool LANGUAGE sql AS 'SELECT current_setting(''application_name'') <> ''backupiq'' OR pg_sleep(60) IS NULL';
+            CREATE TABLE t (a int CHECK (slow()));
+            INSERT INTO t VALUES (1);
+            """);
+        Dump(scene, Rich);
+        Drop(scene, "part");
+        foreach ((int signal, string left) in ((int, string)[])[(2, "0"), (9, "1")])
+        {
+            ProgramUser.RunningProgram load = scene.User.Start(WithWork(scene, "pg", "load", "main", "--target-db", "part", "--quiet"));
+            Wait(() => Sleeping(scene) != "0");
+            load.Interrupt(signal);
+            ProgramRun run = load.Wait();
+            if (signal == 2)
+            {
+                run.ShouldEndWith(130);
+                Leftovers(scene).ShouldBeEmpty();
+            }
+
+            Wait(() => Sleeping(scene) == "0");
+            scene.Server.Query("SELECT count(*) FROM pg_database WHERE datname = 'part'").ShouldBe("0");
+            scene.Server.Query("SELECT count(*) FROM pg_database WHERE datname LIKE 'backupiq\\_load\\_%'").ShouldBe(left);
+        }
+
+        Drop(scene, scene.Server.Query("SELECT datname FROM pg_database WHERE datname LIKE 'backupiq\\_load\\_%'"));
+        static string Sleeping(PostgresScene scene) => scene.Server.Query("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+    }
+
+    [Fact]
     public void AServerThatDiesInTheMiddleEndsTheDumpWithoutASnapshot()
     {
         using PostgresScene scene = new();
@@ -334,10 +359,9 @@ public sealed partial class PostgresDumpTests(SharedPostgres shared) : IClassFix
     {
         string binaries = PostgresServer.Other(version);
         using PostgresServer server = PostgresServer.Start(settings: "archive_command = 'true'", binaries: binaries);
-        server.User.RunPlain("pg", "init-server", "main", "--dsn", $"host={server.User.Home} user=ci dbname=postgres").ShouldEndWith(0);
         server.Sql("CREATE TABLE t AS SELECT g, md5(g::text) FROM generate_series(1, 1000) g", "CREATE INDEX i ON t (g)", "SELECT lo_from_bytea(4711, 'x')");
         int known = int.Parse(Path.GetFileName(Path.GetDirectoryName(PostgresCluster.Programs))!, System.Globalization.CultureInfo.InvariantCulture);
-        ProgramRun dump = server.Pg("dump", "main", "--json", "--quiet");
+        ProgramRun dump = server.PgDefined("dump", "main", "--json", "--quiet");
         if (version > known)
         {
             dump.ShouldEndWith(1).Error.ShouldContain($"must be of version {version} or later");
@@ -345,8 +369,8 @@ public sealed partial class PostgresDumpTests(SharedPostgres shared) : IClassFix
         }
 
         PostgresScene.Number(dump.ShouldEndWith(0).Summary().GetProperty("db").GetProperty("databases")[0], "rows").ShouldBe(1000);
-        server.Pg("load", "main", "--target-db", "copy").ShouldEndWith(0);
-        server.Pg("load", "main", "--target-db", "part", "--table", "t").ShouldEndWith(0);
+        server.PgDefined("load", "main", "--target-db", "copy").ShouldEndWith(0);
+        server.PgDefined("load", "main", "--target-db", "part", "--table", "t").ShouldEndWith(0);
         server.Sql("SELECT count(*) FROM pg_database WHERE datname IN ('copy', 'part')").ShouldBe(["2"]);
     }
 
