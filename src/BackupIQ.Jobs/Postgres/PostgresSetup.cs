@@ -10,6 +10,7 @@ namespace BackupIQ.Jobs.Postgres;
 /// <summary>How a server is made ready for backups.</summary>
 /// <example>
 /// <code>
+/// PostgresServer server = new() { Name = "main", Dsn = "host=/run/postgresql user=backup dbname=postgres" };
 /// PostgresSetupRequest request = new() { Server = server, AdminDsn = "host=/run/postgresql user=postgres dbname=postgres" };
 /// PostgresSetupPlan plan = await PostgresSetup.PlanAsync(request, cancellationToken: cancellationToken);
 /// PostgresSetupOutcome outcome = await PostgresSetup.ApplyAsync(request, plan, cancellationToken: cancellationToken);

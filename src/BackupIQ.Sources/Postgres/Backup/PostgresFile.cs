@@ -18,7 +18,11 @@ internal sealed class PostgresFile(PostgresSource source, SourceEntry entry, Pos
     public bool IsSequential => false;
 
     /// <inheritdoc/>
-    public SourceStat Opened { get; } = opened with { Size = entry.Stat.Size, Blocks = (entry.Stat.Size + 511) / 512, LinkCount = 1 };
+    /// <remarks>Whose it is the walk says: what a server sent, or an archive had, lies here under another owner.</remarks>
+    public SourceStat Opened { get; } = opened with
+    {
+        Size = entry.Stat.Size, Blocks = (entry.Stat.Size + 511) / 512, LinkCount = 1, UserId = entry.Stat.UserId, GroupId = entry.Stat.GroupId, Mode = entry.Stat.Mode,
+    };
 
     /// <inheritdoc/>
     public bool IsReadAgain { get; private set; }

@@ -17,6 +17,7 @@ internal sealed class StreamedFolder : ITarReceiver, IDisposable
     private string _prefix = "";
     private string _path = "";
     private long _modified;
+    private uint _mode;
     private FileStream? _file;
     private uint _checksum;
 
@@ -80,6 +81,7 @@ internal sealed class StreamedFolder : ITarReceiver, IDisposable
             // The data directory's own entry names its owner best.
             Owner = (entry.UserId, entry.GroupId);
             Directory.CreateDirectory(full);
+            SetMode(full, entry.Mode | 0x1C0);
             return;
         }
 
@@ -91,6 +93,7 @@ internal sealed class StreamedFolder : ITarReceiver, IDisposable
         }
 
         _modified = entry.Modified;
+        _mode = entry.Mode | 0x180;
         _checksum = WalChecksum.Start;
         _file = DurableFile.OpenPrivate(full, FileMode.CreateNew, FileShare.None);
     }
@@ -114,6 +117,7 @@ internal sealed class StreamedFolder : ITarReceiver, IDisposable
         long size = _file.Length;
         _file.Dispose();
         _file = null;
+        SetMode(name, _mode);
         File.SetLastWriteTimeUtc(name, DateTimeOffset.FromUnixTimeSeconds(Math.Clamp(_modified, 0, 253_402_300_799)).UtcDateTime);
         _received[_prefix + _path] = (size, WalChecksum.Finish(_checksum));
     }
@@ -125,6 +129,15 @@ internal sealed class StreamedFolder : ITarReceiver, IDisposable
         Directory.Delete(Place, recursive: true);
         File.Delete(_lock.Name);
         _lock.Dispose();
+    }
+
+    // As on the server, and so that they can be read here; the folder around them is closed to others.
+    private static void SetMode(string path, uint mode)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, (UnixFileMode)mode);
+        }
     }
 
     private static string LockOf(string place) => place + ".lock";
