@@ -120,7 +120,7 @@ public sealed record SnapshotInfo
         HasUnreadableAnnotation = snapshot.Annotations.Unreadable.Count > 0,
         IsPinned = snapshot.Annotations.Pins.Count > 0,
         DamagedPages = snapshot.DamagedPages,
-        Verdicts = [.. snapshot.Annotations.Verdicts.Select(static verdict => new VerdictInfo(verdict.Level, verdict.Passed, verdict.Time, verdict.Hostname))],
+        Verdicts = [.. snapshot.Annotations.Verdicts.Select(static verdict => new VerdictInfo(verdict.Level, verdict.Passed, verdict.Time, verdict.Hostname, verdict.Reason))],
         Forgotten = snapshot.Annotations.Forgettings is [var first, ..]
             ? new ForgottenInfo(first.Time, first.Hostname, first.Username, first.Reason, snapshot.Annotations.RemovedFrom!.Value)
             : null,
@@ -145,7 +145,8 @@ public sealed record HoldInfo(string Id, DateTimeOffset? Until, string Reason, D
 /// <param name="Passed">Whether all was as it should be.</param>
 /// <param name="Time">When.</param>
 /// <param name="Hostname">Where.</param>
-public sealed record VerdictInfo(string Level, bool Passed, DateTimeOffset Time, string Hostname);
+/// <param name="Summary">What was found, in a sentence; may be empty.</param>
+public sealed record VerdictInfo(string Level, bool Passed, DateTimeOffset Time, string Hostname, string Summary);
 
 /// <summary>That a snapshot is forgotten.</summary>
 /// <param name="Time">Since when.</param>

@@ -14,6 +14,7 @@ internal static class PgCommand
         new PgRestoreCommand(),
         new PgDumpCommand(),
         new PgLoadCommand(),
+        new PgCompareCommand(),
         new PgWalPushCommand(),
         new PgWalFetchCommand(),
         PgWalCommand.Create(),

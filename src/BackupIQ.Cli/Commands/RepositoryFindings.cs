@@ -35,6 +35,24 @@ internal static class RepositoryFindings
             : new Finding(FindingLevel.Good, "verification", others);
     }
 
+    /// <summary>What verifications of snapshots found: of each that failed the last time, and of the newest that passed. Nothing where none was made.</summary>
+    public static IEnumerable<Finding> Restores(IReadOnlyList<SnapshotInfo> snapshots, DateTimeOffset now)
+    {
+        SnapshotInfo[] verified = [.. snapshots.Where(static snapshot => snapshot.Verdicts.Count > 0)];
+        foreach (SnapshotInfo failed in verified.Where(static snapshot => !snapshot.Verdicts[^1].Passed))
+        {
+            VerdictInfo verdict = failed.Verdicts[^1];
+            yield return new Finding(
+                FindingLevel.Warning, "restores", $"snapshot {failed.ShortId} failed its verification ({verdict.Level}) {Words.Duration(now - verdict.Time)} ago: {verdict.Summary}", $"'backupiq verify {failed.ShortId} --level {verdict.Level}' says more.");
+        }
+
+        if (verified.Where(static snapshot => snapshot.Verdicts[^1].Passed).MaxBy(static snapshot => snapshot.Verdicts[^1].Time) is { } proven)
+        {
+            VerdictInfo verdict = proven.Verdicts[^1];
+            yield return new Finding(FindingLevel.Good, "restores", $"snapshot {proven.ShortId} was verified ({verdict.Level}) {Words.Duration(now - verdict.Time)} ago: {verdict.Summary}");
+        }
+    }
+
     /// <summary>What is to be said of slots, of the master key and of the key service's key, by their ages.</summary>
     public static async Task<IReadOnlyList<Finding>> KeysAsync(Invocation run, BackupIqRepository repository, CancellationToken cancellationToken)
     {

@@ -49,7 +49,7 @@ internal sealed class ShowCommand : Verb
             Row(output, "pinned", snapshot.IsPinned ? "no rule removes it" : "");
             foreach (VerdictInfo verdict in snapshot.Verdicts)
             {
-                Row(output, "verified", $"{verdict.Level}: {(verdict.Passed ? "passed" : "FAILED")}, {Words.Moment(verdict.Time, run.Zone)} on {verdict.Hostname}");
+                Row(output, "verified", $"{verdict.Level}: {(verdict.Passed ? "passed" : "FAILED")}, {Words.Moment(verdict.Time, run.Zone)} on {verdict.Hostname}{(verdict.Summary.Length > 0 ? ": " + verdict.Summary : "")}");
             }
 
             if (snapshot.RepairedFrom is { } damaged)

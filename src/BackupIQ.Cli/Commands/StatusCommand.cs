@@ -48,6 +48,7 @@ internal sealed class StatusCommand : Verb
         Series[] series = [.. snapshots.GroupBy(Series.KeyOf, StringComparer.Ordinal).Select(group => Series.Of([.. group], maxAge, now)).OrderBy(static one => one.Newest.Time)];
         List<Finding> findings = [.. Backups(series, now, run.Zone), .. Interrupted(partials, series, run.Zone)];
         findings.Add(await RepositoryFindings.VerificationAsync(run, repository, cancellationToken).ConfigureAwait(false));
+        findings.AddRange(RepositoryFindings.Restores(snapshots, now));
         findings.AddRange(await RepositoryFindings.KeysAsync(run, repository, cancellationToken).ConfigureAwait(false));
         if (run.WantsJson)
         {

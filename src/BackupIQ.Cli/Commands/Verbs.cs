@@ -26,6 +26,7 @@ internal static class Verbs
         (["hold"], static () => new HoldCommand()),
         (["pin"], static () => new PinCommand()),
         (["check"], static () => new CheckCommand()),
+        (["verify"], static () => new VerifyCommand()),
         (["prune"], static () => new PruneCommand()),
         (["repair"], static () => RepairCommand.Create()),
         (["copy", "upload"], static () => new CopyCommand()),

@@ -25,7 +25,7 @@ internal static class Help
         Keep:      forget, undelete, retention, tag, hold, pin
         Restore:   restore, dump, mount, serve
         Move:      copy, export, import
-        Verify:    check
+        Verify:    check, verify
         Manage:    prune, key, storage, config, doctor, bench, completion, version
 
         --repo URL       the repository (or BACKUPIQ_REPO, or the configuration file)

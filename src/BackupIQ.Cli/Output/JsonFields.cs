@@ -158,6 +158,7 @@ internal static class JsonFields
                 writer.WriteBoolean("passed", verdict.Passed);
                 writer.WriteString("time", verdict.Time);
                 writer.WriteString("hostname", verdict.Hostname);
+                writer.WriteString("summary", verdict.Summary);
                 writer.WriteEndObject();
             }
 

@@ -1,6 +1,7 @@
 using BackupIQ.Engine.Trees;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
+using BackupIQ.Repository.Index;
 
 namespace BackupIQ.Engine.Reading;
 
@@ -151,7 +152,10 @@ public sealed class SnapshotFile
 
     /// <summary>Looks every chunk up without reading its data.</summary>
     /// <exception cref="BackupIQException">One is in no pack, or has another length; or their list is damaged.</exception>
-    public void Locate(CancellationToken cancellationToken)
+    public void Locate(CancellationToken cancellationToken) => Locate(null, cancellationToken);
+
+    /// <summary>The same; <paramref name="found"/> hears where each chunk is.</summary>
+    internal void Locate(Action<ChunkReference, ChunkLocation>? found, CancellationToken cancellationToken)
     {
         if (_content.Kind == ContentKind.Inline)
         {
@@ -163,7 +167,8 @@ public sealed class SnapshotFile
             foreach (ChunkReference chunk in _pages.Chunks())
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                _reader.Locate(chunk);
+                ChunkLocation location = _reader.Locate(chunk);
+                found?.Invoke(chunk, location);
             }
 
             return;
@@ -176,7 +181,8 @@ public sealed class SnapshotFile
             at = start;
             for (int i = first; i < chunks.Count; i++)
             {
-                _reader.Locate(chunks[i]);
+                ChunkLocation location = _reader.Locate(chunks[i]);
+                found?.Invoke(chunks[i], location);
                 at += chunks[i].Length;
             }
         }

@@ -145,7 +145,7 @@ public static class DumpRunner
         }
 
         Dictionary<ulong, byte[]> groups = [];
-        PathWalk walk = new(reader, tree, progress);
+        PathWalk walk = new(reader.ReadMetadata, tree, progress.Fail);
         Queue<Item> ahead = new();
         long bytesAhead = 0;
         while (true)
@@ -317,45 +317,5 @@ public static class DumpRunner
                 Fault = e;
             }
         }
-    }
-
-    /// <summary>Walks a tree and knows the path of each entry.</summary>
-    private sealed class PathWalk
-    {
-        private readonly SnapshotWalk _walk;
-        private readonly Stack<byte[]> _folders = new();
-
-        public PathWalk(SnapshotReader reader, ChunkId tree, DumpProgress progress)
-        {
-            _walk = new SnapshotWalk(reader.ReadMetadata, (code, name, why) => progress.Fail(code, name.Length > 0 ? Join(name) : [.. _folders.Peek(), (byte)'/'], why));
-            _folders.Push([]);
-            _walk.Enter(tree);
-        }
-
-        /// <summary>The next entry, or null at the end.</summary>
-        public (byte[] Path, Node Node)? Next()
-        {
-            while (_walk.Next(out Node? node))
-            {
-                if (node is null)
-                {
-                    _folders.Pop();
-                    continue;
-                }
-
-                byte[] path = Join(node.Metadata.Name);
-                if (node.Metadata.Type == NodeType.Directory)
-                {
-                    _folders.Push(path);
-                    _walk.Enter(node.Subtree!.Value);
-                }
-
-                return (path, node);
-            }
-
-            return null;
-        }
-
-        private byte[] Join(byte[] name) => [.. _folders.Peek(), (byte)'/', .. name];
     }
 }

@@ -98,10 +98,16 @@ public sealed class AnnotationStore(BackupRepository repository, AnnotationAutho
     }
 
     /// <summary>Says that a restore of it was verified, or failed.</summary>
-    public Task PutVerdictAsync(SessionId snapshot, string level, bool passed, CancellationToken cancellationToken)
+    /// <param name="snapshot">The snapshot.</param>
+    /// <param name="level">How deep.</param>
+    /// <param name="passed">Whether all was as it should be.</param>
+    /// <param name="reason">What was found, for people; null: nothing is said. Of a longer one the beginning is kept.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public Task PutVerdictAsync(SessionId snapshot, string level, bool passed, string? reason, CancellationToken cancellationToken)
     {
         RequireText(level, "A level");
-        return PutAsync(snapshot, New(AnnotationKind.Verdict) with { Level = level, Passed = passed }, cancellationToken);
+        string? kept = reason is { Length: > AnnotationDocument.MaxText } ? reason[..AnnotationDocument.MaxText] : reason;
+        return PutAsync(snapshot, New(AnnotationKind.Verdict) with { Level = level, Passed = passed, Reason = kept }, cancellationToken);
     }
 
     /// <summary>

@@ -1,7 +1,7 @@
 namespace BackupIQ.Jobs.Postgres;
 
 /// <summary>PostgreSQL servers by themselves, whatever repository they are backed up into.</summary>
-public static class BackupIqPostgres
+public static partial class BackupIqPostgres
 {
     /// <summary>
     /// Looks at all that can make a backup or a recovery fail later. Changes nothing in the server; what cannot be looked at is a finding, not an exception.

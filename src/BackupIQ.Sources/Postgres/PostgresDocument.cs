@@ -74,6 +74,9 @@ public sealed record PostgresDocument
     /// <summary>What <see cref="WalSource"/> says where the snapshot has no WAL.</summary>
     public const string InArchive = "archive";
 
+    /// <summary>The role that <c>initdb</c> made: who looks at a restored server connects as it. Null: not recorded.</summary>
+    public string? Superuser { get; init; }
+
     /// <summary>The document as a snapshot carries it.</summary>
     public JsonElement ToJson() => JsonSerializer.SerializeToElement(this, PostgresJson.Default.PostgresDocument);
 
@@ -86,7 +89,7 @@ public sealed record PostgresDocument
             PostgresDocument? read = json?.Deserialize(PostgresJson.Default.PostgresDocument);
             return read is { Major: >= 13 and < 100 } && read.Wal.All(static name => name is { Length: 24 } && name.All(char.IsAsciiHexDigit))
                 && read.Tablespaces.All(static space => space is { Oid: > 0 and <= uint.MaxValue, Name: not null, Location: ['/', ..] } && !space.Location.AsSpan().ContainsAny('\0', '\n'))
-                && read.Databases.All(static database => database is { Name: not null, Rows: not null })
+                && read.Databases.All(static database => database is { Name: not null, Rows: not null } && database.Schema is null or { Relations: not null })
                 && read.PageErrors.All(static error => error is { Path: not null }) && read.WalSource is null or InArchive
                 ? read
                 : throw new BackupIQException(ErrorCodes.CorruptData, "The snapshot does not say what a backup of PostgreSQL says.");
@@ -102,7 +105,21 @@ public sealed record PostgresDocument
 /// <param name="Oid">Its folder's name.</param>
 /// <param name="Name">Its name.</param>
 /// <param name="Rows">Estimates of rows by relation, as <c>schema.name</c>; empty where it could not be connected to.</param>
-public sealed record PostgresDatabase(long Oid, string Name, IReadOnlyDictionary<string, long> Rows);
+public sealed record PostgresDatabase(long Oid, string Name, IReadOnlyDictionary<string, long> Rows)
+{
+    /// <summary>Rows that were added, changed or removed since the estimate, by relation, as far as the server had counted them; null: not recorded.</summary>
+    public IReadOnlyDictionary<string, long>? Changes { get; init; }
+
+    /// <summary>What its relations are; null: not recorded, or the database came or went while the backup was made.</summary>
+    public PostgresSchemaRecord? Schema { get; init; }
+
+    /// <summary>Databases as they were at the beginning and at the end of a backup: of each what held at both.</summary>
+    public static IReadOnlyList<PostgresDatabase> Steady(IReadOnlyList<PostgresDatabase> before, IReadOnlyList<PostgresDatabase> after) =>
+    [
+        .. after.Select(late => late with { Schema = before.FirstOrDefault(early => early.Oid == late.Oid && early.Name == late.Name)?.Schema is { } early && late.Schema is { } now ? early.And(now) : null }),
+        .. before.Where(early => after.All(late => late.Oid != early.Oid)).Select(static early => early with { Schema = null }),
+    ];
+}
 
 /// <summary>A tablespace outside of the data directory.</summary>
 /// <param name="Oid">Its link's name.</param>

@@ -26,6 +26,7 @@ public sealed class LogParserFuzzTests
                 {
                     _ = WalEvent.Of(record);
                     _ = WalEvent.RestorePointNameOf(record);
+                    WalPageImages.Read(record, static _ => { });
                 });
                 if (scanner.BeginSegment(header, 1))
                 {
@@ -39,6 +40,22 @@ public sealed class LogParserFuzzTests
             }
         },
         allocates: 8 << 20);
+
+    [Fact]
+    public void PagesOfRecords() => Fuzz.Run(
+        [[.. new byte[24], .. PostgresVerificationTests.Image(block: 7)]],
+        static bytes =>
+        {
+            if (bytes.Length >= WalRecord.HeaderSize)
+            {
+                foreach (int version in (int[])[13, 15])
+                {
+                    // As long as it says, or as there are bytes: the scanner lets no other through.
+                    System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(bytes, bytes.Length);
+                    WalPageImages.Read(new WalRecord(new Lsn(8), new Lsn(16), version, bytes), static _ => { });
+                }
+            }
+        });
 
     [Fact]
     public void WalFacts() => Fuzz.Run(

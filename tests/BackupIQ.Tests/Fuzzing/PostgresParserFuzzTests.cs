@@ -6,6 +6,7 @@ using BackupIQ.Sources.Postgres.Backup;
 using BackupIQ.Sources.Postgres.Dump;
 using BackupIQ.Sources.Postgres.Restore;
 using BackupIQ.Sources.Postgres.Streaming;
+using BackupIQ.Sources.Postgres.Verification;
 using BackupIQ.Tests.Sources.Postgres;
 using Shouldly;
 using Xunit;
@@ -59,6 +60,11 @@ public sealed class PostgresParserFuzzTests
                 PostgresDocument document = PostgresDocument.Read(json.RootElement);
                 document.Wal.ShouldAllBe(static name => name.Length == 24);
                 document.Tablespaces.ShouldAllBe(static tablespace => tablespace.Location.StartsWith('/'));
+                StoredBackup stored = new(document);
+                stored.See("/main/tail/backup_label"u8.ToArray(), 100);
+                stored.LogProblems().ShouldNotBeEmpty();
+                _ = stored.LabelProblems();
+                _ = stored.HistoryProblems();
             }
         });
 
@@ -203,7 +209,8 @@ public sealed class PostgresParserFuzzTests
         OwnerUserId = 101,
         OwnerGroupId = 104,
         Wal = ["000000010000000000000009"],
-        Databases = [new PostgresDatabase(5, "postgres", new Dictionary<string, long> { ["public.t"] = 7 })],
+        Databases = [new PostgresDatabase(5, "postgres", new Dictionary<string, long> { ["public.t"] = 7 }) { Schema = new PostgresSchemaRecord { Tables = 1, Columns = 2, Indexes = 1, Constraints = 1, Relations = new Dictionary<string, string> { ["public.t"] = "0123456789abcdef" } } }],
+        Superuser = "postgres",
         Tablespaces = [new PostgresTablespace(16400, "fast", "/mnt/fast")],
         ConfigFiles = new Dictionary<string, string> { ["hba_file"] = "/etc/pg_hba.conf" },
         PageErrors = [new PostgresPageError("base/5/1", 100)],

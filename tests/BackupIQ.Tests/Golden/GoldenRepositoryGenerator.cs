@@ -215,7 +215,7 @@ public sealed class GoldenRepositoryGenerator
         await annotations.TagAsync(snapshots[0], ["added"], ["first"], CancellationToken.None);
         await annotations.HoldAsync(snapshots[1].Id, new DateTimeOffset(2099, 1, 1, 0, 0, 0, TimeSpan.Zero), "a reason", CancellationToken.None);
         await annotations.PinAsync(snapshots[2].Id, "another reason", CancellationToken.None);
-        await annotations.PutVerdictAsync(snapshots[3].Id, "standard", true, CancellationToken.None);
+        await annotations.PutVerdictAsync(snapshots[3].Id, "standard", true, null, CancellationToken.None);
         await annotations.ForgetAsync(snapshots[4].Id, TimeSpan.FromDays(36_500), "forgotten", CancellationToken.None);
     }
 

@@ -27,6 +27,9 @@ public sealed record PostgresFacts
 
     public required IReadOnlyList<PostgresTablespace> Tablespaces { get; init; }
 
+    /// <summary>The role that <c>initdb</c> made; null: it cannot be told.</summary>
+    public string? Superuser { get; init; }
+
     /// <summary>Databases that can be connected to, with their oids.</summary>
     public required IReadOnlyList<(long Oid, string Name, bool CanConnect)> Databases { get; init; }
 }

@@ -114,6 +114,7 @@ public sealed class PostgresSession : IAsyncDisposable
             Settings = settings,
             SettingFiles = [.. files.Order(StringComparer.Ordinal)],
             Tablespaces = tablespaces,
+            Superuser = (await QueryAsync("SELECT rolname::text FROM pg_roles WHERE oid = 10", cancellationToken)) is [[string superuser]] ? superuser : null,
             Databases =
             [
                 .. (await QueryAsync("SELECT oid::bigint, datname::text, datallowconn AND has_database_privilege(oid, 'CONNECT') FROM pg_database ORDER BY oid", cancellationToken))
@@ -151,40 +152,55 @@ public sealed class PostgresSession : IAsyncDisposable
             : "");
     }
 
-    /// <summary>Estimates of rows by relation, of the databases that let the role in: the largest thousand relations of each of the first hundred.</summary>
+    /// <summary>
+    /// Estimates of rows by relation, of the databases that let the role in: the largest thousand relations of each of the first hundred; and of what their relations
+    /// are, as far as these are not too many.
+    /// </summary>
     public async Task<IReadOnlyList<PostgresDatabase>> ReadDatabasesAsync(PostgresFacts facts, CancellationToken cancellationToken)
     {
         const int MostDatabases = 100;
+        int mostRelations = 5 * PostgresSchemaRecord.MostRelations;
         List<PostgresDatabase> databases = [];
         foreach ((long oid, string name, bool canConnect) in facts.Databases)
         {
             Dictionary<string, long> rows = new(StringComparer.Ordinal);
+            Dictionary<string, long> changes = new(StringComparer.Ordinal);
+            PostgresSchemaRecord? schema = null;
             if (canConnect && databases.Count < MostDatabases)
             {
                 try
                 {
                     await using NpgsqlConnection other = new(_dsn.ToConnectionString(_password, name));
                     await other.OpenAsync(cancellationToken);
-                    foreach (object?[] row in await QueryAsync(
+                    foreach (object?[] row in await PostgresCatalog.RowsAsync(
                         other,
                         """
-                        SELECT n.nspname || '.' || c.relname, c.reltuples::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                        SELECT n.nspname || '.' || c.relname, c.reltuples::bigint, pg_stat_get_mod_since_analyze(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                         WHERE c.relkind IN ('r', 'm') AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
                         ORDER BY c.relpages DESC, 1 LIMIT 1000
                         """,
                         cancellationToken))
                     {
                         rows[(string)row[0]!] = (long)row[1]!;
+                        if (row[2] is long and > 0)
+                        {
+                            changes[(string)row[0]!] = (long)row[2]!;
+                        }
                     }
+
+                    schema = (await PostgresCatalog.ReadSchemaAsync(other, Math.Min(mostRelations, PostgresSchemaRecord.MostRelations), cancellationToken))?.ToRecord();
+                    mostRelations -= schema?.Relations.Count ?? 0;
                 }
                 catch (NpgsqlException)
                 {
                     // pg_hba may keep the role out of it: its files are backed up all the same, and of its rows nothing is known.
                     rows.Clear();
+                    changes.Clear();
+                    schema = null;
                 }
             }
 
-            databases.Add(new PostgresDatabase(oid, name, rows));
+            databases.Add(new PostgresDatabase(oid, name, rows) { Schema = schema, Changes = changes });
         }
 
         return databases;
@@ -298,32 +314,13 @@ public sealed class PostgresSession : IAsyncDisposable
     /// <summary>Rows of a query, null for NULL.</summary>
     /// <exception cref="BackupIQException">As for <see cref="StartAsync"/>.</exception>
     public Task<IReadOnlyList<object?[]>> QueryAsync(string sql, CancellationToken cancellationToken) =>
-        AskAsync(() => QueryAsync(_connection, sql, cancellationToken), "The server refused", cancellationToken);
+        AskAsync(() => PostgresCatalog.RowsAsync(_connection, sql, cancellationToken), "The server refused", cancellationToken);
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         await _connection.DisposeAsync();
         _gate.Dispose();
-    }
-
-    private static async Task<IReadOnlyList<object?[]>> QueryAsync(NpgsqlConnection connection, string sql, CancellationToken cancellationToken)
-    {
-        List<object?[]> rows = [];
-        await using NpgsqlCommand command = new(sql, connection);
-        await using NpgsqlDataReader reader = await command.ExecuteReaderAsync(CommandBehavior.Default, cancellationToken);
-        while (await reader.ReadAsync(cancellationToken))
-        {
-            object?[] row = new object?[reader.FieldCount];
-            for (int i = 0; i < row.Length; i++)
-            {
-                row[i] = await reader.IsDBNullAsync(i, cancellationToken) ? null : reader.GetValue(i);
-            }
-
-            rows.Add(row);
-        }
-
-        return rows;
     }
 
     private async Task<bool> TryKeepWalAsync(CancellationToken cancellationToken)
@@ -393,7 +390,7 @@ public sealed class PostgresSession : IAsyncDisposable
         }
     }
 
-    private static BackupIQException Failure(Exception cause, string what) => cause switch
+    internal static BackupIQException Failure(Exception cause, string what) => cause switch
     {
         PostgresException { SqlState: InsufficientPrivilege } denied => new BackupIQException(
             ErrorCodes.Authorization, $"{what}: {denied.MessageText}", "Give the role what 'backupiq pg init-server' prints for it.", cause),

@@ -157,7 +157,10 @@ public sealed class PostgresSource : IBackupSource
 
         IReadOnlyList<string> needed = Segments(label, end.Value);
         IReadOnlyList<string> segments = LeavesWal && IsArchived(needed, cancellationToken) ? [] : needed;
-        _document = Describe(stop, label, segments);
+
+        // What its databases are now, too: what was the same before the beginning is so in the backup.
+        IReadOnlyList<PostgresDatabase> databases = _session.ReadDatabasesAsync(_facts, cancellationToken).GetAwaiter().GetResult();
+        _document = Describe(stop, label, segments, PostgresDatabase.Steady(_beginning.Databases, databases));
         return Tail(control, stop, label, segments, cancellationToken);
     }
 
@@ -592,7 +595,7 @@ public sealed class PostgresSource : IBackupSource
         }
     }
 
-    private PostgresDocument Describe(PostgresStop stop, BackupLabel label, IReadOnlyList<string> segments)
+    private PostgresDocument Describe(PostgresStop stop, BackupLabel label, IReadOnlyList<string> segments, IReadOnlyList<PostgresDatabase> databases)
     {
         lock (_damaged)
         {
@@ -619,7 +622,8 @@ public sealed class PostgresSource : IBackupSource
                 Wal = segments,
                 WalSource = segments.Count == 0 ? PostgresDocument.InArchive : null,
                 Standby = _facts.IsInRecovery ? true : null,
-                Databases = _beginning.Databases,
+                Databases = databases,
+                Superuser = _facts.Superuser,
                 Tablespaces = _facts.Tablespaces,
                 ConfigFiles = ConfigFiles(),
                 PageErrors = [.. _damaged.Select(static one => new PostgresPageError(one.Path, one.Block))],

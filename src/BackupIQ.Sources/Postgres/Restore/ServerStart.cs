@@ -24,6 +24,9 @@ public sealed partial class ServerStart(string folder, PostgresDocument document
 
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
 
+    /// <summary>Further settings for the server, as <c>postgres</c> takes them: <c>-c NAME=VALUE</c>.</summary>
+    public string Settings { get; init; } = "";
+
     private string Log => Path.Combine(folder, "backupiq-start.log");
 
     /// <summary>Starts it and waits until recovery has ended.</summary>
@@ -38,14 +41,10 @@ public sealed partial class ServerStart(string folder, PostgresDocument document
             _ = Syscalls.ChangeOwner(AtFlags.WorkingFolder, System.Text.Encoding.UTF8.GetBytes(sockets), (uint)document.OwnerUserId, (uint)document.OwnerGroupId);
         }
 
-        string options = $"-c listen_addresses='' -c unix_socket_directories='{sockets}' -c port=5432 -c logging_collector=off -c log_destination=stderr -c lc_messages=C -c log_min_messages=warning";
+        string options = $"-c listen_addresses='' -c unix_socket_directories='{sockets}' -c port=5432 -c logging_collector=off -c log_destination=stderr -c lc_messages=C -c log_min_messages=warning {Settings}";
         string[] words = [control, "-D", folder, "-l", Log, "-W", "-s", "-o", options, "start"];
 
-        // A server refuses to run as root: it runs as whom its files belong to.
-        string[] prefix = LibC.GetEUid() == 0
-            ? ["setpriv", $"--reuid={document.OwnerUserId}", $"--regid={document.OwnerGroupId}", "--clear-groups", "--"]
-            : [];
-        using (Process process = Start([.. prefix, .. words]))
+        using (Process process = Start([.. Prefix(document.OwnerUserId, document.OwnerGroupId), .. words]))
         {
             await process.WaitForExitAsync(cancellationToken);
             if (process.ExitCode != 0)
@@ -102,9 +101,14 @@ public sealed partial class ServerStart(string folder, PostgresDocument document
             Find(NewTimeline(), log) is { } timeline ? long.Parse(timeline, CultureInfo.InvariantCulture) : null);
     }
 
+    /// <summary>What stands before a program of the server's: it refuses to run as root, so it runs as whom its files belong to.</summary>
+    internal static string[] Prefix(long user, long group) => LibC.GetEUid() == 0 ? ["setpriv", $"--reuid={user}", $"--regid={group}", "--clear-groups", "--"] : [];
+
     private static string? Find(Regex pattern, string log) => pattern.Matches(log).LastOrDefault()?.Groups[1].Value;
 
-    private string FindPrograms()
+    /// <summary>The folder of PostgreSQL's programs, of the version of the backup.</summary>
+    /// <exception cref="BackupIQException"><c>MissingLibrary</c>: it is not installed.</exception>
+    internal string FindPrograms()
     {
         foreach (string place in programs is not null ? [programs] : (string[])[$"/usr/lib/postgresql/{document.Major}/bin", $"/usr/pgsql-{document.Major}/bin", .. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':')])
         {

@@ -87,7 +87,7 @@ public sealed class AnnotationTests
         await using SnapshotScene scene = await SnapshotScene.CreateAsync();
         SessionId id = await scene.CommitAsync(SnapshotScene.Start);
         await scene.Said.PinAsync(id, "before the move", CancellationToken.None);
-        await scene.Said.PutVerdictAsync(id, "standard", passed: true, CancellationToken.None);
+        await scene.Said.PutVerdictAsync(id, "standard", passed: true, "12 of 12 checks passed", CancellationToken.None);
 
         SnapshotAnnotations said = (await scene.ReadAsync(id)).Annotations;
         said.Pins.ShouldHaveSingleItem().Reason.ShouldBe("before the move");

@@ -46,24 +46,32 @@ internal sealed class WalBuilder
     public ulong Append(byte manager, byte info, ReadOnlySpan<byte> data, uint transaction = 0)
     {
         int head = data.Length == 0 ? 0 : data.Length < 256 ? 2 : 5;
-        var record = new byte[24 + head + data.Length];
+        var body = new byte[head + data.Length];
+        if (head == 2)
+        {
+            body[0] = 255;
+            body[1] = (byte)data.Length;
+        }
+        else if (head == 5)
+        {
+            body[0] = 254;
+            BinaryPrimitives.WriteInt32LittleEndian(body.AsSpan(1), data.Length);
+        }
+
+        data.CopyTo(body.AsSpan(head));
+        return AppendWhole(manager, info, body, transaction);
+    }
+
+    /// <summary>Appends a record of which this is all that stands behind its header.</summary>
+    public ulong AppendWhole(byte manager, byte info, ReadOnlySpan<byte> body, uint transaction = 0)
+    {
+        var record = new byte[24 + body.Length];
         BinaryPrimitives.WriteInt32LittleEndian(record, record.Length);
         BinaryPrimitives.WriteUInt32LittleEndian(record.AsSpan(4), transaction);
         BinaryPrimitives.WriteUInt64LittleEndian(record.AsSpan(8), _previous);
         record[16] = info;
         record[17] = manager;
-        if (head == 2)
-        {
-            record[24] = 255;
-            record[25] = (byte)data.Length;
-        }
-        else if (head == 5)
-        {
-            record[24] = 254;
-            BinaryPrimitives.WriteInt32LittleEndian(record.AsSpan(25), data.Length);
-        }
-
-        data.CopyTo(record.AsSpan(24 + head));
+        body.CopyTo(record.AsSpan(24));
         uint crc = WalChecksum.Append(WalChecksum.Start, record.AsSpan(24));
         BinaryPrimitives.WriteUInt32LittleEndian(record.AsSpan(20), WalChecksum.Finish(WalChecksum.Append(crc, record.AsSpan(0, 20))));
         return Append(record);
