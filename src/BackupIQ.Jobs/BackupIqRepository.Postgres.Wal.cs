@@ -72,7 +72,7 @@ public sealed partial class BackupIqRepository
         return await WalWindow.ReadAsync(archive, bases, _time, damage => Tell([damage]), cancellationToken).ConfigureAwait(false);
     }
 
-    private WalArchive OpenWal(string server)
+    internal WalArchive OpenWal(string server)
     {
         PostgresServer.RequireName(server);
         return new WalArchive(_repository, server, _time);

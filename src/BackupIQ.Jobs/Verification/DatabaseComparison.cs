@@ -54,14 +54,14 @@ internal sealed class DatabaseComparison(ComparedServer source, string from, Com
         ];
         if (level >= VerifyLevel.Standard)
         {
-            await CheckAsync("schema", "columns", () => Seen.Of([.. both.SelectMany(Columns)], $"{ours.Columns} columns of {both.Length} relations are the same")).ConfigureAwait(false);
+            await CheckAsync("schema", "columns", () => Seen.Of([.. both.SelectMany(Columns)], $"{Seen.Count(ours.Columns, "column")} of {Seen.Count(both.Length, "relation")} are the same")).ConfigureAwait(false);
             await CheckAsync("rows", "numbers of rows", () => CompareRowsAsync(left, right, both, cancellationToken)).ConfigureAwait(false);
         }
 
         if (level >= VerifyLevel.Comprehensive)
         {
-            await CheckAsync("indexes", "indexes", () => Seen.Of([.. both.SelectMany(static one => Named(one.Name, "index", one.Ours.Indexes, one.Theirs.Indexes)), .. Invalid(both)], $"{ours.Indexes} indexes are the same")).ConfigureAwait(false);
-            await CheckAsync("constraints", "constraints", () => Seen.Of([.. both.SelectMany(static one => Named(one.Name, "constraint", one.Ours.Constraints, one.Theirs.Constraints))], $"{ours.Constraints} constraints are the same")).ConfigureAwait(false);
+            await CheckAsync("indexes", "indexes", () => Seen.Of([.. both.SelectMany(static one => Named(one.Name, "index", one.Ours.Indexes, one.Theirs.Indexes)), .. Invalid(both)], $"{Seen.Count(ours.Indexes, "index", "indexes")} in both")).ConfigureAwait(false);
+            await CheckAsync("constraints", "constraints", () => Seen.Of([.. both.SelectMany(static one => Named(one.Name, "constraint", one.Ours.Constraints, one.Theirs.Constraints))], $"{Seen.Count(ours.Constraints, "constraint")} in both")).ConfigureAwait(false);
             await CheckAsync("integrity", "content of rows", () => CompareContentAsync(left, right, both, cancellationToken)).ConfigureAwait(false);
         }
     }
@@ -75,7 +75,7 @@ internal sealed class DatabaseComparison(ComparedServer source, string from, Com
             .. ours.Relations.Where(one => !theirs.Relations.ContainsKey(one.Key)).Select(static one => $"{one.Key} ({one.Value.Kind}) is missing in the target."),
             .. theirs.Relations.Where(one => !ours.Relations.ContainsKey(one.Key)).Select(static one => $"{one.Key} ({one.Value.Kind}) is in the target alone."),
         ],
-        $"{ours.Tables} tables, {ours.Relations.Count} relations in both");
+        $"{Seen.Count(ours.Tables, "table")}, {Seen.Count(ours.Relations.Count, "relation")} in both");
 
     private static IEnumerable<string> Columns((string Name, PostgresRelation Ours, PostgresRelation Theirs) one)
     {
@@ -137,7 +137,7 @@ internal sealed class DatabaseComparison(ComparedServer source, string from, Com
                 Task<long> first = left.CountRowsAsync(ours, cancellationToken);
                 long[] count = await Task.WhenAll(first, right.CountRowsAsync(theirs, cancellationToken)).ConfigureAwait(false);
                 rows += count[0];
-                (count[0] == count[1] ? counts : problems).Add(count[0] == count[1] ? $"{name}: {count[0]} rows" : $"{name}: {count[0]} rows, in the target {count[1]}.");
+                (count[0] == count[1] ? counts : problems).Add(count[0] == count[1] ? $"{name}: {Seen.Count(count[0], "row")}" : $"{name}: {Seen.Count(count[0], "row")}, in the target {count[1]}.");
             }
             catch (BackupIQException e) when (e.Code == ErrorCodes.Authorization)
             {
@@ -146,8 +146,8 @@ internal sealed class DatabaseComparison(ComparedServer source, string from, Com
         }
 
         return problems.Count > 0 ? Seen.Of(problems, "")
-            : unreadable.Count > 0 ? Seen.Warning($"{unreadable.Count} tables could not be read by the role; the others have as many rows", unreadable)
-            : Seen.Passed($"{rows} rows of {counts.Count} tables in both", counts);
+            : unreadable.Count > 0 ? Seen.Warning($"{Seen.Count(unreadable.Count, "table")} could not be read by the role; the others have as many rows", unreadable)
+            : Seen.Passed($"{Seen.Count(rows, "row")} of {Seen.Count(counts.Count, "table")} in both", counts);
     }
 
     private static async Task<Seen> CompareContentAsync(PostgresProbe left, PostgresProbe right, (string Name, PostgresRelation Ours, PostgresRelation Theirs)[] both, CancellationToken cancellationToken)
@@ -174,7 +174,7 @@ internal sealed class DatabaseComparison(ComparedServer source, string from, Com
         }
 
         return problems.Count > 0 ? Seen.Of(problems, "")
-            : unreadable.Count > 0 ? Seen.Warning($"{unreadable.Count} tables could not be read by the role; the rows of the others are the same", unreadable)
-            : Seen.Passed($"every row of {tables} tables is the same in both");
+            : unreadable.Count > 0 ? Seen.Warning($"{Seen.Count(unreadable.Count, "table")} could not be read by the role; the rows of the others are the same", unreadable)
+            : Seen.Passed($"every row of {Seen.Count(tables, "table")} is the same in both");
     }
 }

@@ -36,7 +36,7 @@ internal sealed class FilesVerification(BackupIqRepository repository, Snapshot 
 
         // What only root may set is no fault of the backup, and everything else would be told as a failure.
         return outcome.Errors == 0
-            ? Seen.Passed($"{outcome.FilesRestored} entries, {outcome.BytesRestored} bytes; {outcome.FilesVerified} files were read back and are what was backed up", outcome.Warnings.Select(static warning => $"{warning.Message} ({warning.Count})"))
-            : Seen.Failed($"{outcome.Errors} entries did not come back whole", failures);
+            ? Seen.Passed($"{Seen.Count(outcome.FilesRestored, "entry", "entries")}, {Seen.Count(outcome.BytesRestored, "byte")}; {Seen.Count(outcome.FilesVerified, "file was", "files were")} read back: all are what was backed up", outcome.Warnings.Select(static warning => $"{warning.Message} ({warning.Count})"))
+            : Seen.Failed($"{Seen.Count(outcome.Errors, "entry", "entries")} did not come back whole", failures);
     }
 }

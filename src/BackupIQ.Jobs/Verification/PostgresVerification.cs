@@ -2,8 +2,10 @@ using System.Globalization;
 using System.Text;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Engine.Trees;
+using BackupIQ.Engine.Verification;
 using BackupIQ.Jobs.Postgres;
 using BackupIQ.Primitives;
+using BackupIQ.Repository;
 using BackupIQ.Sources.Postgres;
 using BackupIQ.Sources.Postgres.Restore;
 using BackupIQ.Sources.Postgres.Verification;
@@ -18,6 +20,10 @@ internal sealed class PostgresVerification(BackupIqRepository repository, Snapsh
 {
     private readonly PostgresDocument? _document = TryRead(snapshot);
     private StoredBackup? _stored;
+
+    private bool IsInArchive => _document!.WalSource == PostgresDocument.InArchive;
+
+    private WalArchive Archive => repository.OpenWal(_document!.Server);
 
     private StoredBackup Stored => _stored ??= new StoredBackup(_document!);
 
@@ -39,7 +45,7 @@ internal sealed class PostgresVerification(BackupIqRepository repository, Snapsh
             }
         }
 
-        await run.CheckAsync("wal_list", "WAL without a hole", () => Seen.Of(Stored.LogProblems(), $"{_document!.Wal.Count} segments from {_document.WalStartLsn} to {_document.WalEndLsn}")).ConfigureAwait(false);
+        await run.CheckAsync("wal_list", "WAL without a hole", () => ListAsync(cancellationToken)).ConfigureAwait(false);
         await run.CheckAsync("label", "backup_label and document", () => Seen.Of([.. unreadable, .. Stored.LabelProblems()], $"begins at {_document!.WalStartLsn} on timeline {_document.Timeline}; they agree")).ConfigureAwait(false);
         if (_document!.Timeline > 1)
         {
@@ -50,7 +56,8 @@ internal sealed class PostgresVerification(BackupIqRepository repository, Snapsh
     /// <inheritdoc/>
     public async Task StandardAsync(SnapshotProof proof, VerificationRun run, CancellationToken cancellationToken)
     {
-        if (_document is null)
+        // Of a snapshot that does not say what it is of nothing more can be told.
+        if (_document is null || _stored is null)
         {
             return;
         }
@@ -70,7 +77,8 @@ internal sealed class PostgresVerification(BackupIqRepository repository, Snapsh
     /// <inheritdoc/>
     public async Task ComprehensiveAsync(VerificationRun run, CancellationToken cancellationToken)
     {
-        if (_document is null)
+        // Of a snapshot that does not say what it is of nothing more can be told.
+        if (_document is null || _stored is null)
         {
             return;
         }
@@ -113,7 +121,7 @@ internal sealed class PostgresVerification(BackupIqRepository repository, Snapsh
         // Both throw what is wrong.
         PostgresDocument document = PostgresDocument.Read(snapshot.Db);
         _ = Stored;
-        return Seen.Passed($"PostgreSQL {document.ServerVersion}, system {document.SystemIdentifier}, timeline {document.Timeline}, {document.Databases.Count} databases");
+        return Seen.Passed($"PostgreSQL {document.ServerVersion}, system {document.SystemIdentifier}, timeline {document.Timeline}, {Seen.Count(document.Databases.Count, "database")}");
     }
 
     private void See(byte[] path, Node node)
@@ -124,19 +132,52 @@ internal sealed class PostgresVerification(BackupIqRepository repository, Snapsh
         }
     }
 
+    private async Task<Seen> ListAsync(CancellationToken cancellationToken)
+    {
+        IReadOnlyList<string> problems = IsInArchive
+            ? [.. (await Archive.FindMissingAsync([.. Stored.Segments.Select(WalArchive.ParseName)], cancellationToken).ConfigureAwait(false)).Select(static missing => $"{missing} is missing in the archive.")]
+            : Stored.LogProblems();
+        return Seen.Of(problems, $"{Seen.Count(Stored.Segments.Count, "segment")} from {_document!.WalStartLsn} to {_document.WalEndLsn}{(IsInArchive ? ", in the archive" : "")}");
+    }
+
     private async Task<Seen> WalkAsync(SnapshotProof proof, StoredLog log, CancellationToken cancellationToken)
     {
         List<string> problems = [];
-        foreach (byte[] segment in Stored.Segments)
+        foreach (string segment in Stored.Segments)
         {
-            if (await proof.ReadFileAsync(segment, log.Segment(Path.GetFileName(Encoding.UTF8.GetString(segment))), cancellationToken).ConfigureAwait(false) is { } problem)
+            string? problem = IsInArchive
+                ? await ReadArchivedAsync(segment, log.Segment(segment), cancellationToken).ConfigureAwait(false)
+                : await proof.ReadFileAsync(Stored.PathOf(segment), log.Segment(segment), cancellationToken).ConfigureAwait(false);
+            if (problem is not null)
             {
                 problems.Add(problem);
                 break;
             }
         }
 
-        return Seen.Of([.. problems, .. log.Problems()], $"{log.Records} records from {_document!.WalStartLsn} to {_document.WalEndLsn}; their checksums hold, and each names the one before it");
+        return Seen.Of([.. problems, .. log.Problems()], $"{Seen.Count(log.Records, "record")} from {_document!.WalStartLsn} to {_document.WalEndLsn}; their checksums hold, and each names the one before it");
+    }
+
+    private async Task<string?> ReadArchivedAsync(string segment, ContentListener listener, CancellationToken cancellationToken)
+    {
+        long offset = 0;
+        try
+        {
+            bool isThere = await Archive.TryReadAsync(
+                WalArchive.ParseName(segment),
+                piece =>
+                {
+                    listener(offset, piece.Span);
+                    offset += piece.Length;
+                    return ValueTask.CompletedTask;
+                },
+                cancellationToken).ConfigureAwait(false);
+            return isThere ? null : $"{segment} is missing in the archive.";
+        }
+        catch (BackupIQException e) when (DamageReading.IsDamage(e))
+        {
+            return $"{segment} is damaged in the archive: {e.Message}";
+        }
     }
 
     private Seen LookAtPages()
@@ -146,11 +187,11 @@ internal sealed class PostgresVerification(BackupIqRepository repository, Snapsh
         long mended = Stored.UnsoundCount - pages.Count;
         if (pages.Count == 0 && Stored.UnsoundCount <= 1000)
         {
-            return Seen.Passed($"{Stored.Pages} pages; {how}{(mended > 0 ? $", but for {mended} that were written while they were read: the WAL has them whole" : "")}");
+            return Seen.Passed($"{Seen.Count(Stored.Pages, "page")}; {how}{(mended > 0 ? $", but for {mended} that were written while they were read: the WAL has them whole" : "")}");
         }
 
         string when = untold == 0 ? "on the server already when it was backed up" : untold == pages.Count ? "though they were not when they were backed up" : "some of them on the server already";
-        return Seen.Failed($"{Math.Max(pages.Count, Stored.UnsoundCount - mended)} of {Stored.Pages} pages are damaged, {when}", pages.Select(static page => $"{page.Path}: block {page.Block}"));
+        return Seen.Failed($"{Math.Max(pages.Count, Stored.UnsoundCount - mended)} of {Seen.Count(Stored.Pages, "page")} {(pages.Count == 1 ? "is" : "are")} damaged, {when}", pages.Select(static page => $"{page.Path}: block {page.Block}"));
     }
 
     private async Task<Seen> RestoreAsync(VerificationFolder folder, VerificationRun run, CancellationToken cancellationToken)
@@ -163,6 +204,9 @@ internal sealed class PostgresVerification(BackupIqRepository repository, Snapsh
             Server = _document!.Server,
             Folder = folder.Data,
             Base = snapshot.Id.ToString(),
+
+            // The end of the backup, whatever more of the log an archive has: that is the moment of which the backup recorded what was there.
+            Immediate = true,
             TablespaceMap = _document.Tablespaces.ToDictionary(
                 static one => one.Location, one => Path.Combine(folder.Folder, "tablespaces", one.Oid.ToString(CultureInfo.InvariantCulture)), StringComparer.Ordinal),
         };
@@ -175,7 +219,7 @@ internal sealed class PostgresVerification(BackupIqRepository repository, Snapsh
         PostgresRestoreOutcome outcome = await repository.RestorePostgresAsync(restore, monitor, cancellationToken).ConfigureAwait(false);
         run.RestoreDuration = time.GetElapsedTime(began);
         return outcome.Restore.ExitCode is 0 or 3
-            ? Seen.Passed($"{outcome.Restore.TotalBytes} bytes in {Seconds(run.RestoreDuration.Value)}")
+            ? Seen.Passed($"{Seen.Count(outcome.Restore.FilesRestored, "entry", "entries")} in {Seconds(run.RestoreDuration.Value)}")
             : Seen.Failed("not everything could be restored", failures);
     }
 
@@ -196,6 +240,13 @@ internal sealed class PostgresVerification(BackupIqRepository repository, Snapsh
         if (!await run.CheckAsync("databases", "databases", () => databases.ConnectAsync(request.Role, cancellationToken)).ConfigureAwait(false))
         {
             return;
+        }
+
+        (IReadOnlyList<UnsoundPage> pages, _) = Stored.UnsoundPages();
+        if (pages.Count > 0)
+        {
+            await run.CheckAsync("damaged", "relations with damaged pages", async () => Seen.Failed(
+                $"{Seen.Count(pages.Count, "page")} in {Seen.Count(pages.Select(static page => page.Path).Distinct(StringComparer.Ordinal).Count(), "file")}", await databases.NameAsync(pages, cancellationToken).ConfigureAwait(false))).ConfigureAwait(false);
         }
 
         await run.CheckAsync("schema", "tables, columns, indexes and constraints", () => databases.CompareSchemasAsync(cancellationToken)).ConfigureAwait(false);

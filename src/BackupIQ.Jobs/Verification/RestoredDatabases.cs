@@ -33,7 +33,7 @@ internal sealed class RestoredDatabases(PostgresDocument document, string socket
 
         // One that was made or dropped while the backup was made may be there or not.
         string[] missing = [.. document.Databases.Where(database => database.Schema is not null && !_names.Contains(database.Name)).Select(static database => $"Database {database.Name} is missing.")];
-        return Seen.Of(missing, $"{_names.Count} databases, among them all that were recorded");
+        return Seen.Of(missing, $"{Seen.Count(_names.Count, "database")}; all that were recorded are there");
     }
 
     /// <summary>Compares relations with those that the backup recorded, one by one.</summary>
@@ -78,7 +78,7 @@ internal sealed class RestoredDatabases(PostgresDocument document, string socket
         }
 
         return problems.Count > 0 ? Seen.Of(problems, "") : Seen.Passed(
-            $"{relations} relations are as they were before the backup and after it: {_schemas.Values.Sum(static one => one.Tables)} tables, {_schemas.Values.Sum(static one => one.Columns)} columns, {_schemas.Values.Sum(static one => one.Indexes)} indexes, {_schemas.Values.Sum(static one => one.Constraints)} constraints{(told.Count > 0 ? "; what was changed while the backup was made is not compared" : "")}",
+            $"{Seen.Count(relations, "relation is as it was", "relations are as they were")} before the backup and after it: {Seen.Count(_schemas.Values.Sum(static one => one.Tables), "table")}, {Seen.Count(_schemas.Values.Sum(static one => one.Columns), "column")}, {Seen.Count(_schemas.Values.Sum(static one => one.Indexes), "index", "indexes")}, {Seen.Count(_schemas.Values.Sum(static one => one.Constraints), "constraint")}{(told.Count > 0 ? "; what was changed while the backup was made is not compared" : "")}",
             told);
     }
 
@@ -106,7 +106,7 @@ internal sealed class RestoredDatabases(PostgresDocument document, string socket
 
                     // What the last second changed the server had not counted yet.
                     long changed = 2 * (recorded?.Changes?.GetValueOrDefault(relation) ?? 0);
-                    string said = $"{name}: {relation}: {count} rows{(isEstimated ? $", the server estimated {estimate}" : "")}";
+                    string said = $"{name}: {relation}: {Seen.Count(count, "row")}{(isEstimated ? $", the server estimated {estimate}" : "")}";
                     (isEstimated && Math.Abs(count - estimate) > Math.Max(FewRows, estimate * Tolerance) + changed ? unlike : counts).Add(said);
                 }
                 catch (BackupIQException e) when (e.Code == ErrorCodes.SourceServer)
@@ -116,10 +116,34 @@ internal sealed class RestoredDatabases(PostgresDocument document, string socket
             }
         }
 
-        string all = string.Create(CultureInfo.InvariantCulture, $"{rows} rows of {tables} tables were counted");
-        return unreadable.Count > 0 ? Seen.Failed($"{unreadable.Count} tables cannot be read", unreadable)
-            : unlike.Count > 0 ? Seen.Warning($"{all}; {unlike.Count} tables have much more or less than the server had estimated", [.. unlike, .. counts])
+        string all = $"{Seen.Count(rows, "row")} of {Seen.Count(tables, "table")} were counted";
+        return unreadable.Count > 0 ? Seen.Failed($"{Seen.Count(unreadable.Count, "table")} cannot be read", unreadable)
+            : unlike.Count > 0 ? Seen.Warning($"{all}; {Seen.Count(unlike.Count, "table has", "tables have")} much more or less than the server had estimated", [.. unlike, .. counts])
             : Seen.Passed($"{all}; where the server had estimated them they agree", counts);
+    }
+
+    /// <summary>Names the relations of pages, as far as it can be told.</summary>
+    public async Task<IReadOnlyList<string>> NameAsync(IReadOnlyList<UnsoundPage> pages, CancellationToken cancellationToken)
+    {
+        List<string> named = [];
+        foreach (IGrouping<string, UnsoundPage> file in pages.GroupBy(static page => page.Path, StringComparer.Ordinal))
+        {
+            // base/DATABASE/FILE, global/FILE or pg_tblspc/TABLESPACE/VERSION/DATABASE/FILE.
+            string[] names = file.Key.Split('/');
+            string digits = new([.. names[^1].TakeWhile(char.IsAsciiDigit)]);
+            string? database = names.Length < 3 ? "template1" : document.Databases.FirstOrDefault(one => one.Oid.ToString(CultureInfo.InvariantCulture) == names[^2])?.Name;
+            string? relation = null;
+            if (database is not null && _names.Contains(database) && uint.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out uint number))
+            {
+                uint tablespace = names[0] == "global" ? PostgresProbe.GlobalTablespace : names[0] == "pg_tblspc" && uint.TryParse(names[1], NumberStyles.None, CultureInfo.InvariantCulture, out uint oid) ? oid : 0;
+                await using PostgresProbe probe = await OpenAsync(database, cancellationToken).ConfigureAwait(false);
+                relation = await probe.FindRelationAsync(tablespace, number, cancellationToken).ConfigureAwait(false);
+            }
+
+            named.Add($"{(relation is null ? "" : $"{database}: {relation}: ")}{file.Key}: {(file.Count() == 1 ? "block" : "blocks")} {string.Join(", ", file.Select(static page => page.Block))}");
+        }
+
+        return named;
     }
 
     /// <summary>Asks one assertion: <c>DB: SELECT …</c>.</summary>

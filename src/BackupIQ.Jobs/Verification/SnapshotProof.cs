@@ -13,7 +13,7 @@ internal sealed class SnapshotProof(Snapshot snapshot, ProofPipeline pipeline)
     {
         long before = pipeline.FindingCount;
         ProofCounts counts = await pipeline.LocateAsync(snapshot, onEntry, cancellationToken).ConfigureAwait(false);
-        return Outcome(before, $"{counts.Entries} entries, {counts.Bytes} bytes in {counts.Packs} packs: all chunks are indexed, all packs there in their sizes");
+        return Outcome(before, $"{Seen.Count(counts.Entries, "entry", "entries")}, {Seen.Count(counts.Bytes, "byte")} in {Seen.Count(counts.Packs, "pack")}: all chunks are indexed, all packs there in their sizes");
     }
 
     /// <summary>Reads everything.</summary>
@@ -24,7 +24,7 @@ internal sealed class SnapshotProof(Snapshot snapshot, ProofPipeline pipeline)
         long read = pipeline.BytesRead;
         monitor.Follow(() => (pipeline.BytesRead - read, total));
         ProofCounts counts = await pipeline.ReadAsync(snapshot, listen, cancellationToken).ConfigureAwait(false);
-        return Outcome(before, $"{counts.Bytes} bytes of {counts.Entries} entries were read; all are what was backed up");
+        return Outcome(before, $"{Seen.Count(counts.Bytes, "byte")} of {Seen.Count(counts.Entries, "entry", "entries")} were read; all are what was backed up");
     }
 
     /// <summary>Reads one file; what is wrong with it, or null.</summary>
@@ -39,7 +39,7 @@ internal sealed class SnapshotProof(Snapshot snapshot, ProofPipeline pipeline)
     private Seen Outcome(long before, string good)
     {
         long found = pipeline.FindingCount - before;
-        return found == 0 ? Seen.Passed(good) : Seen.Failed($"{found} {(found == 1 ? "path is" : "paths are")} damaged", pipeline.Findings.Skip((int)Math.Min(before, int.MaxValue)).Select(Sentence));
+        return found == 0 ? Seen.Passed(good) : Seen.Failed($"{Seen.Count(found, "path is", "paths are")} damaged", pipeline.Findings.Skip((int)Math.Min(before, int.MaxValue)).Select(Sentence));
     }
 
     private static string Sentence(ProofFinding finding) => $"{Encoding.UTF8.GetString(finding.Path)}: {finding.Problem}";

@@ -1,3 +1,4 @@
+using System.Globalization;
 using BackupIQ.Primitives;
 using BackupIQ.Repository;
 
@@ -16,6 +17,9 @@ internal sealed record Seen(VerifyStatus Status, string Detail, IReadOnlyList<st
     public static Seen Failed(string detail, params IEnumerable<string> items) => new(VerifyStatus.Failed, detail, [.. items.Take(MostItems)]);
 
     public static Seen Skipped(string why) => new(VerifyStatus.Skipped, why, []);
+
+    /// <summary><c>1 page</c>, <c>12,345 pages</c>.</summary>
+    public static string Count(long count, string one, string? many = null) => string.Create(CultureInfo.InvariantCulture, $"{count:N0} {(count == 1 ? one : many ?? one + "s")}");
 
     /// <summary>Passed where there are no problems.</summary>
     public static Seen Of(IReadOnlyList<string> problems, string good) => problems.Count switch
@@ -54,7 +58,7 @@ internal sealed class VerificationRun(TimeProvider time, VerifyMonitor monitor)
         {
             seen = await look().ConfigureAwait(false);
         }
-        catch (BackupIQException e) when (DamageReading.IsDamage(e) || e.Code == ErrorCodes.DamageFound || e.Code == ErrorCodes.HostileName || e.Code == ErrorCodes.Restore || e.Code == ErrorCodes.SourceServer || e.Code == ErrorCodes.Authorization)
+        catch (BackupIQException e) when (DamageReading.IsDamage(e) || e.Code == ErrorCodes.DamageFound || e.Code == ErrorCodes.HostileName || e.Code == ErrorCodes.Restore || e.Code == ErrorCodes.RecoveryTarget || e.Code == ErrorCodes.SourceServer || e.Code == ErrorCodes.Authorization)
         {
             seen = Seen.Failed(e.Message.TrimEnd('.'));
         }

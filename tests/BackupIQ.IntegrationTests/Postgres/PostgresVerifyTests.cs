@@ -44,7 +44,7 @@ public sealed class PostgresVerifyTests(SharedPostgres shared) : IClassFixture<S
             "document", "presence", "wal_list", "label", "chunks", "wal_records", "pages", "control", "restore", "recovery", "databases", "schema", "rows", "assertion_1", "assertion_2", "amcheck", "checksums", "cleanup",
         ]);
         all.GetProperty("checks").EnumerateArray().ShouldAllBe(static check => check.GetProperty("status").GetString() == "passed");
-        Check(all, "rows").GetProperty("items").EnumerateArray().Select(static item => item.GetString()).ShouldContain(static item => item!.StartsWith("postgres: public.pgbench_accounts: 100000 rows", StringComparison.Ordinal));
+        Check(all, "rows").GetProperty("items").EnumerateArray().Select(static item => item.GetString()).ShouldContain(static item => item!.StartsWith("postgres: public.pgbench_accounts: 100,000 rows", StringComparison.Ordinal));
         all.GetProperty("rto_seconds").GetDouble().ShouldBe(all.GetProperty("restore_seconds").GetDouble() + all.GetProperty("recovery_seconds").GetDouble(), tolerance: 0.01);
 
         // Nothing runs, nothing lies about; what was found is noted, and shown.
@@ -117,6 +117,7 @@ public sealed class PostgresVerifyTests(SharedPostgres shared) : IClassFixture<S
         JsonElement pages = Check(all, "pages");
         pages.GetProperty("detail").GetString()!.ShouldContain("on the server already");
         pages.GetProperty("items").EnumerateArray().ShouldHaveSingleItem().GetString().ShouldBe($"{path}: block 100");
+        Check(all, "damaged").GetProperty("items").EnumerateArray().ShouldHaveSingleItem().GetString().ShouldBe($"postgres: public.cold: {path}: block 100");
         Check(all, "rows").GetProperty("items").EnumerateArray().First().GetString()!.ShouldContain("cold");
         Check(all, "checksums").GetProperty("items").EnumerateArray().ShouldHaveSingleItem().GetString()!.ShouldContain($"{path}\", block 100");
         Check(all, "cleanup").GetProperty("status").GetString().ShouldBe("passed");
@@ -208,6 +209,8 @@ public sealed class PostgresVerifyTests(SharedPostgres shared) : IClassFixture<S
     {
         using PostgresScene scene = new();
         scene.Server.Query("CREATE TABLE steady (a int PRIMARY KEY); CREATE TABLE moved (a int)");
+        scene.Server.Query($"CREATE TABLESPACE fast LOCATION '{scene.Server.MakeFolder("fast")}'");
+        scene.Server.Query("CREATE TABLE there (a int) TABLESPACE fast; INSERT INTO there SELECT generate_series(1, 5000); CREATE UNLOGGED TABLE scratch (a int); INSERT INTO scratch VALUES (1)");
         using (ProgramUserLoop changing = new(scene.Server))
         {
             scene.Backup();
@@ -215,6 +218,10 @@ public sealed class PostgresVerifyTests(SharedPostgres shared) : IClassFixture<S
 
         JsonElement all = Verify(scene, 0, "latest", "--level", "comprehensive", "--work", scene.At("work"));
         Check(all, "schema").GetProperty("status").GetString().ShouldBe("passed");
+        string[] counted = [.. Check(all, "rows").GetProperty("items").EnumerateArray().Select(static item => item.GetString()!)];
+        counted.ShouldContain(static item => item.StartsWith("postgres: public.there: 5,000 rows", StringComparison.Ordinal));
+        counted.ShouldNotContain(static item => item.Contains("scratch", StringComparison.Ordinal));
+        Directory.GetFileSystemEntries(scene.At("work")).ShouldBeEmpty();
     }
 
     private static JsonElement Verify(PostgresScene scene, int code, params string[] words) => scene.User.Run(["verify", .. words, "--json", "--quiet"]).ShouldEndWith(code).Summary();

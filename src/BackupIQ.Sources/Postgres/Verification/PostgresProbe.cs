@@ -12,6 +12,9 @@ namespace BackupIQ.Sources.Postgres.Verification;
 /// </summary>
 public sealed class PostgresProbe : IAsyncDisposable
 {
+    /// <summary>The tablespace of what all databases share.</summary>
+    public const uint GlobalTablespace = 1664;
+
     /// <summary>More relations are not compared one by one.</summary>
     private const int MostRelations = 100_000;
 
@@ -92,7 +95,7 @@ public sealed class PostgresProbe : IAsyncDisposable
         (await AskAsync($"SELECT coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0)::text FROM {relation.Sql} t", cancellationToken))[0][0], CultureInfo.InvariantCulture)!;
 
     /// <summary>The relation that a file is of, as <c>schema.name</c>; null: none of this database.</summary>
-    /// <param name="tablespace">The tablespace's oid; 0: the database's own.</param>
+    /// <param name="tablespace">The tablespace's oid; 0: the one in which the database lies.</param>
     /// <param name="file">The number of its files.</param>
     /// <param name="cancellationToken">Stops waiting.</param>
     /// <exception cref="BackupIQException">As above.</exception>
@@ -114,11 +117,6 @@ public sealed class PostgresProbe : IAsyncDisposable
             return e.Message;
         }
     }
-
-    /// <summary>The oid of the database that it is connected to.</summary>
-    /// <exception cref="BackupIQException">As above.</exception>
-    public async Task<long> ReadOidAsync(CancellationToken cancellationToken) =>
-        (long)(await AskAsync("SELECT oid::bigint FROM pg_database WHERE datname = current_database()", cancellationToken))[0][0]!;
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => _connection.DisposeAsync();

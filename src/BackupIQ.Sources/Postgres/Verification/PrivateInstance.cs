@@ -26,7 +26,7 @@ public sealed class PrivateInstance(string folder, PostgresDocument document, st
 
     private const string AccessFile = "backupiq-verify.conf";
 
-    private readonly ServerStart _start = new(folder, document, programs, time)
+    private readonly ServerStart _start = new(folder, document, programs, "promote", time)
     {
         Settings = $"-c hba_file='{Path.Combine(folder, AccessFile)}' -c shared_buffers=64MB -c huge_pages=off -c autovacuum=off -c max_logical_replication_workers=0 -c cron.launch_active_jobs=off",
     };

@@ -25,10 +25,12 @@ public sealed class StoredBackup
     private const string ControlPath = "tail/global/pg_control";
     private const string WalFolder = "tail/pg_wal/";
     private const uint DefaultTablespace = 1663;
-    private const uint GlobalTablespace = 1664;
 
     /// <summary>Far more than a label, a map or a history has.</summary>
     private const int LongestText = 1 << 20;
+
+    /// <summary>Of 16 MiB they are 16 TiB: more was never written while a backup was made.</summary>
+    private const ulong MostSegments = 1 << 20;
 
     /// <summary>So many pages are named; all are counted.</summary>
     private const int MostPages = 1000;
@@ -55,7 +57,7 @@ public sealed class StoredBackup
             && document.WalSegmentSize is >= WalSegmentHeader.SmallestSegment and <= WalSegmentHeader.LargestSegment && BitOperations.IsPow2(document.WalSegmentSize)
             && document.Timeline is > 0 and <= uint.MaxValue && Lsn.TryParse(document.WalStartLsn, out _start) && Lsn.TryParse(document.WalEndLsn, out _end) && _start < _end
             && ulong.TryParse(document.SystemIdentifier, NumberStyles.None, CultureInfo.InvariantCulture, out _);
-        if (!isPossible)
+        if (!isPossible || SegmentCount > MostSegments)
         {
             throw new BackupIQException(ErrorCodes.CorruptData, "The snapshot says of the server what cannot be: sizes, timeline or places in the WAL");
         }
@@ -64,8 +66,13 @@ public sealed class StoredBackup
     /// <summary>Pages that were looked at.</summary>
     public long Pages => Interlocked.Read(ref _pages);
 
-    /// <summary>Where in the snapshot each segment of the WAL stands that it must have, in their order.</summary>
-    public IReadOnlyList<byte[]> Segments => [.. _document.Wal.Select(name => Encoding.UTF8.GetBytes($"{_prefix}{WalFolder}{name}"))];
+    /// <summary>The segments of the WAL from the beginning to the end of the backup, which it must have, or its archive.</summary>
+    public IReadOnlyList<string> Segments =>
+    [
+        .. Enumerable.Range(0, (int)SegmentCount).Select(number => WalFileName.OfSegment((uint)_document.Timeline, (_start.Value / (ulong)_document.WalSegmentSize) + (ulong)number, (uint)_document.WalSegmentSize).ToString()),
+    ];
+
+    private ulong SegmentCount => ((_end.Value - 1) / (ulong)_document.WalSegmentSize) - (_start.Value / (ulong)_document.WalSegmentSize) + 1;
 
     /// <summary>The few bytes that are read even where content is not: label and histories, as far as they were seen.</summary>
     public IReadOnlyList<byte[]> Texts => [.. _tail.Keys.Where(static path => path == LabelPath || path.EndsWith(".history", StringComparison.Ordinal)).Select(path => Encoding.UTF8.GetBytes(_prefix + path))];
@@ -90,40 +97,32 @@ public sealed class StoredBackup
         return (_, bytes) => _texts[name] = _texts[name].Length + bytes.Length > LongestText ? [] : [.. _texts[name], .. bytes];
     }
 
-    /// <summary>What is wrong with the list of the WAL, as far as names and sizes tell: a sentence each.</summary>
+    /// <summary>What is wrong with the WAL that the snapshot has, as far as names and sizes tell: a sentence each.</summary>
     public IReadOnlyList<string> LogProblems()
     {
         List<string> problems = [];
-        uint size = (uint)_document.WalSegmentSize;
-        ulong first = _start.Value / size;
-        ulong last = (_end.Value - 1) / size;
         HashSet<string> listed = new(_document.Wal, StringComparer.Ordinal);
-
-        // A hostile document may claim more than any list has.
-        if (last - first >= (ulong)_document.Wal.Count + 1)
+        foreach (string name in Segments)
         {
-            problems.Add($"The WAL from {_start} to {_end} is {last - first + 1} segments, and the backup lists {_document.Wal.Count}.");
-        }
-
-        for (ulong number = first; number <= last && number - first <= (ulong)_document.Wal.Count; number++)
-        {
-            string name = WalFileName.OfSegment((uint)_document.Timeline, number, size).ToString();
             if (!listed.Contains(name))
             {
-                problems.Add($"{name} is not in the backup's list: the WAL has a hole from {new Lsn(number * size)} on.");
+                problems.Add($"{name} is not in the backup's list: its WAL has a hole there.");
             }
             else if (!_tail.TryGetValue(WalFolder + name, out long there))
             {
-                problems.Add($"{name} is missing in the snapshot: the WAL has a hole from {new Lsn(number * size)} on.");
+                problems.Add($"{name} is missing in the snapshot: its WAL has a hole there.");
             }
-            else if (there != size)
+            else if (there != _document.WalSegmentSize)
             {
-                problems.Add($"{name} has {there} bytes where a segment has {size}.");
+                problems.Add($"{name} has {there} bytes where a segment has {_document.WalSegmentSize}.");
             }
         }
 
         return problems;
     }
+
+    /// <summary>Where in the snapshot a segment stands.</summary>
+    public byte[] PathOf(string segment) => Encoding.UTF8.GetBytes($"{_prefix}{WalFolder}{segment}");
 
     /// <summary>What is wrong with the histories: a timeline that came from another one has one that leads to it. A sentence each.</summary>
     public IReadOnlyList<string> HistoryProblems()
@@ -153,7 +152,7 @@ public sealed class StoredBackup
             BackupLabel label = BackupLabel.Parse(Encoding.UTF8.GetString(bytes));
             string start = new Lsn(label.StartLsn).ToString();
             Differ(problems, "the WAL begins", start, _document.WalStartLsn);
-            Differ(problems, "the first segment", label.StartSegment, _document.Wal.Count > 0 ? _document.Wal[0] : "none");
+            Differ(problems, "the first segment", label.StartSegment, WalFileName.OfPlace((uint)_document.Timeline, _start, (uint)_document.WalSegmentSize).ToString());
             Differ(problems, "the timeline", $"{label.Timeline}", $"{_document.Timeline}");
         }
         catch (BackupIQException)
@@ -268,7 +267,7 @@ public sealed class StoredBackup
         string[] names = below.Split('/');
         return names switch
         {
-            ["data", "global", var file] => ($"global/{file}", file, GlobalTablespace, 0),
+            ["data", "global", var file] => ($"global/{file}", file, PostgresProbe.GlobalTablespace, 0),
             ["data", "base", var database, var file] when Oid(database, out uint oid) => ($"base/{database}/{file}", file, DefaultTablespace, oid),
             ["data", "pg_tblspc", var space, var version, var database, var file] when Oid(space, out uint place) && Oid(database, out uint oid) =>
                 ($"pg_tblspc/{space}/{version}/{database}/{file}", file, place, oid),
