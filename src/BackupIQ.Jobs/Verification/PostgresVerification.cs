@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using BackupIQ.Engine.Snapshots;
 using BackupIQ.Engine.Trees;
 using BackupIQ.Engine.Verification;
