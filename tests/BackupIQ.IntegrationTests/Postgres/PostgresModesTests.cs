@@ -262,7 +262,7 @@ public sealed class PostgresModesTests(SharedPostgres shared) : IClassFixture<Sh
         foreach ((JsonElement backup, string rows) in ((JsonElement, string)[])[(direct, "20000"), (streamed, "20001")])
         {
             string restored = server.User.At("restored" + rows);
-            server.Pg("restore", "main", "--base", PostgresScene.Id(backup), "--to", restored).ShouldEndWith(0);
+            server.Pg("restore", "main", "--base", PostgresScene.Id(backup), "--to", restored, "--target", "immediate").ShouldEndWith(0);
             server.StartAt(restored);
             server.Sql("select count(*) from t").ShouldBe([rows]);
             server.StopAt(restored);

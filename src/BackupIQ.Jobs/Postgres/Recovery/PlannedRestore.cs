@@ -75,7 +75,8 @@ internal sealed record PlannedRestore(Snapshot Snapshot, PostgresDocument Docume
                 return $"it stopped {(started.IsBefore ? "before" : "behind")} {started.StoppedAt?.ToString() ?? "no record that it tells of"}, where {(stop.IsBefore ? "before" : "behind")} {stop.At} was planned";
             }
 
-            if (Plan.State.LastTransaction is { } ended && PostgresTime.Read(ended.Microseconds) is { } planned
+            // A server that stops at the very record of a commit replays it, and has not noted its time yet: what it tells is the one before.
+            if (Plan.State.LastTransaction is { } ended && ended.Start != stop.At && PostgresTime.Read(ended.Microseconds) is { } planned
                 && DateTimeOffset.TryParse(started.LastTransaction, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset told) && told != planned)
             {
                 return $"the last transaction that it replayed ended at {started.LastTransaction}, where {RecoveryAim.Show(ended.Microseconds)} was planned";
