@@ -29,8 +29,11 @@ public sealed class StoredBackup
     /// <summary>Far more than a label, a map or a history has.</summary>
     private const int LongestText = 1 << 20;
 
-    /// <summary>Of 16 MiB they are 16 TiB: more was never written while a backup was made.</summary>
-    private const ulong MostSegments = 1 << 20;
+    /// <summary>Of 16 MiB they are 4 TiB: more is not written while a backup is made.</summary>
+    private const ulong MostSegments = 1 << 18;
+
+    /// <summary>Who has so many holes needs no more to be told.</summary>
+    private const int MostProblems = 100;
 
     /// <summary>So many pages are named; all are counted.</summary>
     private const int MostPages = 1000;
@@ -67,10 +70,7 @@ public sealed class StoredBackup
     public long Pages => Interlocked.Read(ref _pages);
 
     /// <summary>The segments of the WAL from the beginning to the end of the backup, which it must have, or its archive.</summary>
-    public IReadOnlyList<string> Segments =>
-    [
-        .. Enumerable.Range(0, (int)SegmentCount).Select(number => WalFileName.OfSegment((uint)_document.Timeline, (_start.Value / (ulong)_document.WalSegmentSize) + (ulong)number, (uint)_document.WalSegmentSize).ToString()),
-    ];
+    public IReadOnlyList<string> Segments => [.. Names()];
 
     private ulong SegmentCount => ((_end.Value - 1) / (ulong)_document.WalSegmentSize) - (_start.Value / (ulong)_document.WalSegmentSize) + 1;
 
@@ -102,7 +102,7 @@ public sealed class StoredBackup
     {
         List<string> problems = [];
         HashSet<string> listed = new(_document.Wal, StringComparer.Ordinal);
-        foreach (string name in Segments)
+        foreach (string name in Names().TakeWhile(_ => problems.Count < MostProblems))
         {
             if (!listed.Contains(name))
             {
@@ -246,6 +246,9 @@ public sealed class StoredBackup
 
     /// <summary>Pages that were not sound when they were read, those that the log mends among them.</summary>
     public long UnsoundCount => Interlocked.Read(ref _unsoundCount);
+
+    private IEnumerable<string> Names() => Enumerable.Range(0, (int)SegmentCount)
+        .Select(number => WalFileName.OfSegment((uint)_document.Timeline, (_start.Value / (ulong)_document.WalSegmentSize) + (ulong)number, (uint)_document.WalSegmentSize).ToString());
 
     private void Note(RelationPage key, UnsoundPage page)
     {
