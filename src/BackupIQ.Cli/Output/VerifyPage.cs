@@ -36,7 +36,7 @@ internal static class VerifyPage
         page.Append($"<h1>Verification</h1>\n<p class=\"soft\">{Text(report.Subject)}</p>\n");
         page.Append($"<div class=\"verdict {status}\"><strong>{Verdict(report.OverallStatus)}</strong><span>{Sentence(report)}</span></div>\n<dl>\n");
         Fact(page, "Level", Level(report));
-        Fact(page, "Begun", $"{Words.Moment(report.Started, zone)} ({zone.DisplayName})");
+        Fact(page, "Begun", $"{Words.Moment(report.Started, zone)} ({zone.Id})");
         Fact(page, "Took", Words.Duration(report.Duration));
         if (report.Snapshot is { } snapshot)
         {

@@ -224,6 +224,30 @@ public sealed class PostgresVerifyTests(SharedPostgres shared) : IClassFixture<S
         Directory.GetFileSystemEntries(scene.At("work")).ShouldBeEmpty();
     }
 
+    [Fact]
+    public void ABackupWhoseWalIsInTheArchiveIsVerifiedWithThatByTheServersOwnUser()
+    {
+        using PostgresServer server = PostgresServer.Start(segmentMegabytes: 1);
+        server.Sql("create table t as select generate_series(1, 1000) a");
+        string id = PostgresScene.Id(server.PgDefined("backup", "main", "--wal", "archive", "--json", "--quiet").ShouldEndWith(0).Summary());
+
+        // What is committed later is in the archive and no part of the backup.
+        server.Sql("insert into t values (0)", "create table later (a int)");
+        server.ArchiveAll();
+        string work = server.User.At("work");
+        JsonElement all = server.User.Run("verify", id, "--level", "comprehensive", "--work", work, "--assert", "postgres: SELECT count(*) = 1000 FROM t", "--json", "--quiet").ShouldEndWith(0).Summary();
+        Check(all, "wal_list").GetProperty("detail").GetString()!.ShouldEndWith(", in the archive");
+        Check(all, "checksums").GetProperty("status").GetString().ShouldBe("skipped");
+        Directory.GetFileSystemEntries(work).ShouldBeEmpty();
+        foreach (string archived in server.User.Objects("w"))
+        {
+            File.Delete(archived);
+        }
+
+        JsonElement gone = server.User.Run("verify", id, "--level", "quick", "--json", "--quiet").ShouldEndWith(14).Summary();
+        Check(gone, "wal_list").GetProperty("detail").GetString()!.ShouldContain("missing in the archive");
+    }
+
     private static JsonElement Verify(PostgresScene scene, int code, params string[] words) => scene.User.Run(["verify", .. words, "--json", "--quiet"]).ShouldEndWith(code).Summary();
 
     private static string[] Ids(JsonElement report) => [.. report.GetProperty("checks").EnumerateArray().Select(static check => check.GetProperty("id").GetString()!)];
