@@ -109,7 +109,8 @@ public abstract class StorageFaultTests : IDisposable
         using ProgramUser user = NewUser();
         string url = UrlAt(proxy.EndPoint, place, "repository");
         System.Diagnostics.Stopwatch watch = System.Diagnostics.Stopwatch.StartNew();
-        user.RunPlain("storage", "info", url, "--storage-timeout", "1s", "--retry-profile", "quick").ShouldEndWith(15);
+        ProgramRun silent = user.RunPlain("storage", "info", url, "--storage-timeout", "1s", "--retry-profile", "quick").ShouldEndWith(15);
+        silent.Error.Split('\n').Count(static line => line.StartsWith("warning: ", StringComparison.Ordinal) && line.Contains("failed, again in", StringComparison.Ordinal)).ShouldBe(1, silent.Error);
         if (SaysSilenceInItsUrl)
         {
             user.RunPlain("storage", "info", url + "&timeout=1", "--retry-profile", "quick").ShouldEndWith(15);
