@@ -1,5 +1,6 @@
 using BackupIQ.Jobs.Postgres;
 using BackupIQ.Primitives;
+using BackupIQ.Sources.Postgres;
 using BackupIQ.Sources.Postgres.Wal;
 
 namespace BackupIQ.Jobs;
@@ -68,7 +69,16 @@ public sealed partial class BackupIqRepository
     public async Task<WalWindowInfo> ReadWalWindowAsync(string server, IReadOnlyList<WalBaseInfo>? bases = null, CancellationToken cancellationToken = default)
     {
         WalArchive archive = OpenWal(server);
-        bases ??= await ReadBasesAsync(server, cancellationToken).ConfigureAwait(false);
+        if (bases is null)
+        {
+            WalArchiveIdentity? identity = await archive.ReadIdentityAsync(cancellationToken).ConfigureAwait(false);
+            (bases, PostgresDocument? newest) = await ReadBasesAsync(server, identity?.SystemIdentifier, cancellationToken).ConfigureAwait(false);
+            if (identity is null && newest is not null)
+            {
+                return WalWindow.WithoutArchive(newest.SystemIdentifier, newest.Major, bases);
+            }
+        }
+
         return await WalWindow.ReadAsync(archive, bases, _time, damage => Tell([damage]), cancellationToken).ConfigureAwait(false);
     }
 

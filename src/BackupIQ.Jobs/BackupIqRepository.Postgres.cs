@@ -134,14 +134,18 @@ public sealed partial class BackupIqRepository
         return snapshots.Where(snapshot => IsBaseOf(snapshot, server));
     }
 
-    private async Task<IReadOnlyList<WalBaseInfo>> ReadBasesAsync(string server, CancellationToken cancellationToken) =>
-    [
-        .. (await ListBasesAsync(server, cancellationToken).ConfigureAwait(false)).Where(static snapshot => !snapshot.Partial).Select(static snapshot =>
-        {
-            PostgresDocument document = PostgresDocument.Read(snapshot.Db);
-            return new WalBaseInfo(snapshot.Id.ToString(), document.Timeline, document.WalStartLsn, document.WalEndLsn, document.Stopped);
-        }),
-    ];
+    // Those of the archive's cluster, or of the one that was backed up last.
+    private async Task<(IReadOnlyList<WalBaseInfo> Bases, PostgresDocument? Newest)> ReadBasesAsync(string server, ulong? system, CancellationToken cancellationToken)
+    {
+        List<(Snapshot Snapshot, PostgresDocument Document)> known =
+            [.. (await ListBasesAsync(server, cancellationToken).ConfigureAwait(false)).Where(static snapshot => !snapshot.Partial).Select(static snapshot => (snapshot, PostgresDocument.Read(snapshot.Db)))];
+        string? identifier = system?.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? known.LastOrDefault().Document?.SystemIdentifier;
+        known.RemoveAll(one => one.Document.SystemIdentifier != identifier);
+        return ([.. known.Select(static one => ToInfo(one.Snapshot, one.Document))], known.LastOrDefault().Document);
+    }
+
+    private static WalBaseInfo ToInfo(Snapshot snapshot, PostgresDocument document) =>
+        new(snapshot.Id.ToString(), document.Timeline, document.WalStartLsn, document.WalEndLsn, document.Stopped) { HasLog = document.Wal.Count > 0 };
 
     private async Task<Snapshot> FindBaseAsync(string named, string server, CancellationToken cancellationToken)
     {

@@ -103,7 +103,11 @@ public sealed record WalVerifyReport(int Segments, long Bytes, long Records, lon
 /// <param name="StartLsn">Where recovery from it begins.</param>
 /// <param name="StopLsn">Up to where it must be recovered at least.</param>
 /// <param name="StopTime">When it was complete.</param>
-public sealed record WalBaseInfo(string Snapshot, long Timeline, string StartLsn, string StopLsn, DateTimeOffset StopTime);
+public sealed record WalBaseInfo(string Snapshot, long Timeline, string StartLsn, string StopLsn, DateTimeOffset StopTime)
+{
+    /// <summary>It has the log itself that it needs to be consistent.</summary>
+    public bool HasLog { get; init; }
+}
 
 /// <summary>A part of a timeline's log without a hole.</summary>
 /// <param name="Timeline">The timeline.</param>

@@ -156,7 +156,8 @@ public sealed class RecoveryTargetTests
         PostgresServer.Wait(() => string.CompareOrdinal(server.SqlAt(folder, "select coalesce(last_archived_wal, '') from pg_stat_archiver").FirstOrDefault() ?? "", switched) >= 0, "the new timeline is archived");
         scene.Ask(Rows).ShouldBe("0,1,100,101");
         scene.Ask(Rows, "--timeline", "1").ShouldBe("0,1,2,3");
-        scene.Plan("--target-time", fork).GetProperty("timeline").GetInt32().ShouldBe(1);
+        scene.Plan("--target-time", fork).GetProperty("timeline").GetInt32().ShouldBe(2);
+        scene.Plan("--target-time", fork, "--timeline", "1").GetProperty("timeline").GetInt32().ShouldBe(1);
 
         // A server alone would follow the first timeline without a word, and call its own new one the second.
         using (scene.Without("00000002.history"))

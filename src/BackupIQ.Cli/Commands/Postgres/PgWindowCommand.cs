@@ -52,6 +52,13 @@ internal sealed class PgWindowCommand : Verb
             writer.WriteNumber("segments", interval.Segments);
             writer.WriteString("reachable_from_lsn", interval.Bases.Count == 0 ? null : interval.Bases[0].StopLsn);
             writer.WriteString("reachable_from_time", interval.Bases.Count == 0 ? null : PgWalCommand.Iso(interval.Bases[0].StopTime));
+            writer.WriteStartArray("bases");
+            foreach (WalBaseInfo one in interval.Bases)
+            {
+                writer.WriteStringValue(one.Snapshot);
+            }
+
+            writer.WriteEndArray();
             writer.WriteEndObject();
         }
 
