@@ -100,7 +100,7 @@ internal sealed class PgWindowCommand : Verb
             output.WriteLine($"  commits         {PgWalCommand.Moment(interval.FromTime, run.Zone)} to {PgWalCommand.Moment(interval.ToTime, run.Zone)}");
             output.WriteLine($"  ends because    {DisplayText.Of(interval.EndsBecause)}");
             output.WriteLine(interval.Bases.Count == 0
-                ? "  reachable       nothing: no base backup begins and ends in it"
+                ? "  reachable       nothing: no base backup leads into it"
                 : $"  reachable       every moment from {Words.Moment(interval.Bases[0].StopTime, run.Zone)} ({interval.Bases[0].StopLsn}) on");
         }
 
