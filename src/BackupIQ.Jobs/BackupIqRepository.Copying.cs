@@ -5,6 +5,7 @@ using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Keys.Services;
 using BackupIQ.Repository.Sessions;
+using BackupIQ.Sources.Postgres;
 using BackupIQ.Storage;
 using BackupIQ.Storage.Archive;
 
@@ -38,7 +39,11 @@ public sealed partial class BackupIqRepository
         CopyResult result = await CopyAsync(from, chosen, request, monitor ?? new CopyMonitor(), cancellationToken).ConfigureAwait(false);
         Tell(result.Damage);
         TellOfLocks(result.Snapshots.Select(static one => one.LockProblem).FirstOrDefault(static problem => problem is not null));
-        return new CopyReport([.. result.Snapshots.Select(CopiedSnapshotInfo.From)], _time.GetElapsedTime(started));
+
+        // After the snapshots, for what these need is copied of the logs. Of chosen ones those of the servers that they are of.
+        string[]? servers = request.Snapshots.IsAll ? null : [.. chosen.Where(static one => one.Kind == PostgresKind).Select(static one => PostgresDocument.Read(one.Db).Server).Distinct(StringComparer.Ordinal)];
+        IReadOnlyList<WalCopyInfo> logs = servers is { Length: 0 } ? [] : await CopyWalAsync(from, servers, request.DryRun, cancellationToken).ConfigureAwait(false);
+        return new CopyReport([.. result.Snapshots.Select(CopiedSnapshotInfo.From)], _time.GetElapsedTime(started)) { Logs = logs };
     }
 
     // What the snapshots that were copied before have in common with the next is not read again as a rule, so it is not brought back. Where it is after all, everything is.
@@ -102,6 +107,12 @@ public sealed partial class BackupIqRepository
         {
             throw new BackupIQException(
                 ErrorCodes.DamageFound, $"Snapshot {chosen.ShortId} cannot be exported whole", "'backupiq repair packs' mends what it can; then export again.");
+        }
+
+        IReadOnlyList<WalCopyInfo> logs = await ExportWalAsync(chosen, target, cancellationToken).ConfigureAwait(false);
+        if (logs.Any(static log => log.Damaged > 0))
+        {
+            throw new BackupIQException(ErrorCodes.DamageFound, $"The log that snapshot {chosen.ShortId} needs cannot be exported whole", "See what is damaged with 'backupiq pg wal verify'.");
         }
 
         await archive.FinishAsync(cancellationToken).ConfigureAwait(false);

@@ -9,7 +9,7 @@ namespace BackupIQ.Jobs;
 public sealed partial class BackupIqRepository
 {
     /// <summary>
-    /// Removes what no snapshot needs, forgotten ones whose grace time is over first, while others back up and restore: nobody has to stop, and it may be killed at any moment; the next
+    /// Removes what no snapshot needs, forgotten ones whose grace time is over first, and of the logs of servers what no base backup needs, while others back up and restore: nobody has to stop, and it may be killed at any moment; the next
     /// prune takes up what it left. Waits for sessions that began before it knew what goes, or until they are taken for dead.
     /// </summary>
     /// <exception cref="BackupIQException">
@@ -23,7 +23,14 @@ public sealed partial class BackupIqRepository
         ForgetResult? removed = options.DryRun ? null : await Forgetter.RemoveDueAsync(cancellationToken).ConfigureAwait(false);
         PruneRunner runner = new(_repository, _time);
         PruneResult result = await runner.RunAsync(options, (monitor ?? new PruneMonitor()).Progress, cancellationToken).ConfigureAwait(false);
-        return PruneOutcome.From(result) with { Removed = [.. removed?.Done.Select(static id => id.ToString()) ?? []] };
+        IReadOnlyList<WalExpiryInfo> logs = await ExpireWalAsync(request?.WalKeep, options.DryRun, cancellationToken).ConfigureAwait(false);
+        return PruneOutcome.From(result) with
+        {
+            Removed = [.. removed?.Done.Select(static id => id.ToString()) ?? []],
+            Logs = logs,
+            LocksExtended = result.Locks.Extended + logs.Sum(static log => log.LocksExtended),
+            LockProblem = result.Locks.Problem ?? logs.Select(static log => log.LockProblem).FirstOrDefault(static problem => problem is not null),
+        };
     }
 
     // Whoever reads for long says so, and a prune waits for it.

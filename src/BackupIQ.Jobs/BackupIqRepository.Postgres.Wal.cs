@@ -34,8 +34,18 @@ public sealed partial class BackupIqRepository
 
     /// <summary>The archived files of a server's log, ascending by timeline and place. Damage is told.</summary>
     /// <exception cref="BackupIQException"><c>PathNotFound</c>: there is none of that server, or not that file; <c>Usage</c>: the query is none.</exception>
-    public async Task<IReadOnlyList<WalFileInfo>> ListWalAsync(string server, WalQuery? query = null, CancellationToken cancellationToken = default) =>
-        [.. (await SelectWalAsync(OpenWal(server), query ?? new WalQuery(), cancellationToken).ConfigureAwait(false)).Select(WalArchive.Show)];
+    public async Task<IReadOnlyList<WalFileInfo>> ListWalAsync(string server, WalQuery? query = null, CancellationToken cancellationToken = default)
+    {
+        WalArchive archive = OpenWal(server);
+        query ??= new WalQuery();
+        WalListing listing = await archive.ListAllAsync(cancellationToken).ConfigureAwait(false);
+        WalArchiveIdentity identity = await archive.RequireIdentityAsync(cancellationToken).ConfigureAwait(false);
+        return
+        [
+            .. (await SelectWalAsync(archive, listing.Files, identity, query, cancellationToken).ConfigureAwait(false)).Select(WalArchive.Show),
+            .. query.File is null ? await archive.ShowOthersAsync(listing, identity.SegmentSize, WalRange.Of(query), damage => Tell([damage]), cancellationToken).ConfigureAwait(false) : [],
+        ];
+    }
 
     /// <summary>Commits and aborts in a server's log, in its order; reads the segments. Damage is told.</summary>
     /// <exception cref="BackupIQException">As above.</exception>
@@ -82,18 +92,57 @@ public sealed partial class BackupIqRepository
         return await WalWindow.ReadAsync(archive, bases, _time, damage => Tell([damage]), cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>
+    /// Receives a server's log by a replication slot and stores it until it is ended by <paramref name="cancellationToken"/>; then what was received is made durable,
+    /// the server is told, and this returns. What may pass by itself, such as a server or a storage that is away, is waited for.
+    /// </summary>
+    /// <param name="request">From whom, and how.</param>
+    /// <param name="monitor">Hears how it goes.</param>
+    /// <param name="spool">Where a segment is gathered until it is whole; null: in a temporary folder.</param>
+    /// <param name="cancellationToken">Ends it in order.</param>
+    /// <exception cref="BackupIQException">
+    /// <c>WrongServer</c>: the archive holds another cluster's log, or the server is not any more where the archive is. <c>Authorization</c>: the role may not.
+    /// <c>RepositoryBusy</c>: another process receives this log on this machine.
+    /// </exception>
+    public async Task StreamWalAsync(WalStreamRequest request, WalStreamMonitor? monitor = null, WalSpool? spool = null, CancellationToken cancellationToken = default)
+    {
+        WalArchive archive = OpenWal(request.Server.Name);
+        string folder = spool?.StreamFolder ?? Directory.CreateTempSubdirectory("backupiq-wal-").FullName;
+        try
+        {
+            using FileStream alone = WalSpool.TakeStream(folder);
+            await new WalStreamPipeline(archive, request, monitor ?? new WalStreamMonitor(), folder, _time)
+            {
+                ReadBases = stop => ReadBasesAsync(request.Server.Name, stop),
+            }.RunAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            if (spool is null)
+            {
+                Directory.Delete(folder, recursive: true);
+            }
+        }
+    }
+
     internal WalArchive OpenWal(string server)
     {
         PostgresServer.RequireName(server);
-        return new WalArchive(_repository, server, _time);
+        return new WalArchive(_repository, server, _time, _options.CacheFolder);
     }
 
-    private async Task<IReadOnlyList<WalArchivedFile>> SelectWalAsync(WalArchive archive, WalQuery query, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<WalArchivedFile>> SelectWalAsync(WalArchive archive, WalQuery query, CancellationToken cancellationToken) => await SelectWalAsync(
+        archive,
+        await archive.ListAsync(cancellationToken).ConfigureAwait(false),
+        await archive.RequireIdentityAsync(cancellationToken).ConfigureAwait(false),
+        query,
+        cancellationToken).ConfigureAwait(false);
+
+    private async Task<IReadOnlyList<WalArchivedFile>> SelectWalAsync(
+        WalArchive archive, IReadOnlyList<WalArchivedFile> files, WalArchiveIdentity identity, WalQuery query, CancellationToken cancellationToken)
     {
         WalRange range = WalRange.Of(query);
         WalFileName? only = query.File is null ? null : WalArchive.ParseName(query.File);
-        IReadOnlyList<WalArchivedFile> files = await archive.ListAsync(cancellationToken).ConfigureAwait(false);
-        WalArchiveIdentity identity = await archive.RequireIdentityAsync(cancellationToken).ConfigureAwait(false);
         WalArchivedFile[] wanted = [.. files.Where(file => only is { } one ? file.Name == one : range.Touches(file.Name, identity.SegmentSize))];
         return only is not null && wanted.Length == 0
             ? throw new BackupIQException(ErrorCodes.PathNotFound, $"{query.File} is not archived", "See what is with 'backupiq pg wal ls NAME'.")

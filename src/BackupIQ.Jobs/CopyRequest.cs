@@ -142,6 +142,9 @@ public sealed record CopiedSnapshotInfo(SnapshotInfo Original, SnapshotInfo? Cop
 /// <param name="Duration">How long it took.</param>
 public sealed record CopyReport(IReadOnlyList<CopiedSnapshotInfo> Snapshots, TimeSpan Duration)
 {
+    /// <summary>What came of the archived logs of servers.</summary>
+    public IReadOnlyList<WalCopyInfo> Logs { get; init; } = [];
+
     /// <summary>Snapshots that were copied, or in a dry run would be.</summary>
     public int Copied => Count("copied");
 

@@ -32,6 +32,12 @@ public sealed record PruneRequest
     /// <summary>Make the plan, change nothing.</summary>
     public bool DryRun { get; init; }
 
+    /// <summary>
+    /// For how long every moment of a PostgreSQL server is to be reached, by its name: <c>all</c> (from all base backups that are kept, as for those that are not here),
+    /// a number of base backups, or a time such as <c>14d</c>.
+    /// </summary>
+    public IReadOnlyDictionary<string, string> WalKeep { get; init; } = new Dictionary<string, string>();
+
     internal PruneOptions ToOptions(RepositoryOptions options, string programVersion) => new()
     {
         Limits = Limits(),
@@ -224,6 +230,9 @@ public sealed record PruneOutcome
 
     /// <summary>Why locks could not be extended; null: all could, or the storage has none.</summary>
     public string? LockProblem { get; init; }
+
+    /// <summary>What became of the logs of database servers.</summary>
+    public IReadOnlyList<WalExpiryInfo> Logs { get; init; } = [];
 
     internal static PruneOutcome From(PruneResult result) => new()
     {

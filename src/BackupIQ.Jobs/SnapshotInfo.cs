@@ -222,7 +222,11 @@ public sealed record BackupCounts
 /// <summary>Snapshots that are named, or, without names, all that a query chooses.</summary>
 /// <param name="Names">Each as <see cref="BackupIqRepository.FindSnapshotAsync"/> takes it.</param>
 /// <param name="Query">What they are looked for among.</param>
-public sealed record SnapshotSelection(IReadOnlyList<string> Names, SnapshotQuery Query);
+public sealed record SnapshotSelection(IReadOnlyList<string> Names, SnapshotQuery Query)
+{
+    /// <summary>Whether nothing is chosen by anything but how many.</summary>
+    internal bool IsAll => Names.Count == 0 && Query is { Hosts.Count: 0, Tags.Count: 0, Paths.Count: 0, Kind: null, Type: null, Verified: false };
+}
 
 /// <summary>Chooses snapshots. What is empty or null chooses all; several values of one field are alternatives.</summary>
 /// <example>

@@ -14,12 +14,29 @@ public sealed record WalQuery(string? From = null, string? To = null, string? Fi
 
 /// <summary>An archived file of a PostgreSQL server's log.</summary>
 /// <param name="File">Its name, as the server gave it.</param>
-/// <param name="Kind"><c>segment</c>, <c>partial</c>, <c>history</c> or <c>backup</c>.</param>
+/// <param name="Kind"><c>segment</c>, <c>partial</c>, <c>history</c> or <c>backup</c>; <c>unfinished</c>: what is there of a segment that is not written to its end; <c>gap</c>: what is lost.</param>
 /// <param name="Timeline">Its timeline.</param>
 /// <param name="StoredBytes">What it takes on the storage.</param>
 /// <param name="StoredAt">When it was stored.</param>
 /// <param name="Segment">What is known of a segment; null for other files, and where it is damaged, which was told.</param>
-public sealed record WalFileInfo(string File, string Kind, long Timeline, long StoredBytes, DateTimeOffset StoredAt, WalSegmentInfo? Segment);
+/// <param name="Gap">What is lost, where it is a gap.</param>
+public sealed record WalFileInfo(string File, string Kind, long Timeline, long StoredBytes, DateTimeOffset StoredAt, WalSegmentInfo? Segment, WalGapInfo? Gap = null);
+
+/// <summary>A part of a server's log that the server took away before it was stored.</summary>
+/// <param name="Timeline">The timeline.</param>
+/// <param name="FromLsn">Where it begins.</param>
+/// <param name="ToLsn">Where the log goes on.</param>
+/// <param name="RecordedAt">When that was found.</param>
+/// <param name="Cause">Why: half a sentence.</param>
+/// <param name="IsFilled">All its segments are there by now, so that it is none any more.</param>
+public sealed record WalGapInfo(long Timeline, string FromLsn, string ToLsn, DateTimeOffset RecordedAt, string Cause, bool IsFilled);
+
+/// <summary>What is there of a segment that is not written to its end.</summary>
+/// <param name="Segment">The segment.</param>
+/// <param name="ToLsn">Up to where it is there.</param>
+/// <param name="LastTime">The last commit in it, or null.</param>
+/// <param name="StoredAt">When the last of it was stored.</param>
+public sealed record WalUnfinishedInfo(string Segment, string ToLsn, DateTimeOffset? LastTime, DateTimeOffset StoredAt);
 
 /// <summary>What is known of an archived segment without reading it.</summary>
 public sealed record WalSegmentInfo
@@ -130,6 +147,55 @@ public sealed record WalIntervalInfo(
 /// <param name="Bases">All base backups.</param>
 /// <param name="LastArchived">The segment furthest on, of the newest timeline, or null.</param>
 /// <param name="LastArchivedAt">When that was stored.</param>
-/// <param name="Lag">How long ago any segment was stored last.</param>
+/// <param name="Lag">How long ago anything of the log was stored last.</param>
 public sealed record WalWindowInfo(
-    string SystemIdentifier, int Version, IReadOnlyList<WalIntervalInfo> Intervals, IReadOnlyList<WalBaseInfo> Bases, string? LastArchived, DateTimeOffset? LastArchivedAt, TimeSpan? Lag);
+    string SystemIdentifier, int Version, IReadOnlyList<WalIntervalInfo> Intervals, IReadOnlyList<WalBaseInfo> Bases, string? LastArchived, DateTimeOffset? LastArchivedAt, TimeSpan? Lag)
+{
+    /// <summary>Parts of the log that are lost.</summary>
+    public IReadOnlyList<WalGapInfo> Gaps { get; init; } = [];
+
+    /// <summary>Base backups behind whose end no moment is reached: they restore to their own end, by the log that they hold themselves.</summary>
+    public IReadOnlyList<WalBaseInfo> Islands { get; init; } = [];
+
+    /// <summary>What is there of the segment behind the last one; null: nothing.</summary>
+    public WalUnfinishedInfo? Unfinished { get; init; }
+}
+
+/// <summary>What of a server's archived log nobody needs any more.</summary>
+/// <param name="Server">The server.</param>
+/// <param name="Segments">Segments that go.</param>
+/// <param name="Files">All files that go.</param>
+/// <param name="Bytes">What they take on the storage.</param>
+/// <param name="FilesKept">Files that stay.</param>
+/// <param name="BytesKept">What those take.</param>
+/// <param name="Bases">Base backups from which every later moment is reached.</param>
+/// <param name="Islands">Base backups that are kept as they are: nothing behind their end is reached from them.</param>
+/// <param name="OldestKept">The oldest segment that stays, or null.</param>
+public sealed record WalExpiryInfo(string Server, int Segments, int Files, long Bytes, int FilesKept, long BytesKept, int Bases, int Islands, string? OldestKept)
+{
+    /// <summary>Nothing was removed: it was only asked what would be.</summary>
+    public bool DryRun { get; init; }
+
+    /// <summary>Files that could not be removed.</summary>
+    public int Failures { get; init; }
+
+    /// <summary>Why not, of one of them; null: all could.</summary>
+    public string? Failure { get; init; }
+
+    /// <summary>A lock keeps them.</summary>
+    public bool IsLocked { get; init; }
+
+    /// <summary>Objects whose lock was extended because the log is needed.</summary>
+    public long LocksExtended { get; init; }
+
+    /// <summary>Why locks could not be extended; null: all could, or the storage has none.</summary>
+    public string? LockProblem { get; init; }
+}
+
+/// <summary>What came of copying a server's archived log.</summary>
+/// <param name="Server">The server.</param>
+/// <param name="Files">Files that were copied, or in a dry run would be.</param>
+/// <param name="Bytes">What they took on the source's storage.</param>
+/// <param name="Others">Files of the source that are there, or that no base backup of the target needs.</param>
+/// <param name="Damaged">Files that are damaged in the source and were not copied.</param>
+public sealed record WalCopyInfo(string Server, int Files, long Bytes, int Others, int Damaged);

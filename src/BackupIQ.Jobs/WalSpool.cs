@@ -139,6 +139,35 @@ public sealed class WalSpool
     /// <summary>Whether a segment was fetched ahead.</summary>
     internal bool Has(string name) => Directory.EnumerateFiles(_folder, name + ".*.segment").Any(IsFresh);
 
+    /// <summary>Where what is received of a log is gathered until a segment is whole.</summary>
+    internal string StreamFolder => Path.Combine(_folder, "stream");
+
+    /// <summary>Empties a folder in which a log is received, for who holds what this returns.</summary>
+    /// <exception cref="BackupIQException"><c>RepositoryBusy</c>: another process receives there. <c>Resource</c>: it cannot be written.</exception>
+    internal static FileStream TakeStream(string folder)
+    {
+        const string mark = "use";
+        try
+        {
+            Directory.CreateDirectory(folder);
+            FileStream alone = DurableFile.OpenPrivate(Path.Combine(folder, mark), FileMode.OpenOrCreate, FileShare.None);
+            foreach (string file in Directory.EnumerateFiles(folder).Where(static file => Path.GetFileName(file) != mark))
+            {
+                File.Delete(file);
+            }
+
+            return alone;
+        }
+        catch (IOException e) when (File.Exists(Path.Combine(folder, mark)))
+        {
+            throw new BackupIQException(ErrorCodes.RepositoryBusy, "Another process receives this server's log on this machine", null, e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new BackupIQException(ErrorCodes.Resource, $"The folder in which a log is received cannot be used: {e.Message}", null, e);
+        }
+    }
+
     /// <summary>A file of the spool to write something to that is not there yet as long as it has that name.</summary>
     internal string Temporary() => Path.Combine(_folder, $"{SessionId.New()}.tmp");
 

@@ -17,6 +17,7 @@ internal static class PgCommand
         new PgCompareCommand(),
         new PgWalPushCommand(),
         new PgWalFetchCommand(),
+        new PgWalStreamCommand(),
         PgWalCommand.Create(),
         new PgWindowCommand());
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using BackupIQ.Cli.Commands.Postgres;
 using BackupIQ.Cli.Output;
 using BackupIQ.Jobs;
 
@@ -28,6 +29,7 @@ internal sealed class PruneCommand : Verb
             MaxRepackSize = run.Arguments.Value("--max-repack-size"),
             Exclusive = run.Arguments.Has("--exclusive"),
             DryRun = run.Arguments.Has("--dry-run"),
+            WalKeep = PgServers.WalKeep(run),
         };
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
         PruneOutcome outcome = await PruneAsync(run, repository, request, cancellationToken).ConfigureAwait(false);
@@ -52,6 +54,11 @@ internal sealed class PruneCommand : Verb
     internal static void Finish(Invocation run, PruneOutcome outcome)
     {
         LockOutput.Tell(run, outcome.LocksExtended, outcome.LockProblem);
+        foreach (WalExpiryInfo log in outcome.Logs)
+        {
+            PgWalExpireCommand.Tell(run, log);
+        }
+
         if (run.WantsJson)
         {
             run.Json.Line("summary", writer => WriteSummary(writer, outcome));
@@ -222,6 +229,15 @@ internal sealed class PruneCommand : Verb
         writer.WriteNumber("partials_deleted", outcome.PartialsDeleted);
         writer.WriteNumber("locks_extended", outcome.LocksExtended);
         writer.WriteString("lock_problem", outcome.LockProblem);
+        writer.WriteStartArray("logs");
+        foreach (WalExpiryInfo log in outcome.Logs)
+        {
+            writer.WriteStartObject();
+            PgWalExpireCommand.WriteFields(writer, log);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
         writer.WriteNumber("seconds_waited", Math.Round(outcome.Waited.TotalSeconds, 3));
         writer.WriteNumber("seconds_elapsed", Math.Round(outcome.Duration.TotalSeconds, 3));
     }

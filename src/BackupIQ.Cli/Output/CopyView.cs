@@ -46,6 +46,18 @@ internal sealed class CopyView
                 writer.WriteNumber("data_added_packed", put);
                 writer.WriteNumber("total_duration", Math.Round(report.Duration.TotalSeconds, 6));
                 writer.WriteBoolean("dry_run", _dryRun);
+                writer.WriteStartArray("logs");
+                foreach (WalCopyInfo log in report.Logs)
+                {
+                    writer.WriteStartObject();
+                    writer.WriteString("server", log.Server);
+                    writer.WriteNumber("files_copied", log.Files);
+                    writer.WriteNumber("bytes_copied", log.Bytes);
+                    writer.WriteNumber("files_damaged", log.Damaged);
+                    writer.WriteEndObject();
+                }
+
+                writer.WriteEndArray();
             });
         }
         else if (_run.Screen.Verbosity > Verbosity.Quiet)
@@ -54,6 +66,11 @@ internal sealed class CopyView
             _run.Print(
                 _dryRun ? $"Would copy {Words.Count(report.Copied, "snapshot")}{there}\n"
                 : $"Copied {Words.Count(report.Copied, "snapshot")}: {Words.Size(read)} read, the repository grew by {Words.Size(put)}, in {Words.Duration(report.Duration)}{there}\n");
+        }
+
+        foreach (WalCopyInfo log in _run.WantsJson || _run.Screen.Verbosity == Verbosity.Quiet ? [] : report.Logs.Where(static log => log.Files > 0))
+        {
+            _run.Print(DisplayText.Of($"{(_dryRun ? "Would copy" : "Copied")} {Words.Count(log.Files, "file")} of the log of {log.Server}, {Words.Size(log.Bytes)}") + "\n");
         }
 
         if (report.Damaged == 0)

@@ -15,7 +15,7 @@ internal sealed class LocalCache : IDisposable
     private const string UseMark = "in-use";
 
     // Pages of folders go before the index: without them 'find' is slower, without the index every verb is.
-    private static readonly string[] Parts = ["trees", "index"];
+    private static readonly string[] Parts = ["trees", "logs", "index"];
 
     private readonly string _folder;
     private readonly string _own;

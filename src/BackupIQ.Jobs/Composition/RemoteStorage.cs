@@ -25,14 +25,15 @@ internal static class RemoteStorage
 
     private static readonly string[] Schemes = ["file", "s3", "azblob", "gs", "gdrive", "webdavs", "webdav", "sftp", "icloud", "rclone"];
 
-    // Data packs are most of what is stored and seldom read. Packs, snapshots, keys and configuration are what nothing else can replace: the index is
-    // made again from packs, and what sessions say of themselves must be swept.
+    // Data packs are most of what is stored and seldom read. Packs, snapshots, logs, keys and configuration are what nothing else can replace: the index is
+    // made again from packs, and what sessions say of themselves must be swept, as pieces of a segment that is not finished must.
     private static readonly RemoteLayout Layout = new(
         [RepositoryLayout.DataPackPrefix],
         [
             RepositoryLayout.DataPackPrefix, RepositoryLayout.MetadataPackPrefix, RepositoryLayout.SnapshotPrefix,
-            RepositoryLayout.KeyPrefix, RepositoryLayout.ConfigurationPrefix,
-        ]);
+            RepositoryLayout.KeyPrefix, RepositoryLayout.ConfigurationPrefix, RepositoryLayout.LogPrefix,
+        ],
+        RepositoryLayout.LogPieceSuffix);
 
     /// <summary>Connects to the storage that the URL names, which proves that it is there and may be read.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: there is no such kind of storage, or an option is wrong; or it cannot be reached.</exception>

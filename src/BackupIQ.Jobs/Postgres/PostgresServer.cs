@@ -23,8 +23,11 @@ public sealed record PostgresServer
     /// <summary>Its files come over the network, as its own <c>BASE_BACKUP</c> sends them; false: they are read on its machine.</summary>
     public bool IsStreamed { get; init; }
 
+    /// <summary>For how long every moment of it is to be reached: <c>all</c>, a number of base backups, or a time (<c>14d</c>); null: from all that are kept.</summary>
+    public string? WalKeep { get; init; }
+
     /// <summary>The keys that a definition may have.</summary>
-    public static IReadOnlyList<string> Keys { get; } = ["dsn", "password-from", "pgdata", "mode"];
+    public static IReadOnlyList<string> Keys { get; } = ["dsn", "password-from", "pgdata", "mode", "wal-keep"];
 
     /// <summary>Reads a definition.</summary>
     /// <exception cref="BackupIQException"><c>Configuration</c>: it cannot be one.</exception>
@@ -37,6 +40,7 @@ public sealed record PostgresServer
             PasswordFrom = fields.GetValueOrDefault("password-from"),
             PgData = fields.GetValueOrDefault("pgdata"),
             IsStreamed = fields.GetValueOrDefault("mode") == "stream",
+            WalKeep = fields.GetValueOrDefault("wal-keep"),
         };
 
     /// <summary>What is wrong with a definition; null: nothing. The server's DSN is not taken apart here, only looked at for a password.</summary>
@@ -46,6 +50,7 @@ public sealed record PostgresServer
         : HoldsPassword(dsn) ? "the password must not stand in the DSN; write 'password-from: file:PATH' or another reference"
         : fields.GetValueOrDefault("mode") is { } mode && mode is not ("direct" or "stream") ? $"mode: '{mode}' is neither direct (its files are read on its machine) nor stream (it sends them)"
         : fields.GetValueOrDefault("pgdata") is { } folder && !folder.StartsWith('/') ? "pgdata must be an absolute path"
+        : fields.GetValueOrDefault("wal-keep") is { } keep && !Postgres.WalKeep.TryParse(keep, out _) ? $"wal-keep: '{keep}' is neither all, nor a number of base backups, nor a time such as 14d"
         : null;
 
     /// <summary>Checks the name that people give to a server: it is the one of its definition, of its backups and of its log.</summary>

@@ -4,7 +4,9 @@ using BackupIQ.Primitives;
 using BackupIQ.Repository;
 using BackupIQ.Repository.Hashing;
 using BackupIQ.Repository.Logs;
+using BackupIQ.Repository.Maintenance;
 using BackupIQ.Sources.Postgres.Wal;
+using BackupIQ.Storage;
 
 namespace BackupIQ.Jobs.Postgres;
 
@@ -20,10 +22,14 @@ internal sealed record WalArchiveIdentity(ulong SystemIdentifier, uint SegmentSi
 /// <param name="StoredBytes">What it takes on the storage.</param>
 /// <param name="StoredAt">When it was stored.</param>
 /// <param name="Facts">What is known of a segment without reading it; null for other files.</param>
-internal sealed record WalArchivedFile(WalFileName Name, long StoredBytes, DateTimeOffset StoredAt, WalSegmentFacts? Facts);
+internal sealed record WalArchivedFile(WalFileName Name, long StoredBytes, DateTimeOffset StoredAt, WalSegmentFacts? Facts)
+{
+    /// <summary>The object.</summary>
+    public LogFile File { get; init; }
+}
 
 /// <summary>The archive of one PostgreSQL server's log within a repository.</summary>
-internal sealed class WalArchive
+internal sealed partial class WalArchive
 {
     // Heads are read one request each, so many at once.
     private const int HeadsAtOnce = 16;
@@ -31,11 +37,37 @@ internal sealed class WalArchive
     private readonly LogArchive _logs;
     private readonly string _name;
 
-    internal WalArchive(BackupRepository repository, string name, TimeProvider time)
+    internal WalArchive(BackupRepository repository, string name, TimeProvider time, string? cacheFolder = null)
     {
         _name = name;
-        _logs = new LogArchive(repository, name, time);
+        _logs = new LogArchive(repository, name, time, cacheFolder);
     }
+
+    /// <summary>The server's name.</summary>
+    public string Name => _name;
+
+    /// <summary>Copies a file of another repository's archive of the same server.</summary>
+    /// <returns>False: it is gone there.</returns>
+    /// <exception cref="CorruptDataException">It is damaged there; nothing was put.</exception>
+    /// <exception cref="BackupIQException"><c>WrongServer</c>: another file with its name is here.</exception>
+    public async Task<bool> CopyAsync(WalArchive from, WalArchivedFile file, CancellationToken cancellationToken) =>
+        await _logs.CopyAsync(from._logs, file.File, cancellationToken).ConfigureAwait(false) switch
+        {
+            null => false,
+            LogPut.OtherThere => throw new BackupIQException(ErrorCodes.WrongServer, $"{file.Name} is refused: another file with this name and other bytes is in the archive; it is unchanged"),
+            _ => true,
+        };
+
+    /// <summary>Copies what is told of a gap.</summary>
+    public Task CopyAsync(WalArchive from, WalGap gap, CancellationToken cancellationToken) => _logs.CopyAsync(from._logs, gap.File, cancellationToken);
+
+    /// <summary>Deletes files.</summary>
+    /// <returns>What could not be deleted, and why.</returns>
+    public Task<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAsync(IReadOnlyList<LogFile> files, CancellationToken cancellationToken) =>
+        _logs.DeleteAsync(files, cancellationToken);
+
+    /// <summary>Extends the locks of files.</summary>
+    public Task<LockExtension> ExtendLocksAsync(IReadOnlyList<LogFile> files, CancellationToken cancellationToken) => _logs.ExtendLocksAsync(files, cancellationToken);
 
     /// <summary>Reads the name of a file of a log.</summary>
     /// <exception cref="BackupIQException"><c>Usage</c>: it is none.</exception>
@@ -85,11 +117,14 @@ internal sealed class WalArchive
     /// <summary>
     /// Pushes one file of the log, which is durable when this returns. What is there already with the very same bytes is success.
     /// </summary>
+    /// <param name="path">The file, under its own name.</param>
+    /// <param name="isServersOwn">Its time is that at which the server wrote it last; else it tells nothing.</param>
+    /// <param name="cancellationToken">Ends it.</param>
     /// <returns>Something about it that should be told, or null.</returns>
     /// <exception cref="BackupIQException">
     /// <c>Validation</c>: it is no whole file of a log. <c>WrongServer</c>: it is of another cluster, or another file with its name is there. Nothing was changed then.
     /// </exception>
-    public async Task<string?> PushAsync(string path, CancellationToken cancellationToken = default)
+    public async Task<string?> PushAsync(string path, bool isServersOwn, CancellationToken cancellationToken = default)
     {
         string text = Path.GetFileName(path);
         if (!WalFileName.TryParse(text, out WalFileName name))
@@ -100,7 +135,7 @@ internal sealed class WalArchive
         try
         {
             return name.Kind is WalFileKind.Segment or WalFileKind.Partial
-                ? await PushSegmentAsync(path, name, cancellationToken).ConfigureAwait(false)
+                ? await PushSegmentAsync(path, name, isServersOwn, cancellationToken).ConfigureAwait(false)
                 : await PushTextAsync(path, name, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
@@ -120,7 +155,8 @@ internal sealed class WalArchive
     /// <exception cref="BackupIQException">It is damaged, there is no such archive, or the storage does not tell.</exception>
     public async Task<bool> ReadAsync(WalFileName name, Func<ReadOnlyMemory<byte>, ValueTask> write, CancellationToken cancellationToken = default)
     {
-        if (await TryReadAsync(name, write, cancellationToken).ConfigureAwait(false))
+        if (await TryReadAsync(name, write, cancellationToken).ConfigureAwait(false) ||
+            (name.Kind == WalFileKind.Partial && await TryReadPiecesAsync(name, write, cancellationToken).ConfigureAwait(false)))
         {
             return true;
         }
@@ -161,20 +197,8 @@ internal sealed class WalArchive
         await _logs.ReadAsync(GroupOf(name), KeyOf(name), write, cancellationToken).ConfigureAwait(false) is not null;
 
     /// <summary>The archive's files, ascending by timeline, place and kind; without facts, which cost a request each.</summary>
-    public async Task<IReadOnlyList<WalArchivedFile>> ListAsync(CancellationToken cancellationToken = default)
-    {
-        List<WalArchivedFile> files = [];
-        await foreach (LogFile file in _logs.ListAsync(null, cancellationToken).ConfigureAwait(false))
-        {
-            if (TryName(file, out WalFileName name))
-            {
-                files.Add(new WalArchivedFile(name, file.Stored.Size, file.Stored.StoredAt, null));
-            }
-        }
-
-        files.Sort(static (a, b) => Compare(a.Name, b.Name));
-        return files;
-    }
+    public async Task<IReadOnlyList<WalArchivedFile>> ListAsync(CancellationToken cancellationToken = default) =>
+        (await ListAllAsync(cancellationToken).ConfigureAwait(false)).Files;
 
     /// <summary>The same files with their facts; what is damaged, or gone meanwhile, is told to <paramref name="onDamage"/> and left without.</summary>
     public async Task<IReadOnlyList<WalArchivedFile>> WithFactsAsync(
@@ -186,7 +210,7 @@ internal sealed class WalArchive
             read[i] = files[i];
             try
             {
-                if (await _logs.ReadHeadAsync(GroupOf(files[i].Name), KeyOf(files[i].Name), stop).ConfigureAwait(false) is { } head)
+                if (await ReadHeadAsync(files[i], stop).ConfigureAwait(false) is { } head)
                 {
                     read[i] = files[i] with { StoredAt = head.StoredAt, Facts = FactsOf(files[i].Name, head) };
                 }
@@ -199,8 +223,14 @@ internal sealed class WalArchive
                 }
             }
         }).ConfigureAwait(false);
+        _logs.SaveHeads();
         return read;
     }
+
+    // What was listed may be remembered; what is only asked for by its name is not.
+    private Task<LogHead?> ReadHeadAsync(WalArchivedFile file, CancellationToken cancellationToken) => file.File.Name is null
+        ? _logs.ReadHeadAsync(GroupOf(file.Name), KeyOf(file.Name), cancellationToken)
+        : _logs.ReadHeadAsync(file.File, cancellationToken);
 
     /// <summary>Which of these segments are not there whole, by a request each. What is damaged is not there.</summary>
     internal async Task<WalFileName[]> FindMissingAsync(IReadOnlyList<WalFileName> segments, CancellationToken cancellationToken) =>
@@ -284,17 +314,11 @@ internal sealed class WalArchive
     internal BackupIQException NoArchive() => new(
         ErrorCodes.PathNotFound, $"The repository has no log of a server '{_name}'.", "Check the name; 'backupiq pg wal-push NAME PATH' makes it with the first segment.");
 
-    private async Task<string?> PushSegmentAsync(string path, WalFileName name, CancellationToken cancellationToken)
+    private async Task<string?> PushSegmentAsync(string path, WalFileName name, bool isServersOwn, CancellationToken cancellationToken)
     {
         WalSegmentHeader header = ReadHeader(path, name);
-        WalArchiveIdentity identity = await IdentifyAsync(header, cancellationToken).ConfigureAwait(false);
-        if (identity.SystemIdentifier != header.SystemIdentifier || identity.SegmentSize != header.SegmentSize)
-        {
-            string difference = identity.SystemIdentifier != header.SystemIdentifier
-                ? $"system identifier mismatch: it is {header.SystemIdentifier}'s, and the archive holds the log of {identity.SystemIdentifier}"
-                : $"its cluster has segments of {header.SegmentSize} bytes, and the archive such of {identity.SegmentSize}";
-            throw new BackupIQException(ErrorCodes.WrongServer, $"{name} is refused: {difference}", "Give each cluster a name of its own.").With("path", path);
-        }
+        WalArchiveIdentity identity = await IdentifyAsync(header.SystemIdentifier, header.SegmentSize, header.Page.Version, cancellationToken).ConfigureAwait(false);
+        RequireSame(identity, header.SystemIdentifier, header.SegmentSize, name.ToString());
 
         WalSegmentReader reader = new(header, name.Timeline);
         Blake3Hasher hasher = _logs.CreateHasher();
@@ -314,11 +338,10 @@ internal sealed class WalArchive
 
         // A server leaves the last segment of a timeline as it is: behind the end of its log may stand what the file held before.
         bool isPartial = name.Kind == WalFileKind.Partial;
-        WalSegmentFacts facts = isPartial && reader.Finding is not null ? reader.Facts with { End = WalEnd.Nothing, DamagedAt = Lsn.None } : reader.Facts;
-        facts = isPartial ? facts : facts with { ClosedAt = written };
+        WalSegmentFacts facts = isPartial ? OfUnfinished(reader) : reader.Facts with { ClosedAt = isServersOwn ? written : 0 };
         LogHead head = new(
             isPartial ? LogKind.PostgresPartial : LogKind.PostgresSegment, header.SegmentSize, default, LogArchive.IdOf(hasher), facts.Write());
-        await PutAsync(path, name, head, cancellationToken).ConfigureAwait(false);
+        await PutAsync(name, head, () => Open(path), cancellationToken).ConfigureAwait(false);
         return isPartial ? null
             : reader.Finding is { } finding ? $"{name} is stored as it is, but its log is damaged at {finding}"
             : facts.End == WalEnd.Nothing ? $"{name} is stored as it is, but its log ends at {facts.LastEnd}, before the segment does"
@@ -344,23 +367,36 @@ internal sealed class WalArchive
             throw Refused(path, problem);
         }
 
-        Blake3Hasher hasher = _logs.CreateHasher();
-        hasher.Update(bytes);
-        LogKind kind = name.Kind == WalFileKind.History ? LogKind.PostgresHistory : LogKind.PostgresBackup;
-        await PutAsync(path, name, new LogHead(kind, bytes.Length, default, LogArchive.IdOf(hasher), []), cancellationToken).ConfigureAwait(false);
+        await PutTextAsync(name, bytes, cancellationToken).ConfigureAwait(false);
         return null;
     }
 
-    private async Task PutAsync(string path, WalFileName name, LogHead head, CancellationToken cancellationToken)
+    private async Task PutTextAsync(WalFileName name, byte[] bytes, CancellationToken cancellationToken)
     {
-        if (await _logs.PutAsync(GroupOf(name), KeyOf(name), head, () => Open(path), cancellationToken).ConfigureAwait(false) == LogPut.OtherThere)
+        LogKind kind = name.Kind == WalFileKind.History ? LogKind.PostgresHistory : LogKind.PostgresBackup;
+        await PutAsync(name, new LogHead(kind, bytes.Length, default, IdOf(bytes), []), () => new MemoryStream(bytes, writable: false), cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task PutAsync(WalFileName name, LogHead head, Func<Stream> open, CancellationToken cancellationToken)
+    {
+        if (await _logs.PutAsync(GroupOf(name), KeyOf(name), head, open, cancellationToken).ConfigureAwait(false) == LogPut.OtherThere)
         {
             throw new BackupIQException(
                 ErrorCodes.WrongServer,
                 $"{name} is refused: another file with this name and other bytes is in the archive; it is unchanged",
-                "Two servers archive into one name, or one was restored and goes on on the same timeline: give it a name of its own.").With("path", path);
+                "Two servers archive into one name, or one was restored and goes on on the same timeline: give it a name of its own.");
         }
     }
+
+    private ChunkId IdOf(ReadOnlySpan<byte> bytes)
+    {
+        Blake3Hasher hasher = _logs.CreateHasher();
+        hasher.Update(bytes);
+        return LogArchive.IdOf(hasher);
+    }
+
+    private static WalSegmentFacts OfUnfinished(WalSegmentReader reader) =>
+        reader.Finding is null ? reader.Facts : reader.Facts with { End = WalEnd.Nothing, DamagedAt = Lsn.None };
 
     private static WalSegmentHeader ReadHeader(string path, WalFileName name)
     {
@@ -383,15 +419,26 @@ internal sealed class WalArchive
             : throw Refused(path, $"it says that it is of timeline {header.Page.Timeline}, which its name does not");
     }
 
-    private async Task<WalArchiveIdentity> IdentifyAsync(WalSegmentHeader header, CancellationToken cancellationToken)
+    private async Task<WalArchiveIdentity> IdentifyAsync(ulong systemIdentifier, uint segmentSize, int version, CancellationToken cancellationToken)
     {
         var facts = new byte[16];
         facts[0] = 1;
-        facts[1] = (byte)header.Page.Version;
-        BinaryPrimitives.WriteUInt32LittleEndian(facts.AsSpan(4), header.SegmentSize);
-        BinaryPrimitives.WriteUInt64LittleEndian(facts.AsSpan(8), header.SystemIdentifier);
+        facts[1] = (byte)version;
+        BinaryPrimitives.WriteUInt32LittleEndian(facts.AsSpan(4), segmentSize);
+        BinaryPrimitives.WriteUInt64LittleEndian(facts.AsSpan(8), systemIdentifier);
         (LogHead head, _) = await _logs.DescribeAsync(facts, Encoding.UTF8.GetBytes(_name), cancellationToken).ConfigureAwait(false);
         return ReadIdentity(head);
+    }
+
+    private static void RequireSame(WalArchiveIdentity identity, ulong systemIdentifier, uint segmentSize, string what)
+    {
+        if (identity.SystemIdentifier != systemIdentifier || identity.SegmentSize != segmentSize)
+        {
+            string difference = identity.SystemIdentifier != systemIdentifier
+                ? $"system identifier mismatch: it is {systemIdentifier}'s, and the archive holds the log of {identity.SystemIdentifier}"
+                : $"its cluster has segments of {segmentSize} bytes, and the archive such of {identity.SegmentSize}";
+            throw new BackupIQException(ErrorCodes.WrongServer, $"{what} is refused: {difference}", "Give each cluster a name of its own.");
+        }
     }
 
     private static WalArchiveIdentity ReadIdentity(LogHead head) =>

@@ -47,7 +47,7 @@ internal sealed class WalPushPipeline(WalArchive archive, WalSpool? spool, WalPu
     {
         // Compressing begins at once, beside the others.
         await Task.Yield();
-        if (await archive.PushAsync(path, cancellationToken).ConfigureAwait(false) is { } notice)
+        if (await archive.PushAsync(path, isServersOwn: true, cancellationToken).ConfigureAwait(false) is { } notice)
         {
             monitor.OnNotice?.Invoke(notice);
         }

@@ -11,7 +11,10 @@ internal static class WalWindow
         WalArchive archive, IReadOnlyList<WalBaseInfo> bases, TimeProvider time, Action<string> onDamage, CancellationToken cancellationToken)
     {
         WalArchiveIdentity identity = await archive.RequireIdentityAsync(cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<WalArchivedFile> files = await archive.ListAsync(cancellationToken).ConfigureAwait(false);
+        WalListing listing = await archive.ListAllAsync(cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<WalArchivedFile> files = listing.Files;
+        IReadOnlyList<WalGapInfo> gaps = await archive.ReadGapsAsync(listing, identity.SegmentSize, onDamage, cancellationToken).ConfigureAwait(false);
+        WalUnfinishedInfo? unfinished = await archive.ReadUnfinishedAsync(listing, identity.SegmentSize, onDamage, cancellationToken).ConfigureAwait(false);
         Dictionary<uint, TimelineHistory> histories = await archive.ReadHistoriesAsync(files, (_, message) => onDamage(message), cancellationToken).ConfigureAwait(false);
         IReadOnlyList<WalArchivedFile> segments = await archive.WithFactsAsync(
             [.. files.Where(static file => file.Name.Kind == WalFileKind.Segment)], (_, message) => onDamage(message), cancellationToken).ConfigureAwait(false);
@@ -20,14 +23,23 @@ internal static class WalWindow
 
         // Several are stored at once: the last is the one furthest on, the lag that of whichever came last.
         WalArchivedFile? last = segments.Count == 0 ? null : segments[^1];
+        WalIntervalInfo[] intervals =
+        [
+            .. WalContinuity.Intervals(segments.Select(static file => new WalSegment(file.Name, file.StoredAt, file.Facts)), histories, Losses(gaps)).Select(interval => Show(interval, [.. bases.Where(one => Reaches(one, interval, known))])),
+        ];
         return new WalWindowInfo(
             $"{identity.SystemIdentifier}",
             identity.Version,
-            [.. WalContinuity.Intervals(segments.Select(static file => new WalSegment(file.Name, file.StoredAt, file.Facts)), histories).Select(interval => Show(interval, [.. bases.Where(one => Reaches(one, interval, known))]))],
+            intervals,
             bases,
             last?.Name.ToString(),
             last?.StoredAt,
-            last is null ? null : time.GetUtcNow() - segments.Max(static file => file.StoredAt));
+            last is null && unfinished is null ? null : time.GetUtcNow() - segments.Select(static file => file.StoredAt).Append(unfinished?.StoredAt ?? default).Max())
+        {
+            Gaps = gaps,
+            Unfinished = unfinished,
+            Islands = [.. bases.Where(one => !intervals.Any(interval => interval.Bases.Contains(one)))],
+        };
     }
 
     /// <summary>Without any log but what each backup has itself: the end of each is what can be reached.</summary>
@@ -39,6 +51,12 @@ internal static class WalWindow
         null,
         null,
         null);
+
+    private static WalLoss[] Losses(IReadOnlyList<WalGapInfo> gaps) =>
+    [
+        .. gaps.Where(static gap => !gap.IsFilled).Select(static gap => new WalLoss(
+            (uint)gap.Timeline, Lsn.TryParse(gap.FromLsn, out Lsn from) ? from : Lsn.None, Lsn.TryParse(gap.ToLsn, out Lsn to) ? to : Lsn.None, gap.Cause)),
+    ];
 
     private static WalIntervalInfo Show(WalInterval interval, IReadOnlyList<WalBaseInfo> bases) => new(
         interval.Timeline,

@@ -24,6 +24,10 @@ public static class RepositoryLayout
     public const string WithdrawalPrefix = "f/";
     public const string MarkPrefix = "g/";
     public const string LogPrefix = "w/";
+
+    /// <summary>What the name of a piece of an unfinished file of a log ends with: it goes when that file is whole.</summary>
+    public const string LogPieceSuffix = ".piece";
+
     public const string FactsPrefix = "x/";
     public const string PlanPrefix = "p/";
     public const string ParityPrefix = "e/";

@@ -1,7 +1,9 @@
 using System.Runtime.CompilerServices;
+using System.Text;
 using BackupIQ.Primitives;
 using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Hashing;
+using BackupIQ.Repository.Maintenance;
 using BackupIQ.Storage;
 
 namespace BackupIQ.Repository.Logs;
@@ -42,12 +44,24 @@ public sealed class LogArchive
     private readonly BackupRepository _repository;
     private readonly TimeProvider _time;
 
+    private readonly LogHeadCache? _heads;
+
     /// <summary>The series that people call <paramref name="name"/>; nothing is asked of the storage.</summary>
-    public LogArchive(BackupRepository repository, string name, TimeProvider time)
+    /// <param name="repository">The repository.</param>
+    /// <param name="name">Its name.</param>
+    /// <param name="time">Says when a file is stored.</param>
+    /// <param name="cacheFolder">Where heads that were read are remembered; null: nowhere.</param>
+    public LogArchive(BackupRepository repository, string name, TimeProvider time, string? cacheFolder = null)
+        : this(repository, LogSeries.Of(repository.Keys, name), time)
+    {
+        _heads = cacheFolder is null ? null : new LogHeadCache(Path.Combine(cacheFolder, repository.Id.ToString(), "logs"));
+    }
+
+    private LogArchive(BackupRepository repository, LogSeries series, TimeProvider time)
     {
         _repository = repository;
         _time = time;
-        Series = LogSeries.Of(repository.Keys, name);
+        Series = series;
     }
 
     /// <summary>Its id.</summary>
@@ -69,7 +83,74 @@ public sealed class LogArchive
     /// <param name="cancellationToken">Ends it.</param>
     /// <exception cref="BackupIQException"><c>SourceChanged</c>: the content is not what the head says; <c>KeyOutdated</c>; or the storage failed.</exception>
     public Task<LogPut> PutAsync(string group, string name, LogHead head, Func<Stream> open, CancellationToken cancellationToken) =>
-        PutAsync(RepositoryLayout.Log(Series, group, name), head, open, cancellationToken);
+        PutAsync(RepositoryLayout.Log(Series, group, name), head with { StoredAt = _time.GetUtcNow() }, open, cancellationToken);
+
+    /// <summary>
+    /// Copies a file of a series of another repository, whatever its keys: proven by its seals, and with the time at which it was stored there. In between it is a
+    /// temporary file of this machine, in the clear.
+    /// </summary>
+    /// <returns>Null: it is gone.</returns>
+    /// <exception cref="CorruptDataException">It is damaged; nothing was put.</exception>
+    public async Task<LogPut?> CopyAsync(LogArchive from, LogFile file, CancellationToken cancellationToken)
+    {
+        FileStreamOptions options = new() { Mode = FileMode.CreateNew, Access = FileAccess.ReadWrite, Share = FileShare.None, Options = FileOptions.DeleteOnClose };
+        if (!OperatingSystem.IsWindows())
+        {
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        }
+
+        await using FileStream plain = new(Path.Combine(Path.GetTempPath(), $"backupiq-{SessionId.New()}"), options);
+        Blake3Hasher hasher = CreateHasher();
+        LogHead? head = await from.ReadAsync(
+            file.Group,
+            file.Name,
+            piece =>
+            {
+                hasher.Update(piece.Span);
+                return plain.WriteAsync(piece, cancellationToken);
+            },
+            cancellationToken);
+        if (head is null)
+        {
+            return null;
+        }
+
+        plain.Position = 0;
+        return await PutAsync(RepositoryLayout.Log(Series, file.Group, file.Name), head with { Content = IdOf(hasher) }, () => plain, cancellationToken);
+    }
+
+    /// <summary>The names that people gave to the series of a repository, ascending. What is damaged is told.</summary>
+    /// <exception cref="StorageException">The storage does not tell.</exception>
+    public static async Task<IReadOnlyList<string>> ListNamesAsync(BackupRepository repository, TimeProvider time, Action<string> onDamage, CancellationToken cancellationToken)
+    {
+        HashSet<LogSeries> all = [];
+        await foreach (StoredObject stored in repository.Storage.ListAsync(RepositoryLayout.LogPrefix, cancellationToken))
+        {
+            if (RepositoryLayout.TryParseLog(stored.Key, out LogSeries series, out _, out _))
+            {
+                all.Add(series);
+            }
+        }
+
+        List<string> names = [];
+        foreach (LogSeries series in all)
+        {
+            try
+            {
+                if (await new LogArchive(repository, series, time).ReadDescriptionAsync(cancellationToken) is { } said)
+                {
+                    string name = Encoding.UTF8.GetString(said.Content);
+                    names.AddRange(LogSeries.Of(repository.Keys, name) == series ? [name] : []);
+                }
+            }
+            catch (BackupIQException e) when (DamageReading.IsDamage(e))
+            {
+                onDamage(e.Message);
+            }
+        }
+
+        return [.. names.Order(StringComparer.Ordinal)];
+    }
 
     /// <summary>Says what the series is, unless somebody has said so; each of two copies.</summary>
     /// <returns>What is said of it: this, or what was said before.</returns>
@@ -86,7 +167,7 @@ public sealed class LogArchive
         LogHead head = new(LogKind.Description, content.Length, default, IdOf(hasher), facts);
         foreach (char copy in "ab")
         {
-            await PutAsync(RepositoryLayout.LogDescription(Series, copy), head, () => new MemoryStream(content, writable: false), cancellationToken);
+            await PutAsync(RepositoryLayout.LogDescription(Series, copy), head with { StoredAt = _time.GetUtcNow() }, () => new MemoryStream(content, writable: false), cancellationToken);
         }
 
         // The first copy decides between two who say something at once.
@@ -132,6 +213,22 @@ public sealed class LogArchive
         }
     }
 
+    /// <summary>Deletes files; that one is not there is success.</summary>
+    /// <returns>What could not be deleted, and why.</returns>
+    /// <exception cref="StorageException"><c>AppendOnly</c>: this process may only add; or the storage cannot be reached.</exception>
+    public async Task<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAsync(IReadOnlyList<LogFile> files, CancellationToken cancellationToken)
+    {
+        _repository.Configuration.Require(RepositoryOperation.Delete);
+        return await _repository.Storage.DeleteAllAsync([.. files.Select(static file => file.Stored.Key)], cancellationToken);
+    }
+
+    /// <summary>Extends the locks of files, and of what says what the series is, where the storage has locks (see <see cref="LockPipeline"/>).</summary>
+    /// <exception cref="StorageException">The storage cannot be reached. That it refuses is in the result.</exception>
+    public Task<LockExtension> ExtendLocksAsync(IReadOnlyList<LogFile> files, CancellationToken cancellationToken) => new LockPipeline(_repository, _time).RunAsync(
+        files.Select(static file => file.Stored.Key).Concat("ab".Select(copy => RepositoryLayout.LogDescription(Series, copy))), [], cancellationToken);
+
+    private string SpoolFolder => _repository.Storage.SpoolFolder ?? Path.GetTempPath();
+
     /// <summary>Waits, where listings lag, until what was put before this call is listed.</summary>
     public Task SettleAsync(CancellationToken cancellationToken) => _repository.WaitForListingsAsync(_time, cancellationToken);
 
@@ -139,6 +236,36 @@ public sealed class LogArchive
     /// <exception cref="CorruptDataException">It is damaged.</exception>
     public Task<LogHead?> ReadHeadAsync(string group, string name, CancellationToken cancellationToken) =>
         ReadHeadAsync(RepositoryLayout.Log(Series, group, name), cancellationToken);
+
+    /// <summary>The same of a file that was listed, from the cache if it is there: what is remembered is proven by its seal, and read anew where it is not sound.</summary>
+    /// <exception cref="CorruptDataException">It is damaged.</exception>
+    public async Task<LogHead?> ReadHeadAsync(LogFile file, CancellationToken cancellationToken)
+    {
+        StorageKey key = RepositoryLayout.Log(Series, file.Group, file.Name);
+        if (_heads?.Find(file) is { } known)
+        {
+            try
+            {
+                return LogObject.OpenHead(_repository.Keys, key, known);
+            }
+            catch (BackupIQException e) when (DamageReading.IsDamage(e))
+            {
+                // The cache's damage, not the object's.
+            }
+        }
+
+        if (await ReadHeadBytesAsync(_repository, key, cancellationToken) is not { } bytes)
+        {
+            return null;
+        }
+
+        LogHead head = LogObject.OpenHead(_repository.Keys, key, bytes);
+        _heads?.Note(file, bytes[..LogObject.HeadEnd(key, bytes)]);
+        return head;
+    }
+
+    /// <summary>Remembers the heads that were read.</summary>
+    public void SaveHeads() => _heads?.Save();
 
     /// <summary>
     /// Reads a file whole and gives it to <paramref name="write"/> piece by piece; what was given counts only when this returns. Null: it is not there.
@@ -176,15 +303,14 @@ public sealed class LogArchive
             return there;
         }
 
-        string spoolFolder = _repository.Storage.SpoolFolder ?? Path.GetTempPath();
-        Sweep(spoolFolder);
-        string file = Path.Combine(spoolFolder, SessionId.New() + SpoolSuffix);
+        Sweep(SpoolFolder);
+        string file = Path.Combine(SpoolFolder, SessionId.New() + SpoolSuffix);
         StorageContent content;
         try
         {
             using Stream source = open();
             using FileStream spool = DurableFile.OpenPrivate(file, FileMode.CreateNew, FileShare.None);
-            LogObject.Write(_repository.Keys, key, head with { StoredAt = _time.GetUtcNow() }, source, spool);
+            LogObject.Write(_repository.Keys, key, head, source, spool);
             content = StorageContent.FromFile(file);
         }
         catch
@@ -225,7 +351,11 @@ public sealed class LogArchive
 
     private Task<LogHead?> ReadHeadAsync(StorageKey key, CancellationToken cancellationToken) => ReadHeadAsync(_repository, key, cancellationToken);
 
-    private static async Task<LogHead?> ReadHeadAsync(BackupRepository repository, StorageKey key, CancellationToken cancellationToken)
+    private static async Task<LogHead?> ReadHeadAsync(BackupRepository repository, StorageKey key, CancellationToken cancellationToken) =>
+        await ReadHeadBytesAsync(repository, key, cancellationToken) is { } bytes ? LogObject.OpenHead(repository.Keys, key, bytes) : null;
+
+    // At least prefix and head, or what there is of them.
+    private static async Task<byte[]?> ReadHeadBytesAsync(BackupRepository repository, StorageKey key, CancellationToken cancellationToken)
     {
         var bytes = new byte[LogObject.HeadRead];
         try
@@ -238,7 +368,7 @@ public sealed class LogArchive
                 length = await repository.Storage.ReadAsync(key, 0, bytes, cancellationToken);
             }
 
-            return LogObject.OpenHead(repository.Keys, key, bytes.AsSpan(0, length));
+            return bytes[..length];
         }
         catch (StorageException e) when (e.Code == ErrorCodes.StorageObjectNotFound)
         {

@@ -19,6 +19,12 @@ public enum LogKind : byte
 
     /// <summary>Where a base backup of PostgreSQL began and ended.</summary>
     PostgresBackup = 5,
+
+    /// <summary>A piece of a segment of PostgreSQL's log that is not written to its end.</summary>
+    PostgresPiece = 6,
+
+    /// <summary>A part of PostgreSQL's log that the server took away before it was stored.</summary>
+    PostgresGap = 7,
 }
 
 /// <summary>What is known of a file of a series of logs without reading it; sealed apart from it.</summary>

@@ -8,6 +8,11 @@ namespace BackupIQ.Cli.Commands.Postgres;
 /// <summary>The PostgreSQL servers of the configuration.</summary>
 internal static class PgServers
 {
+    /// <summary>For how long every moment of servers is to be reached, where the configuration says so.</summary>
+    public static IReadOnlyDictionary<string, string> WalKeep(Invocation run) => run.Settings.File.Postgres.Values
+        .Where(static server => server.Fields.ContainsKey("wal-keep"))
+        .ToDictionary(static server => server.Name, static server => server.Fields["wal-keep"], StringComparer.Ordinal);
+
     /// <summary>The server that the first argument names.</summary>
     /// <exception cref="BackupIQException"><see cref="ErrorCodes.Configuration"/>: the configuration defines none of that name.</exception>
     public static PostgresServer Of(Invocation run) => Of(run, run.Arguments.Positional[0]);

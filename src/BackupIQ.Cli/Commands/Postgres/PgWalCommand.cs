@@ -6,15 +6,16 @@ using BackupIQ.Primitives;
 
 namespace BackupIQ.Cli.Commands.Postgres;
 
-/// <summary><c>pg wal ls|show|verify</c></summary>
+/// <summary><c>pg wal ls|show|verify|expire</c></summary>
 internal static class PgWalCommand
 {
     public static VerbGroup Create() => new(
         "wal",
-        "Looks into the archived log of a PostgreSQL server.",
+        "Looks into the archived log of a PostgreSQL server, and removes what nobody needs of it.",
         new PgWalLsCommand(),
         new PgWalShowCommand(),
-        new PgWalVerifyCommand());
+        new PgWalVerifyCommand(),
+        new PgWalExpireCommand());
 
     /// <summary>A moment as JSON has it, or null.</summary>
     public static string? Iso(DateTimeOffset? time) => time?.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture);
@@ -55,7 +56,21 @@ internal static class PgWalCommand
             writer.WriteEndArray();
         }
 
+        if (file.Gap is { } gap)
+        {
+            Write(writer, gap);
+        }
+
         writer.WriteEndObject();
+    }
+
+    /// <summary>Writes what a gap is, as fields.</summary>
+    public static void Write(Utf8JsonWriter writer, WalGapInfo gap)
+    {
+        writer.WriteString("start_lsn", gap.FromLsn);
+        writer.WriteString("end_lsn", gap.ToLsn);
+        writer.WriteString("cause", gap.Cause);
+        writer.WriteBoolean("filled", gap.IsFilled);
     }
 
     /// <summary>Writes a restore point.</summary>
@@ -181,9 +196,9 @@ internal sealed class PgWalLsCommand : PgWalReadCommand
         {
             WalSegmentInfo? segment = file.Segment;
             table.Add(
-                file.File,
-                segment?.Start ?? "",
-                segment?.End ?? "",
+                file.Gap is { } gap ? (gap.IsFilled ? "a gap that was filled" : "LOST") : file.File,
+                segment?.Start ?? file.Gap?.FromLsn ?? "",
+                segment?.End ?? file.Gap?.ToLsn ?? "",
                 segment is null ? "" : PgWalCommand.Moment(segment.FirstTime, run.Zone),
                 segment is null ? "" : PgWalCommand.Moment(segment.LastTime, run.Zone),
                 segment is null ? "" : Words.Number(segment.Transactions),

@@ -72,10 +72,36 @@ internal sealed class PgWindowCommand : Verb
             writer.WriteString("start_lsn", one.StartLsn);
             writer.WriteString("stop_lsn", one.StopLsn);
             writer.WriteString("stop_time", PgWalCommand.Iso(one.StopTime));
+            writer.WriteBoolean("island", window.Islands.Contains(one));
             writer.WriteEndObject();
         }
 
         writer.WriteEndArray();
+        writer.WriteStartArray("gaps");
+        foreach (WalGapInfo gap in window.Gaps)
+        {
+            writer.WriteStartObject();
+            writer.WriteNumber("timeline", gap.Timeline);
+            PgWalCommand.Write(writer, gap);
+            writer.WriteString("recorded_at", PgWalCommand.Iso(gap.RecordedAt));
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+        if (window.Unfinished is { } unfinished)
+        {
+            writer.WriteStartObject("unfinished");
+            writer.WriteString("segment", unfinished.Segment);
+            writer.WriteString("to_lsn", unfinished.ToLsn);
+            writer.WriteString("to_time", PgWalCommand.Iso(unfinished.LastTime));
+            writer.WriteString("stored_at", PgWalCommand.Iso(unfinished.StoredAt));
+            writer.WriteEndObject();
+        }
+        else
+        {
+            writer.WriteNull("unfinished");
+        }
+
         writer.WriteString("last_archived", window.LastArchived);
         writer.WriteString("last_archived_at", PgWalCommand.Iso(window.LastArchivedAt));
         if (window.Lag is { } lag)
@@ -104,7 +130,29 @@ internal sealed class PgWindowCommand : Verb
                 : $"  reachable       every moment from {Words.Moment(interval.Bases[0].StopTime, run.Zone)} ({interval.Bases[0].StopLsn}) on");
         }
 
+        if (window.Islands.Count > 0)
+        {
+            output.WriteLine();
+        }
+
+        foreach (WalBaseInfo one in window.Islands)
+        {
+            output.WriteLine($"island: {one.Snapshot[..8]}, timeline {one.Timeline}, restores to its own end alone, {Words.Moment(one.StopTime, run.Zone)} ({one.StopLsn})");
+        }
+
+        foreach (WalGapInfo gap in window.Gaps.Where(static gap => !gap.IsFilled))
+        {
+            output.WriteLine();
+            output.WriteLine($"lost on timeline {gap.Timeline}: {gap.FromLsn} to {gap.ToLsn}, found {Words.Moment(gap.RecordedAt, run.Zone)}");
+            output.WriteLine($"  because         {DisplayText.Of(gap.Cause)}");
+        }
+
         output.WriteLine();
+        if (window.Unfinished is { } unfinished)
+        {
+            output.WriteLine($"not finished: {unfinished.Segment}, there up to {unfinished.ToLsn}, last commit {PgWalCommand.Moment(unfinished.LastTime, run.Zone)}");
+        }
+
         output.WriteLine(window is { LastArchived: { } last, LastArchivedAt: { } at, Lag: { } lag }
             ? $"last archived: {last}, {Words.Moment(at, run.Zone)}, {Words.Duration(lag)} ago"
             : "no segment is archived");

@@ -3,6 +3,13 @@ namespace BackupIQ.Sources.Postgres.Wal;
 /// <summary>A segment of an archive and what is known of it; null: that could not be read.</summary>
 public sealed record WalSegment(WalFileName Name, DateTimeOffset StoredAt, WalSegmentFacts? Facts);
 
+/// <summary>A part of a timeline's log of which it is known that it is lost.</summary>
+/// <param name="Timeline">The timeline.</param>
+/// <param name="From">Where it begins.</param>
+/// <param name="To">Where it ends.</param>
+/// <param name="Cause">Why: half a sentence.</param>
+public sealed record WalLoss(uint Timeline, Lsn From, Lsn To, string Cause);
+
 /// <summary>A part of a timeline's log without a hole.</summary>
 /// <param name="Timeline">The timeline.</param>
 /// <param name="Segments">Its segments, ascending.</param>
@@ -32,7 +39,9 @@ public static class WalContinuity
     /// <summary>The intervals of all timelines, ascending.</summary>
     /// <param name="segments">Whole segments, in any order.</param>
     /// <param name="histories">The histories that are there, by timeline.</param>
-    public static IReadOnlyList<WalInterval> Intervals(IEnumerable<WalSegment> segments, IReadOnlyDictionary<uint, TimelineHistory> histories)
+    /// <param name="losses">What is known to be lost: it says why a segment is missing. Where the segments are there all the same nothing is lost.</param>
+    public static IReadOnlyList<WalInterval> Intervals(
+        IEnumerable<WalSegment> segments, IReadOnlyDictionary<uint, TimelineHistory> histories, IReadOnlyList<WalLoss>? losses = null)
     {
         List<WalInterval> intervals = [];
         foreach (IGrouping<uint, WalSegment> timeline in segments.GroupBy(static segment => segment.Name.Timeline).OrderBy(static group => group.Key))
@@ -43,7 +52,7 @@ public static class WalContinuity
             {
                 current.Add(inOrder[i]);
                 WalSegment? next = i + 1 < inOrder.Length ? inOrder[i + 1] : null;
-                (Lsn at, string problem, bool isHole) = next is null ? EndOf(inOrder[i], timeline.Key, histories) : Between(inOrder[i], next);
+                (Lsn at, string problem, bool isHole) = next is null ? EndOf(inOrder[i], timeline.Key, histories, losses ?? []) : Between(inOrder[i], next, losses ?? []);
                 if (problem.Length > 0)
                 {
                     intervals.Add(new WalInterval(timeline.Key, current, at, problem, isHole));
@@ -83,7 +92,7 @@ public static class WalContinuity
             : $"the next one goes on from a record at {next.BeforeFirst}, and it ends with the one at {last}";
     }
 
-    private static (Lsn At, string Problem, bool IsHole) Between(WalSegment before, WalSegment next)
+    private static (Lsn At, string Problem, bool IsHole) Between(WalSegment before, WalSegment next, IReadOnlyList<WalLoss> losses)
     {
         if (before.Facts is not { } facts)
         {
@@ -93,7 +102,7 @@ public static class WalContinuity
         WalFileName follows = WalFileName.OfSegment(before.Name.Timeline, before.Name.NumberOf(facts.SegmentSize) + 1, facts.SegmentSize);
         if (next.Name != follows)
         {
-            return (follows.StartOf(facts.SegmentSize), $"segment {follows} is missing", true);
+            return (follows.StartOf(facts.SegmentSize), Missing(follows, facts.SegmentSize, losses), true);
         }
 
         return next.Facts is null ? (follows.StartOf(facts.SegmentSize), $"what is said of {next.Name} cannot be read", true)
@@ -101,7 +110,17 @@ public static class WalContinuity
             : (Lsn.None, "", false);
     }
 
-    private static (Lsn At, string Problem, bool IsHole) EndOf(WalSegment last, uint timeline, IReadOnlyDictionary<uint, TimelineHistory> histories)
+    private static string Missing(WalFileName segment, uint segmentSize, IReadOnlyList<WalLoss> losses) =>
+        LossAt(segment, segmentSize, losses) is { } loss ? $"segment {segment} is missing: {loss.Cause}" : $"segment {segment} is missing";
+
+    private static WalLoss? LossAt(WalFileName segment, uint segmentSize, IReadOnlyList<WalLoss> losses)
+    {
+        Lsn start = segment.StartOf(segmentSize);
+        return losses.FirstOrDefault(loss => loss.Timeline == segment.Timeline && loss.From < start + segmentSize && loss.To > start);
+    }
+
+    private static (Lsn At, string Problem, bool IsHole) EndOf(
+        WalSegment last, uint timeline, IReadOnlyDictionary<uint, TimelineHistory> histories, IReadOnlyList<WalLoss> losses)
     {
         if (last.Facts is not { } facts)
         {
@@ -121,6 +140,9 @@ public static class WalContinuity
             }
         }
 
-        return (facts.LastEnd, "nothing later is archived", false);
+        WalFileName follows = WalFileName.OfSegment(timeline, last.Name.NumberOf(facts.SegmentSize) + 1, facts.SegmentSize);
+        return LossAt(follows, facts.SegmentSize, losses) is not null
+            ? (facts.LastEnd, Missing(follows, facts.SegmentSize, losses), true)
+            : (facts.LastEnd, "nothing later is archived", false);
     }
 }
