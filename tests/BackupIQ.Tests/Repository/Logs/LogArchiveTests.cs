@@ -6,6 +6,7 @@ using BackupIQ.Repository.Format;
 using BackupIQ.Repository.Hashing;
 using BackupIQ.Repository.Logs;
 using BackupIQ.Storage;
+using BackupIQ.Testing.Files;
 using Shouldly;
 using Xunit;
 
@@ -106,6 +107,70 @@ public sealed class LogArchiveTests
     }
 
     [Fact]
+    public async Task HeadsThatWereReadAreRememberedAndProvenWhenTheyAreUsed()
+    {
+        using ScratchFolder cache = new();
+        (FakeStorage storage, BackupRepository repository, LogArchive archive) = await NewAsync();
+        await PutAsync(repository, archive, Name, Content(100));
+        LogArchive first = new(repository, "main", TimeProvider.System, cache.Path);
+        LogFile file = await OnlyAsync(first);
+        (await first.ReadHeadAsync(file, CancellationToken.None)).ShouldNotBeNull().Length.ShouldBe(100);
+        first.SaveHeads();
+
+        // The storage need not be asked again.
+        string key = Object(storage).Key;
+        storage.Unreadable.Add(key);
+        LogArchive second = new(repository, "main", TimeProvider.System, cache.Path);
+        (await second.ReadHeadAsync(file, CancellationToken.None)).ShouldNotBeNull().Length.ShouldBe(100);
+
+        // Of another object of that name nothing is known, and what is damaged in the cache is read anew.
+        await Should.ThrowAsync<StorageException>(() => second.ReadHeadAsync(file with { Stored = file.Stored with { Size = 7 } }, CancellationToken.None));
+        string kept = Directory.EnumerateFiles(cache.Path, "*", SearchOption.AllDirectories).ShouldHaveSingleItem();
+        byte[] bytes = File.ReadAllBytes(kept);
+        bytes[^5] ^= 1;
+        File.WriteAllBytes(kept, bytes);
+        LogArchive third = new(repository, "main", TimeProvider.System, cache.Path);
+        await Should.ThrowAsync<StorageException>(() => third.ReadHeadAsync(file, CancellationToken.None));
+        storage.Unreadable.Clear();
+        (await third.ReadHeadAsync(file, CancellationToken.None)).ShouldNotBeNull().Length.ShouldBe(100);
+        foreach (byte[] other in (byte[][])[[], bytes[..^7], bytes[..20], [.. bytes, 1, 2, 3], new byte[100]])
+        {
+            File.WriteAllBytes(kept, other);
+            LogArchive any = new(repository, "main", TimeProvider.System, cache.Path);
+            (await any.ReadHeadAsync(file, CancellationToken.None)).ShouldNotBeNull().Length.ShouldBe(100);
+        }
+    }
+
+    [Fact]
+    public async Task AFileIsCopiedIntoARepositoryWithOtherKeysAndKeepsItsTime()
+    {
+        (FakeStorage storage, BackupRepository repository, LogArchive archive) = await NewAsync();
+        await archive.DescribeAsync([1], "main"u8.ToArray(), CancellationToken.None);
+        await PutAsync(repository, archive, Name, Content(1_500_000));
+        LogHead stored = (await archive.ReadHeadAsync(Group, Name, CancellationToken.None)).ShouldNotBeNull();
+        (FakeStorage _, BackupRepository other, LogArchive target) = await NewAsync();
+        LogFile file = await OnlyAsync(archive);
+        (await target.CopyAsync(archive, file, CancellationToken.None)).ShouldBe(LogPut.Stored);
+        (await target.CopyAsync(archive, file, CancellationToken.None)).ShouldBe(LogPut.SameThere);
+        (await ReadAsync(target, Name)).ShouldBe(Content(1_500_000));
+        LogHead copy = (await target.ReadHeadAsync(Group, Name, CancellationToken.None)).ShouldNotBeNull();
+        copy.StoredAt.ShouldBe(stored.StoredAt);
+        copy.Facts.ShouldBe(stored.Facts);
+        copy.Content.ShouldNotBe(stored.Content);
+        (await target.CopyAsync(archive, file with { Name = "000000010000000000000009" }, CancellationToken.None)).ShouldBeNull();
+        (await LogArchive.ListNamesAsync(repository, TimeProvider.System, static _ => { }, CancellationToken.None)).ShouldBe(["main"]);
+        (await LogArchive.ListNamesAsync(other, TimeProvider.System, static _ => { }, CancellationToken.None)).ShouldBeEmpty();
+
+        // What is damaged is not copied.
+        (string key, byte[] bytes) = Object(storage);
+        bytes[^100] ^= 1;
+        (FakeStorage empty, BackupRepository _, LogArchive third) = await NewAsync();
+        await Should.ThrowAsync<CorruptDataException>(() => third.CopyAsync(archive, file, CancellationToken.None));
+        empty.Objects.Keys.ShouldAllBe(static name => !name.StartsWith("w/", StringComparison.Ordinal));
+        key.ShouldNotBeNull();
+    }
+
+    [Fact]
     public async Task TheStorageDoesNotLearnTheName()
     {
         (FakeStorage storage, BackupRepository repository, LogArchive archive) = await NewAsync();
@@ -172,6 +237,17 @@ public sealed class LogArchiveTests
         MemoryStream read = new();
         (await archive.ReadAsync(Group, name, LogArchive.WriteTo(read), CancellationToken.None)).ShouldNotBeNull();
         return read.ToArray();
+    }
+
+    private static async Task<LogFile> OnlyAsync(LogArchive archive)
+    {
+        List<LogFile> files = [];
+        await foreach (LogFile file in archive.ListAsync(null, CancellationToken.None))
+        {
+            files.Add(file);
+        }
+
+        return files.ShouldHaveSingleItem();
     }
 
     private static KeyValuePair<string, byte[]> Object(FakeStorage storage) => storage.Objects.Single(static o => o.Key.EndsWith(Name, StringComparison.Ordinal));
