@@ -113,7 +113,7 @@ public sealed partial class BackupIqRepository
             using FileStream alone = WalSpool.TakeStream(folder);
             await new WalStreamPipeline(archive, request, monitor ?? new WalStreamMonitor(), folder, _time)
             {
-                ReadBases = stop => ReadBasesAsync(request.Server.Name, stop),
+                ReadBases = async stop => (await ReadBasesAsync(request.Server.Name, null, stop).ConfigureAwait(false)).Bases,
             }.RunAsync(cancellationToken).ConfigureAwait(false);
         }
         finally
