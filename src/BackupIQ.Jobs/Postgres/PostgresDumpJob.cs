@@ -58,7 +58,7 @@ internal sealed class PostgresDumpJob(PostgresDumpRequest request, int jobs, Bac
 
         // One that is left out silently is one that nobody misses until it is needed.
         return all.FirstOrDefault(static one => !one.IsTemplate && !one.CanConnect) is { Name: { } closed }
-            ? throw new BackupIQException(ErrorCodes.Authorization, $"The role may not connect to the database '{closed}'", $"GRANT CONNECT ON DATABASE, or name the databases that are to be dumped.")
+            ? throw new BackupIQException(ErrorCodes.Authorization, $"The role may not connect to the database '{closed}'", "GRANT CONNECT ON DATABASE, or name the databases that are to be dumped.")
             : [.. all.Where(static one => !one.IsTemplate).Select(static one => one.Name)];
     }
 }

@@ -148,10 +148,13 @@ internal ref struct DumpToc
             Schema = schema is { Length: > 0 } ? schema : null,
             Owner = owner is { Length: > 0 } ? owner : null,
             DependsOn = dependsOn,
-            File = Text() is { Length: > 0 } file ? file : null,
+            File = Text() is not { Length: > 0 } file ? null : IsName(file) ? file : throw Damaged("it names a file outside of its folder"),
             Grants = kind is "ACL" or "DEFAULT ACL" ? definition : null,
         };
     }
+
+    // pg_restore opens what it says, wherever that leads.
+    private static bool IsName(string file) => !file.AsSpan().ContainsAny('/', '\0') && file is not ("." or "..");
 
     private static long Number(string? text) =>
         long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long number) ? number : throw Damaged("a number in it is none");

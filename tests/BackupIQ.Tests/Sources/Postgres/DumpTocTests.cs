@@ -40,6 +40,9 @@ public sealed class DumpTocTests
             Should.Throw<BackupIQException>(() => DumpToc.Read(toc.AsSpan(0, length))).Code.ShouldBe(ErrorCodes.CorruptData);
         }
 
+        // pg_restore would open it.
+        Should.Throw<BackupIQException>(static () => DumpToc.Read(new DumpTocBuilder(14).Add("TABLE DATA", "t", file: "../../etc/passwd").Build())).Code.ShouldBe(ErrorCodes.CorruptData);
+
         // A custom archive is none.
         byte[] other = [.. toc];
         other[10] = 1;
