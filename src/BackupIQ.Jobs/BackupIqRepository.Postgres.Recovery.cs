@@ -95,7 +95,10 @@ public sealed partial class BackupIqRepository
     }
 
     private static RecoveryBase ToBase(Snapshot snapshot, PostgresDocument document) => new(
-        snapshot.Id.ToString(), (uint)document.Timeline, ReadPlace(document.WalStartLsn), ReadPlace(document.WalEndLsn), document.Started, document.Stopped);
+        snapshot.Id.ToString(), (uint)document.Timeline, ReadPlace(document.WalStartLsn), ReadPlace(document.WalEndLsn), document.Started, document.Stopped)
+    {
+        IsStandby = document.Standby == true,
+    };
 
     private static List<WalFileName> OwnLog(PostgresDocument document) =>
         [.. document.Wal.Select(static name => WalFileName.TryParse(name, out WalFileName file) ? file : throw new CorruptDataException($"The snapshot names {name} as a segment."))];

@@ -68,7 +68,8 @@ public sealed partial class BackupIqRepository
         PlannedRestore planned = await PlanAsync(request, own, cancellationToken).ConfigureAwait(false);
         (Snapshot snapshot, PostgresDocument document, PostgresRestorePlan plan) = (planned.Snapshot, planned.Document, planned.Show(request.Server));
         RestoredServer server = new(request.Folder, document, request.TablespaceMap);
-        server.RequireFree();
+        server.RequireFree(request.Delta);
+        IReadOnlyList<long> leftOut = LeftOut(request.OnlyDatabases, document);
         ChunkIndex index = await own.IndexAsync(cancellationToken).ConfigureAwait(false);
         RestoreRequest all = new() { Snapshot = snapshot.Id.ToString(), Path = Encoding.UTF8.GetBytes("/" + request.Server), Target = Encoding.UTF8.GetBytes(server.Folder) };
         await RecallAsync(all, all.ToOptions(_options), snapshot, index, monitor, cancellationToken).ConfigureAwait(false);
@@ -77,19 +78,26 @@ public sealed partial class BackupIqRepository
         // What lies at the links of pg_tblspc goes to its own places; pg_control comes last and beside its place.
         const string Control = "/global/pg_control";
         string aside = Path.Combine(server.Folder, "global", "backupiq.pg_control");
-        List<(string From, string To, string? Without)> parts = [("data", server.Folder, "/pg_tblspc/*")];
-        parts.AddRange(server.Tablespaces.Select(static tablespace => ($"tablespaces/{tablespace.Key}", tablespace.Value, (string?)null)));
+        List<(string From, string To, bool MayDelete, IReadOnlyList<string> Without)> parts =
+            [("data", server.Folder, true, ["/pg_tblspc/*", .. RestoredServer.Kept, .. leftOut.Select(static one => $"/base/{one}")])];
+        parts.AddRange(server.Tablespaces.Select(tablespace => ($"tablespaces/{tablespace.Key}", tablespace.Value, true, (IReadOnlyList<string>)[.. leftOut.Select(static one => $"/*/{one}")])));
         if (document.ConfigFiles.Count > 0)
         {
-            parts.Add(("config", server.Folder, null));
+            parts.Add(("config", server.Folder, false, []));
         }
 
-        parts.Add(("tail", server.Folder, Control));
-        parts.Add(("tail" + Control, aside, null));
+        parts.Add(("tail", server.Folder, false, [Control]));
+        parts.Add(("tail" + Control, aside, false, []));
         RestoreResult result = null!;
-        foreach ((string from, string to, string? without) in parts)
+        foreach ((string from, string to, bool mayDelete, IReadOnlyList<string> without) in parts)
         {
-            RestoreRequest part = all with { Path = Encoding.UTF8.GetBytes($"/{request.Server}/{from}"), Target = Encoding.UTF8.GetBytes(to), Excludes = without is null ? [] : [Encoding.UTF8.GetBytes(without)] };
+            RestoreRequest part = all with
+            {
+                Path = Encoding.UTF8.GetBytes($"/{request.Server}/{from}"),
+                Target = Encoding.UTF8.GetBytes(to),
+                Excludes = [.. without.Select(static pattern => Encoding.UTF8.GetBytes(pattern))],
+                Delete = request.Delta && mayDelete,
+            };
             using LinuxRestoreTarget target = new(part.Target);
             result = await RestoreRunner
                 .RunAsync(_repository, index, snapshot, part.Path, target, part.ToOptions(_options), monitor.Progress, cancellationToken).ConfigureAwait(false);
@@ -102,6 +110,11 @@ public sealed partial class BackupIqRepository
             await Task.Run(
                 () =>
                 {
+                    foreach (long database in leftOut)
+                    {
+                        server.LeaveOut(database);
+                    }
+
                     server.WriteReport(plan.WriteReport(null));
                     server.WriteRecovery(planned.Settings, planned.Plan.Timeline, request.KeepArchiving);
                     server.Complete(Path.Combine(aside, "pg_control"));
@@ -122,6 +135,19 @@ public sealed partial class BackupIqRepository
         }
 
         return new PostgresRestoreOutcome(ToOutcome(snapshot, result), PostgresBackupInfo.From(document), reached) { Plan = plan };
+    }
+
+    // The databases whose files are not wanted, by their oids; those that initdb made have small ones and are always.
+    private static IReadOnlyList<long> LeftOut(IReadOnlyList<string> only, PostgresDocument document)
+    {
+        const long FirstOfUsers = 16384;
+        if (only.Count > 0 && only.FirstOrDefault(name => document.Databases.All(database => database.Name != name)) is { } unknown)
+        {
+            throw new BackupIQException(
+                ErrorCodes.Usage, $"The backup has no database '{unknown}'; nothing was written", $"It has: {string.Join(", ", document.Databases.Select(static database => database.Name))}.");
+        }
+
+        return only.Count == 0 ? [] : [.. document.Databases.Where(database => database.Oid >= FirstOfUsers && !only.Contains(database.Name)).Select(static database => database.Oid)];
     }
 
     private static bool IsBaseOf(Snapshot snapshot, string server) => snapshot.Kind == PostgresKind && snapshot.Paths is [var path] && path == "/" + server;

@@ -39,6 +39,18 @@ public sealed record PostgresRestoreRequest
     /// <summary>Where tablespaces go that lay elsewhere: old paths and new ones.</summary>
     public IReadOnlyDictionary<string, string> TablespaceMap { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
+    /// <summary>
+    /// The folder may hold what an interrupted restore left, or a stopped server of the same cluster: only what differs is written, and what the backup does not
+    /// have is removed.
+    /// </summary>
+    public bool Delta { get; init; }
+
+    /// <summary>
+    /// When there are any, files of other databases are not restored; those databases can only be dropped then. The server's own (<c>postgres</c>, the templates)
+    /// are restored always.
+    /// </summary>
+    public IReadOnlyList<string> OnlyDatabases { get; init; } = [];
+
     /// <summary>The server archives as the one did that was backed up. False: it does not, lest a copy write into the archive of the original.</summary>
     public bool KeepArchiving { get; init; }
 

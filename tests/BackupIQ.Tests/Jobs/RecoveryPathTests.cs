@@ -82,6 +82,15 @@ public sealed class RecoveryPathTests
     }
 
     [Fact]
+    public void OfATimelineThatHasNothingArchivedYetItsBeginningOnTheOldOneIsReached()
+    {
+        Dictionary<uint, TimelineHistory> histories = new() { [2] = new TimelineHistory(2, [new TimelineSwitch(1, At(5) + 500)]) };
+        RecoveryPath path = Walk(Base(1, 3, 4), 2, [Segment(1, 3), Segment(1, 4), Segment(1, 5), Segment(1, 6)], histories);
+        (path.Segments[^1].File.Timeline, path.End, path.IsHole).ShouldBe((1u, At(5) + 500, false));
+        path.Branch.At(path.Segments[^1].Facts.Start).ShouldBe(1u);
+    }
+
+    [Fact]
     public void ABackupIsFitOnlyForABranchThatItLiesOn()
     {
         Dictionary<uint, TimelineHistory> histories = new() { [2] = new TimelineHistory(2, [new TimelineSwitch(1, At(5) + 500)]) };

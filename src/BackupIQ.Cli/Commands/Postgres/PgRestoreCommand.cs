@@ -26,6 +26,8 @@ internal sealed class PgRestoreCommand : Verb
         Value("--action", "WHAT", "what the server does there: promote (default), pause or shutdown");
         Flag("--plan", "only say how it would be done, having proven that it can");
         Value("--base", "SNAP", "the backup (default: the newest from which the target is reached)");
+        Flag("--delta", "the folder may hold what an interrupted restore left, or the stopped server itself: only what differs is written");
+        List("--only-db", "DB", "leave the files of other databases out; those can only be dropped then");
         List("--tablespace-map", "OLD=NEW", "put the tablespace that lay at OLD to NEW");
         Value("--archive-mode", "HOW", "off (default): it archives nothing, lest it write into the original's archive; preserve: as the original");
         Flag("--start", "start it on a socket of its own, wait until it has recovered, and leave it running");
@@ -54,6 +56,8 @@ internal sealed class PgRestoreCommand : Verb
             Exclusive = arguments.Has("--exclusive"),
             Timeline = ReadTimeline(arguments.Value("--timeline")),
             Action = OneOf(arguments, "--action", "promote", "pause", "shutdown"),
+            Delta = arguments.Has("--delta"),
+            OnlyDatabases = arguments.Values("--only-db"),
             TablespaceMap = ReadMap(arguments.Values("--tablespace-map")),
             KeepArchiving = OneOf(arguments, "--archive-mode", "off", "preserve") == "preserve",
             Start = arguments.Has("--start"),

@@ -9,7 +9,11 @@ namespace BackupIQ.Jobs.Postgres.Recovery;
 /// <param name="Stop">Before it has reached this, a server is not consistent.</param>
 /// <param name="Started">When the backup began, by the server's clock.</param>
 /// <param name="Stopped">When it was complete.</param>
-internal sealed record RecoveryBase(string Snapshot, uint Timeline, Lsn Start, Lsn Stop, DateTimeOffset Started, DateTimeOffset Stopped);
+internal sealed record RecoveryBase(string Snapshot, uint Timeline, Lsn Start, Lsn Stop, DateTimeOffset Started, DateTimeOffset Stopped)
+{
+    /// <summary>It was made of a standby, which lags behind: its clock does not tell what it has of the primary's commits.</summary>
+    public bool IsStandby { get; init; }
+}
 
 /// <summary>Where a file of the log comes from.</summary>
 internal enum RecoverySource
@@ -120,7 +124,7 @@ internal sealed record RecoveryPath(RecoveryBase Base, TimelineBranch Branch, IR
                 }
             }
 
-            return IsConsistent ? Math.Max(covered ?? long.MinValue, PostgresTime.Write(Base.Started)) : covered;
+            return IsConsistent && !Base.IsStandby ? Math.Max(covered ?? long.MinValue, PostgresTime.Write(Base.Started)) : covered;
         }
     }
 
@@ -205,6 +209,18 @@ internal sealed record RecoveryPath(RecoveryBase Base, TimelineBranch Branch, IR
                 if (parent == name.Timeline && left.Value / known.SegmentSize == number && known.Archived.GetValueOrDefault(copy) is { } facts)
                 {
                     found.Add(new RecoverySegment(name, RecoverySource.Archive, copy, facts, left));
+                }
+            }
+        }
+
+        // Nor has the new timeline its copy: what the old one had up to there is the beginning of the same.
+        if (known.Histories.TryGetValue(name.Timeline, out TimelineHistory? history) && history.Ancestors.LastOrDefault() is { Timeline: > 0 } from && from.SwitchedAt.Value / known.SegmentSize == number)
+        {
+            foreach (WalFileName old in (WalFileName[])[name with { Timeline = from.Timeline }, partial with { Timeline = from.Timeline }])
+            {
+                if (known.Archived.GetValueOrDefault(old) is { } facts)
+                {
+                    found.Add(new RecoverySegment(name, RecoverySource.Archive, old, facts, from.SwitchedAt));
                 }
             }
         }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using BackupIQ.Primitives;
 using BackupIQ.Sources.Files.Linux;
+using BackupIQ.Sources.Postgres.Backup;
 
 namespace BackupIQ.Sources.Postgres.Restore;
 
@@ -56,8 +57,9 @@ public sealed class RestoredServer
     public IReadOnlyDictionary<string, string> Tablespaces => _places;
 
     /// <summary>Refuses what may not be written over.</summary>
-    /// <exception cref="BackupIQException"><c>RestoreTarget</c>: a server runs there, or a folder is not empty.</exception>
-    public void RequireFree()
+    /// <param name="isDelta">What is there may be made use of: what a restore left that was interrupted, or a stopped server of the same cluster.</param>
+    /// <exception cref="BackupIQException"><c>RestoreTarget</c>: a server runs there, or a folder is not empty. <c>WrongServer</c>: it is another cluster's.</exception>
+    public void RequireFree(bool isDelta = false)
     {
         if (RunningServer(_folder) is { } process)
         {
@@ -66,19 +68,40 @@ public sealed class RestoredServer
                 .With("path", _folder);
         }
 
+        bool isLeft = File.Exists(Path.Combine(_folder, Incomplete));
+        if (isDelta && (isLeft || IsOfCluster()))
+        {
+            return;
+        }
+
         foreach (string folder in (string[])[_folder, .. _places.Values])
         {
             if (File.Exists(folder) || (Directory.Exists(folder) && Directory.EnumerateFileSystemEntries(folder).Any()))
             {
                 bool isTablespace = folder != _folder;
-                bool isLeft = !isTablespace && File.Exists(Path.Combine(folder, Incomplete));
+                isLeft &= !isTablespace;
                 throw new BackupIQException(
                     ErrorCodes.RestoreTarget,
                     isLeft ? "A restore into this folder was interrupted and left it incomplete; nothing was written" : $"The {(isTablespace ? "place of a tablespace" : "target")} is not an empty folder; nothing was written",
-                    isLeft ? "Empty the folder and run the restore again." : isTablespace ? "Name another place with --tablespace-map OLD=NEW." : "Restore to a folder that is empty or not there.")
+                    isLeft ? "Run the restore again with --delta, which makes use of what is there, or empty the folder." : isTablespace ? "Name another place with --tablespace-map OLD=NEW." : "Restore to a folder that is empty or not there.")
                     .With("path", folder);
             }
         }
+    }
+
+    // Whether a server of the cluster that was backed up lies there, stopped.
+    private bool IsOfCluster()
+    {
+        string control = Path.Combine(_folder, "global", "pg_control");
+        if (!File.Exists(control))
+        {
+            return false;
+        }
+
+        string? system = ControlFile.TryRead(File.ReadAllBytes(control))?.SystemIdentifier.ToString(CultureInfo.InvariantCulture);
+        return system == _document.SystemIdentifier ? true : throw new BackupIQException(
+            ErrorCodes.WrongServer, $"The folder is the data directory of another cluster ({system ?? "which its pg_control does not tell"}; the backup is of {_document.SystemIdentifier}); nothing was written", "Restore to another folder.")
+            .With("path", _folder);
     }
 
     /// <summary>Makes the folders, for their owner alone, and marks the directory as one that is being restored.</summary>
@@ -91,6 +114,39 @@ public sealed class RestoredServer
         }
 
         Write(Incomplete, "A restore is being made here; what is here is not whole.\n");
+        DurableFile.SyncFolder(_folder);
+
+        // Of a server that lay here: from now on none starts by mistake.
+        string control = Path.Combine(_folder, "global", "pg_control");
+        if (File.Exists(control))
+        {
+            File.Delete(control);
+            DurableFile.SyncFolder(Path.Combine(_folder, "global"));
+        }
+    }
+
+    /// <summary>What of the data directory a restore that removes what the backup does not have must leave alone, as patterns.</summary>
+    public static IReadOnlyList<string> Kept { get; } = ["/" + Incomplete];
+
+    /// <summary>
+    /// Makes the folder of a database whose files are not restored: so much that the server starts and recovers, and that the database can be dropped. Nobody can
+    /// connect to it.
+    /// </summary>
+    public void LeaveOut(long database)
+    {
+        string name = database.ToString(CultureInfo.InvariantCulture);
+        string folder = Path.Combine("base", name);
+
+        // Of an earlier restore nothing may be left that looks like the database.
+        IEnumerable<string> inTablespaces = _places.Values.SelectMany(static place => Directory.EnumerateDirectories(place)).Select(version => Path.Combine(version, name));
+        foreach (string left in inTablespaces.Prepend(Path.Combine(_folder, folder)).Where(Directory.Exists).ToArray())
+        {
+            Directory.Delete(left, recursive: true);
+        }
+
+        Directory.CreateDirectory(Path.Combine(_folder, folder));
+        Own(Path.Combine(_folder, folder), FolderMode);
+        Write(Path.Combine(folder, "PG_VERSION"), $"{_document.Major.ToString(CultureInfo.InvariantCulture)}\n");
     }
 
     /// <summary>Writes <see cref="Report"/>.</summary>
@@ -101,8 +157,19 @@ public sealed class RestoredServer
         file.Flush(flushToDisk: true);
     }
 
-    /// <summary>Gives a file that was put into <c>pg_wal</c> to who owns the rest.</summary>
-    public void GiveLog(string name) => Own(Path.Combine(_folder, "pg_wal", name), FileMode);
+    /// <summary>Gives a file that was put into <c>pg_wal</c> to who owns the rest, and says that it is archived: the server is not to archive it again, in part.</summary>
+    public void GiveLog(string name)
+    {
+        Own(Path.Combine(_folder, "pg_wal", name), FileMode);
+        string status = Path.Combine("pg_wal", "archive_status");
+        if (!Directory.Exists(Path.Combine(_folder, status)))
+        {
+            Directory.CreateDirectory(Path.Combine(_folder, status));
+            Own(Path.Combine(_folder, status), FolderMode);
+        }
+
+        Write(Path.Combine(status, name + ".done"), "");
+    }
 
     /// <summary>Writes what the server needs to recover: links, the map of tablespaces, settings and <c>recovery.signal</c>.</summary>
     /// <param name="target">Where it stops, as settings.</param>
