@@ -10,7 +10,7 @@ namespace BackupIQ.Sources.Postgres.Dump;
 /// </summary>
 public sealed class WorkFolder : IDisposable
 {
-    private const string Prefix = "backupiq-pg-";
+    private const string Prefix = "backupiq-pgdump-";
     private const string LockName = "lock";
 
     private readonly FileStream _lock;
