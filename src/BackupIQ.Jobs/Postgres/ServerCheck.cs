@@ -48,7 +48,7 @@ internal sealed partial class ServerCheck(PostgresServer server, CheckedReposito
             await OfSlotsAsync(session, facts, cancellationToken).ConfigureAwait(false);
             if (!server.IsStreamed)
             {
-                OfFiles(session, facts);
+                await OfFilesAsync(dsn, plain, choice, cancellationToken).ConfigureAwait(false);
             }
 
             await OfArchiverAsync(session, facts, cancellationToken).ConfigureAwait(false);
@@ -351,12 +351,33 @@ internal sealed partial class ServerCheck(PostgresServer server, CheckedReposito
         }
     }
 
-    private void OfFiles(PostgresSession session, PostgresFacts facts)
+    // Of several hosts one whose files are here is enough: it is the one that is backed up.
+    private async Task OfFilesAsync(PostgresDsn dsn, string? password, ServerChoice choice, CancellationToken cancellationToken)
     {
+        PostgresFinding seen = LookAtFiles(choice.Session, choice.Facts);
+        foreach (PostgresDsn other in dsn.Each.Where(one => seen.Level == "failed" && one.Place != choice.Dsn.Place))
+        {
+            try
+            {
+                await using PostgresSession session = await PostgresSession.OpenAsync(other, password, cancellationToken).ConfigureAwait(false);
+                PostgresFinding there = LookAtFiles(session, await session.ReadFactsAsync(cancellationToken).ConfigureAwait(false));
+                seen = there.Level == "failed" ? seen : there;
+            }
+            catch (BackupIQException)
+            {
+                // That it does not answer is told where hosts are.
+            }
+        }
+
+        _findings.Add(seen);
+    }
+
+    private PostgresFinding LookAtFiles(PostgresSession session, PostgresFacts facts)
+    {
+        const string Check = "data directory";
         if ((server.PgData ?? facts.DataDirectory) is not { } folder)
         {
-            Failed("data directory", "neither the server's entry nor the server says where it is", "Write pgdata: into the entry, or GRANT pg_read_all_settings.");
-            return;
+            return new("failed", Check, "neither the server's entry nor the server says where it is", "Write pgdata: into the entry, or GRANT pg_read_all_settings.");
         }
 
         try
@@ -367,20 +388,21 @@ internal sealed partial class ServerCheck(PostgresServer server, CheckedReposito
                 _ = Directory.EnumerateFileSystemEntries(Path.Combine(folder, below)).Any();
             }
 
-            Good("data directory", $"{folder} is this server's and can be read");
             int waiting = Directory.EnumerateFiles(Path.Combine(folder, "pg_wal", "archive_status"), "*.ready").Count();
             if (waiting > MostWaitingFiles)
             {
                 Warning("archiving", $"{waiting.ToString(CultureInfo.InvariantCulture)} files of WAL wait to be archived", "See in the server's log whether archive_command fails, or how long it takes.");
             }
+
+            return new("good", Check, $"{folder} is this server's and can be read", null);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            Failed("data directory", e.Message, "Run as the user that the server runs as, or as root.");
+            return new("failed", Check, e.Message, "Run as the user that the server runs as, or as root.");
         }
         catch (BackupIQException e)
         {
-            Failed("data directory", e.Message, e.Guidance);
+            return new("failed", Check, e.Message, e.Guidance);
         }
     }
 

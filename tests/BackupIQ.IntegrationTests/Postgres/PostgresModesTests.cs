@@ -240,6 +240,13 @@ public sealed class PostgresModesTests(SharedPostgres shared) : IClassFixture<Sh
         ProgramRun run = server.PgDefined("backup", "main", "--wal", "archive", "--wal-timeout", "2s", "--json").ShouldEndWith(0);
         run.Summary().GetProperty("db").GetProperty("wal_segments").GetInt64().ShouldBeGreaterThan(0);
         (run.Text + run.Error).ShouldContain("did not get the WAL");
+
+        // What was left to the archive comes from there.
+        string restored = server.User.At("restored");
+        server.Pg("restore", "main", "--base", snapshot, "--to", restored, "--target", "immediate").ShouldEndWith(0);
+        server.StopAt(server.Data);
+        server.StartAt(restored);
+        server.Sql("select count(*) from t").ShouldBe(["1000"]);
     }
 
     /// <summary>The oldest and the newest: they differ in how backups are begun, and in how the server sends its files.</summary>

@@ -45,18 +45,18 @@ internal sealed class BaseBackupReceiver(WireConnection connection, int major, S
         long total = spaces.Sum(static space => space.Length > 2 && long.TryParse(space[2], NumberStyles.None, CultureInfo.InvariantCulture, out long kilobytes) ? kilobytes << 10 : 0);
         if (major >= 15)
         {
-            await ReceiveOneAsync(total, cancellationToken);
+            await ReceiveAsync(hasParts: true, total, cancellationToken);
         }
         else
         {
             foreach (string?[] space in spaces)
             {
                 Enter(space.Length > 0 ? space[0] : null);
-                await ReceivePlainAsync(total, cancellationToken);
+                await ReceiveAsync(hasParts: false, total, cancellationToken);
             }
 
             EnterManifest();
-            await ReceivePlainAsync(total, cancellationToken);
+            await ReceiveAsync(hasParts: false, total, cancellationToken);
         }
 
         Leave();
@@ -108,7 +108,8 @@ internal sealed class BaseBackupReceiver(WireConnection connection, int major, S
         }
     }
 
-    private async Task ReceivePlainAsync(long total, CancellationToken cancellationToken)
+    // One stream of bytes: an archive or the manifest, or parts that say what they are.
+    private async Task ReceiveAsync(bool hasParts, long total, CancellationToken cancellationToken)
     {
         WireMessage message = await connection.ReadAsync(cancellationToken);
         if (message.Kind != 'H')
@@ -118,27 +119,15 @@ internal sealed class BaseBackupReceiver(WireConnection connection, int major, S
 
         while ((message = await connection.ReadAsync(cancellationToken)).Kind == 'd')
         {
-            Take(message.Body.Span);
-            await PaceAsync(message.Body.Length, total, cancellationToken);
-        }
+            if (hasParts)
+            {
+                Part(message.Body.Span);
+            }
+            else
+            {
+                Take(message.Body.Span);
+            }
 
-        if (message.Kind != 'c')
-        {
-            throw connection.Unexpected(message);
-        }
-    }
-
-    private async Task ReceiveOneAsync(long total, CancellationToken cancellationToken)
-    {
-        WireMessage message = await connection.ReadAsync(cancellationToken);
-        if (message.Kind != 'H')
-        {
-            throw connection.Unexpected(message);
-        }
-
-        while ((message = await connection.ReadAsync(cancellationToken)).Kind == 'd')
-        {
-            Part(message.Body.Span);
             await PaceAsync(message.Body.Length, total, cancellationToken);
         }
 

@@ -130,7 +130,11 @@ internal sealed class WireConnection : IAsyncDisposable
             }
             else
             {
+                // A server may say nothing for minutes until its checkpoint is done: that it is gone the system finds out.
                 socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+                socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 30);
+                socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 10);
+                socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 6);
                 await socket.ConnectAsync(dsn.Address, dsn.Port, cancellationToken);
             }
 
