@@ -51,7 +51,7 @@ public sealed class BackupWalTests
         byte[] content = builder.Segments()[0];
         string path = scratch.At(Segment);
         File.WriteAllBytes(path, content);
-        await archive.PushAsync(path);
+        await archive.PushAsync(path, isServersOwn: true);
         return (archive, content);
     }
 }
