@@ -79,7 +79,8 @@ internal sealed class S3ReferencedCredentials : AWSCredentials, IDisposable
             isNew |= renewed is not null;
         }
 
-        return isNew;
+        // Or came in between: then what was got again here is what it had got, which is not what was refused.
+        return isNew || !(await ReadAsync(cancellationToken).ConfigureAwait(false)).Equals(used);
     }
 
     /// <inheritdoc/>
