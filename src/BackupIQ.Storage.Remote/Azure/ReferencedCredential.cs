@@ -24,13 +24,19 @@ internal sealed class ReferencedCredential(CachedSecret secret, Func<string, IAz
     /// <inheritdoc/>
     public async ValueTask<bool> RenewAsync(int generation, CancellationToken cancellationToken)
     {
-        // Another request may have come first; the first of all knows of no generation yet.
-        if (generation > 0 && Generation != generation)
+        // Another request may have come first; the first of all know of no generation yet.
+        if (Generation > Math.Max(generation, 1))
         {
             return true;
         }
 
+        // Or it has got the secret again, and not signed with it yet.
         using Secret refused = await secret.GetAsync(cancellationToken);
+        if (_last is { } last && last.Text != Encoding.UTF8.GetString(refused.Bytes))
+        {
+            return true;
+        }
+
         using Secret? renewed = await secret.RenewAsync(refused, cancellationToken);
         return renewed is not null;
     }
