@@ -219,7 +219,7 @@ public sealed class LogArchive
     public async Task<IReadOnlyDictionary<StorageKey, StorageException>> DeleteAsync(IReadOnlyList<LogFile> files, CancellationToken cancellationToken)
     {
         _repository.Configuration.Require(RepositoryOperation.Delete);
-        return await _repository.Storage.DeleteAllAsync([.. files.Select(static file => file.Stored.Key)], cancellationToken);
+        return await _repository.Storage.DeleteAllAsync([.. files.Select(file => RepositoryLayout.Log(Series, file.Group, file.Name))], cancellationToken);
     }
 
     /// <summary>Extends the locks of files, and of what says what the series is, where the storage has locks (see <see cref="LockPipeline"/>).</summary>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using BackupIQ.Testing.Files;
 using BackupIQ.IntegrationTests.Processes;
 using Shouldly;
 using Xunit;
@@ -66,7 +67,8 @@ public sealed class RecoveryDeltaTests
         }
 
         scene.Backup();
-        server.Run("psql", "-h", server.User.Home, "-U", "ci", "-d", "b", "-q", "-c", "update t set x = x + 1; create table u as select * from t; vacuum t");
+        server.Run("psql", "-h", server.User.Home, "-U", "ci", "-d", "b", "-q", "-c", "update t set x = x + 1; create table u as select * from t");
+        server.Run("psql", "-h", server.User.Home, "-U", "ci", "-d", "b", "-q", "-c", "vacuum t");
         server.Run("psql", "-h", server.User.Home, "-U", "ci", "-d", "a", "-q", "-c", "insert into t values(-1)");
         server.ArchiveAll();
         (string folder, _) = scene.Restore("--only-db", "a");
@@ -114,15 +116,7 @@ public sealed class RecoveryDeltaTests
         }
     }
 
-    private static long Bytes(string folder)
-    {
-        try
-        {
-            return !Directory.Exists(folder) ? 0 : Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Sum(static file => new FileInfo(file).Length);
-        }
-        catch (IOException)
-        {
-            return 0;
-        }
-    }
+    // What is written: files have their lengths before.
+    private static long Bytes(string folder) =>
+        Directory.Exists(folder) ? long.Parse(ScratchFolder.Run("sh", "-c", "du -s -B1 \"$0\" 2>/dev/null || true", folder).Split('\t')[0], System.Globalization.CultureInfo.InvariantCulture) : 0;
 }

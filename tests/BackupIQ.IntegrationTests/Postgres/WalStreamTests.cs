@@ -69,7 +69,7 @@ public sealed class WalStreamTests
         using PostgresServer server = Start();
         server.Sql("create table t(a int, filler text)");
         Once(server).ShouldEndWith(0);
-        server.Pg("backup", "main", "--quiet").ShouldEndWith(0);
+        server.PgDefined("backup", "main", "--quiet").ShouldEndWith(0);
         Fill(server, 3000);
         Once(server).ShouldEndWith(0);
 
@@ -105,7 +105,7 @@ public sealed class WalStreamTests
         server.Pg("wal", "verify", "main").ShouldEndWith(14);
 
         // From a base backup behind it every later moment is reached.
-        server.Pg("backup", "main", "--quiet").ShouldEndWith(0);
+        server.PgDefined("backup", "main", "--quiet").ShouldEndWith(0);
         Fill(server, 1000);
         Once(server).ShouldEndWith(0);
         server.Sql("select pg_switch_wal()");
@@ -126,23 +126,22 @@ public sealed class WalStreamTests
         Directory.CreateDirectory(Path.GetDirectoryName(other)!);
         File.WriteAllBytes(other, bytes);
         server.Pg("wal-push", "other", other).ShouldEndWith(0);
-        server.User.RunPlain("pg", "init-server", "other", "--dsn", $"host={server.User.Home} user=ci dbname=postgres").ShouldEndWith(0);
-        server.Pg("wal-stream", "other").ShouldEndWith(7).Error.ShouldContain("system identifier mismatch");
-        server.Pg("wal-stream", "main", "--slot", "No-Slot").ShouldEndWith(2);
-        server.Pg("wal-stream", "main", "--partial-every", "0").ShouldEndWith(2);
+        server.PgDefined("wal-stream", "other").ShouldEndWith(7).Error.ShouldContain("system identifier mismatch");
+        server.PgDefined("wal-stream", "main", "--slot", "No-Slot").ShouldEndWith(2);
+        server.PgDefined("wal-stream", "main", "--partial-every", "0").ShouldEndWith(2);
     }
 
     private static PostgresServer Start()
     {
         PostgresServer server = PostgresServer.Start(
             segmentMegabytes: 1, settings: "archive_mode = off\nwal_keep_size = 0\nmin_wal_size = 2MB\nmax_wal_size = 8MB\nautovacuum = off");
-        server.User.RunPlain("pg", "init-server", "main", "--dsn", $"host={server.User.Home} user=ci dbname=postgres").ShouldEndWith(0);
+        File.WriteAllText(server.User.At("servers.yaml"), $"postgres:\n  main:\n    dsn: host={server.User.Home} user=ci dbname=postgres\n  other:\n    dsn: host={server.User.Home} user=ci dbname=postgres\n");
         return server;
     }
 
-    private static ProgramUser.RunningProgram Stream(PostgresServer server, params string[] flags) => server.User.Start(["pg", "wal-stream", "main", "--json", .. flags]);
+    private static ProgramUser.RunningProgram Stream(PostgresServer server, params string[] flags) => server.User.Start(["--config", server.User.At("servers.yaml"), "pg", "wal-stream", "main", "--json", .. flags]);
 
-    private static ProgramRun Once(PostgresServer server) => server.Pg("wal-stream", "main", "--once");
+    private static ProgramRun Once(PostgresServer server) => server.PgDefined("wal-stream", "main", "--once");
 
     private static void Fill(PostgresServer server, int rows) => server.Sql($"insert into t select i, repeat(md5(i::text), 15) from generate_series(1, {rows}) i");
 

@@ -20,7 +20,7 @@ public sealed class SpoolPipelineTests : IDisposable
     [Fact]
     public async Task AProgramThatIsFasterThanItsReadersStandsStill()
     {
-        using Run run = Start("for i in 1 2 3 4; do dd if=/dev/zero of=$i bs=1M count=16 2>/dev/null; sleep 0.2; done; echo end >last", mostWaiting: 8 * Megabyte);
+        using Run run = Start("for i in 1 2 3 4; do dd if=/dev/zero of=$i bs=1M count=16 iflag=fullblock 2>/dev/null; sleep 0.2; done; echo end >last", mostWaiting: 8 * Megabyte);
         run.Spool.TryTake(out SpooledFile first, TestContext.Current.CancellationToken).ShouldBeTrue();
         first.Name.ShouldBe("1");
 
@@ -48,7 +48,7 @@ public sealed class SpoolPipelineTests : IDisposable
     [Fact]
     public void AReaderThatWaitsForTheProgramIsNeverKeptWaitingByWhatNobodyReads()
     {
-        using Run run = Start("exec 3>a; head -c 1000 /dev/zero >&3; dd if=/dev/zero of=b bs=1M count=40 2>/dev/null; head -c 1000 /dev/zero >&3", mostWaiting: 4 * Megabyte);
+        using Run run = Start("exec 3>a; head -c 1000 /dev/zero >&3; dd if=/dev/zero of=b bs=1M count=40 iflag=fullblock 2>/dev/null; head -c 1000 /dev/zero >&3", mostWaiting: 4 * Megabyte);
         run.Spool.TryTake(out SpooledFile file, TestContext.Current.CancellationToken).ShouldBeTrue();
         file.Name.ShouldBe("a");
         Read(run.Spool, file).ShouldBe(2000);
