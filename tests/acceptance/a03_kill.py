@@ -86,10 +86,11 @@ def kills_with_changes(a):
     last = repository.must("backup", tree, "--json", codes=(0,))
     summary = last.summary()
     reused = f"it stored {human(summary['data_added_packed'])} of {human(summary['total_bytes_processed'])} in {last.seconds:.1f} s"
-    if stored >= full_size / 2:
+    # Of runs that end before their first checkpoint much is stored that nothing names, and so nothing can be reused.
+    if whole.seconds >= 4 and stored >= full_size / 2:
         a.check("the next backup reuses what was stored", summary["data_added_packed"] < full_size / 2, reused)
     else:
-        a.note(f"the last backup: {reused}; the kills came before more than {human(stored)} were stored, the second half measures what is reused")
+        a.note(f"the last backup: {reused}; {human(stored)} were stored by runs this short, which have few checkpoints; the second half measures what is reused")
     repository.restore("latest", a.path("restored"))
     compare(a, "the last snapshot restores equal", tree, repository.restored(a.path("restored"), tree))
     check = repository.call("check", "--read-data")
