@@ -99,18 +99,20 @@ public sealed class WalStreamTests
         string said = stream.Wait().ShouldEndWith(0).Text;
         said.ShouldContain("\"gap\"");
         JsonElement window = Window(server);
-        window.GetProperty("intervals").GetArrayLength().ShouldBe(3);
+        window.GetProperty("intervals").GetArrayLength().ShouldBe(2, "between the gaps no segment was whole: " + window);
         window.GetProperty("intervals")[0].GetProperty("ends_because").GetString()!.ShouldContain("taken it away");
         server.Pg("wal", "ls", "main").ShouldEndWith(0).Text.ShouldContain("LOST");
         server.Pg("wal", "verify", "main").ShouldEndWith(14);
 
-        // From a base backup behind it every later moment is reached.
+        // From a base backup behind it every later moment is reached. (With so little kept the server would end the backup's session.)
+        server.Sql("alter system reset max_slot_wal_keep_size", "select pg_reload_conf()");
         server.PgDefined("backup", "main", "--quiet").ShouldEndWith(0);
         Fill(server, 1000);
         Once(server).ShouldEndWith(0);
         server.Sql("select pg_switch_wal()");
         Once(server).ShouldEndWith(0);
-        Window(server).GetProperty("intervals")[2].GetProperty("reachable_from_lsn").GetString().ShouldNotBeNull();
+        window = Window(server);
+        window.GetProperty("intervals").EnumerateArray().Last().GetProperty("reachable_from_lsn").GetString().ShouldNotBeNull(window.ToString());
         server.Pg("restore", "main", "--to", target, "--target", "latest", "--quiet").ShouldEndWith(0);
     }
 
