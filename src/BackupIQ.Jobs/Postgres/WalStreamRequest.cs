@@ -3,8 +3,9 @@ namespace BackupIQ.Jobs.Postgres;
 /// <summary>How a server's log is received.</summary>
 /// <example>
 /// <code>
-/// WalStreamRequest request = new() { Server = server, Slot = "backupiq_main" };
-/// await repository.StreamWalAsync(request, new WalStreamMonitor { OnGap = gap => Alert(gap) }, spool, cancellationToken);
+/// PostgresServer server = new() { Name = "main", Dsn = "host=/run/postgresql user=backup dbname=postgres" };
+/// WalStreamMonitor monitor = new() { OnGap = gap => Console.Error.WriteLine($"lost: {gap.FromLsn} to {gap.ToLsn}") };
+/// await repository.StreamWalAsync(new WalStreamRequest { Server = server, Slot = "backupiq_main" }, monitor, cancellationToken: cancellationToken);
 /// </code>
 /// </example>
 public sealed record WalStreamRequest

@@ -78,8 +78,7 @@ public sealed class WalLifeTests
         other.GetProperty("last_archived").GetString().ShouldBe(window.GetProperty("last_archived").GetString());
         other.GetProperty("intervals")[0].GetProperty("to_lsn").GetString().ShouldBe(window.GetProperty("intervals")[0].GetProperty("to_lsn").GetString());
         server.User.RunPlain(["check", "--read-data", .. there]).ShouldEndWith(0);
-        string alone = server.User.At("alone", Path.GetFileName(server.User.Objects("w").Last(IsSegment)).ToUpperInvariant());
-        server.User.MakeFolder("alone");
+        string alone = server.User.At(Path.GetFileName(server.User.Objects("w").Last(IsSegment)).ToUpperInvariant());
         server.Pg("wal-fetch", "main", Path.GetFileName(alone), alone).ShouldEndWith(0);
         server.Pg("wal-push", "alone", alone).ShouldEndWith(0);
         server.User.Run("prune", "--quiet").ShouldEndWith(0);
