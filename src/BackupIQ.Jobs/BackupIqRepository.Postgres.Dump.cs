@@ -111,16 +111,6 @@ public sealed partial class BackupIqRepository
             SnapshotInfo.From(snapshot), PostgresDumpInfo.From(document), dumped.Name, content.Tables, bytes, _time.GetElapsedTime(began), missing, created, content.LeftOut);
     }
 
-    private BackupOutcome ToOutcome(BackupResult result, DateTimeOffset began) => new()
-    {
-        Snapshot = result.Snapshot is null ? null : SnapshotInfo.From(result.Snapshot),
-        Counts = BackupCounts.From(result.Summary, result.Snapshot?.Time ?? began, result.Snapshot?.Ended ?? _time.GetUtcNow()),
-        Warnings = result.Warnings,
-        BytesPut = result.BytesPut,
-        LocksExtended = result.Locks.Extended,
-        LockProblem = result.Locks.Problem,
-    };
-
     // A dump that lacks a file is none.
     private async Task<long> RestoreDumpAsync(Snapshot snapshot, ChunkIndex index, RestoreRequest files, RestoreMonitor monitor, CancellationToken cancellationToken)
     {

@@ -37,6 +37,13 @@ public sealed partial class BackupIqRepository
         List<WalExpiryInfo> logs = [];
         try
         {
+            // One listing, where there are none: snapshots are not read once more for nothing.
+            IReadOnlyList<string> names = await LogArchive.ListNamesAsync(_repository, _time, damage => Tell([damage]), cancellationToken).ConfigureAwait(false);
+            if (names.Count == 0)
+            {
+                return [];
+            }
+
             IReadOnlyList<PostgresDocument> bases = await ReadAllBasesAsync(cancellationToken).ConfigureAwait(false);
             foreach (string server in bases.Select(static one => one.Server).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))
             {

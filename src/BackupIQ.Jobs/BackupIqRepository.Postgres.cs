@@ -38,17 +38,7 @@ public sealed partial class BackupIqRepository
         (BackupResult result, PostgresDocument document) = await job
             .RunAsync((source, stop) => runner.RunAsync(source, options, monitor.Progress, stop), cancellationToken).ConfigureAwait(false);
         Tell(result.Damage);
-        return new PostgresBackupOutcome(
-            new BackupOutcome
-            {
-                Snapshot = result.Snapshot is null ? null : SnapshotInfo.From(result.Snapshot),
-                Counts = BackupCounts.From(result.Summary, result.Snapshot?.Time ?? began, result.Snapshot?.Ended ?? _time.GetUtcNow()),
-                Warnings = result.Warnings,
-                BytesPut = result.BytesPut,
-                LocksExtended = result.Locks.Extended,
-                LockProblem = result.Locks.Problem,
-            },
-            PostgresBackupInfo.From(document));
+        return new PostgresBackupOutcome(ToOutcome(result, began), PostgresBackupInfo.From(document));
     }
 
     /// <summary>

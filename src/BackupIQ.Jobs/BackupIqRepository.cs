@@ -200,16 +200,18 @@ public sealed partial class BackupIqRepository : IAsyncDisposable
             }
         }
 
-        return new BackupOutcome
-        {
-            Snapshot = result.Snapshot is null ? null : SnapshotInfo.From(result.Snapshot),
-            Counts = BackupCounts.From(result.Summary, result.Snapshot?.Time ?? started, result.Snapshot?.Ended ?? _time.GetUtcNow()),
-            Warnings = result.Warnings,
-            BytesPut = result.BytesPut,
-            LocksExtended = result.Locks.Extended,
-            LockProblem = result.Locks.Problem,
-        };
+        return ToOutcome(result, started);
     }
+
+    private BackupOutcome ToOutcome(BackupResult result, DateTimeOffset began) => new()
+    {
+        Snapshot = result.Snapshot is null ? null : SnapshotInfo.From(result.Snapshot),
+        Counts = BackupCounts.From(result.Summary, result.Snapshot?.Time ?? began, result.Snapshot?.Ended ?? _time.GetUtcNow()),
+        Warnings = result.Warnings,
+        BytesPut = result.BytesPut,
+        LocksExtended = result.Locks.Extended,
+        LockProblem = result.Locks.Problem,
+    };
 
     /// <summary>The snapshots that <paramref name="query"/> chooses, oldest first. Those that cannot be read are damage, which is told.</summary>
     public async Task<IReadOnlyList<SnapshotInfo>> ListSnapshotsAsync(SnapshotQuery? query = null, CancellationToken cancellationToken = default)

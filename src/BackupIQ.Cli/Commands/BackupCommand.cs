@@ -118,7 +118,7 @@ internal sealed class BackupCommand : Verb
             ExcludeCaches = run.Settings.Switch("backup.exclude-caches"),
             OneFileSystem = run.Settings.Switch("backup.one-file-system"),
             Host = run.Settings.Text("backup.host"),
-            Tags = [.. run.Settings.List("backup.tags").SelectMany(static tags => tags.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()],
+            Tags = run.Settings.Words("backup.tags"),
             Type = run.Settings.Text("backup.type")!,
             Parent = arguments.Value("--parent"),
             IgnoreCtime = run.Settings.Switch("backup.ignore-ctime"),

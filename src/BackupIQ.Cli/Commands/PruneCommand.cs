@@ -229,15 +229,7 @@ internal sealed class PruneCommand : Verb
         writer.WriteNumber("partials_deleted", outcome.PartialsDeleted);
         writer.WriteNumber("locks_extended", outcome.LocksExtended);
         writer.WriteString("lock_problem", outcome.LockProblem);
-        writer.WriteStartArray("logs");
-        foreach (WalExpiryInfo log in outcome.Logs)
-        {
-            writer.WriteStartObject();
-            PgWalExpireCommand.WriteFields(writer, log);
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
+        JsonFields.WriteObjects(writer, "logs", outcome.Logs, PgWalExpireCommand.WriteFields);
         writer.WriteNumber("seconds_waited", Math.Round(outcome.Waited.TotalSeconds, 3));
         writer.WriteNumber("seconds_elapsed", Math.Round(outcome.Duration.TotalSeconds, 3));
     }

@@ -88,6 +88,9 @@ internal sealed class Settings
 
     public IReadOnlyList<string> List(string key) => Get(key).Values;
 
+    /// <summary>Each word once, of a list whose values may hold several with commas between.</summary>
+    public IReadOnlyList<string> Words(string key) => [.. List(key).SelectMany(static value => value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()];
+
     public bool Switch(string key) => Checked(key).Text == "true";
 
     public int Number(string key) => int.Parse(Checked(key).Text ?? "0", CultureInfo.InvariantCulture);

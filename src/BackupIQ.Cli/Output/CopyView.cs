@@ -46,18 +46,13 @@ internal sealed class CopyView
                 writer.WriteNumber("data_added_packed", put);
                 writer.WriteNumber("total_duration", Math.Round(report.Duration.TotalSeconds, 6));
                 writer.WriteBoolean("dry_run", _dryRun);
-                writer.WriteStartArray("logs");
-                foreach (WalCopyInfo log in report.Logs)
+                JsonFields.WriteObjects(writer, "logs", report.Logs, (writer, log) =>
                 {
-                    writer.WriteStartObject();
                     writer.WriteString("server", log.Server);
                     writer.WriteNumber("files_copied", log.Files);
                     writer.WriteNumber("bytes_copied", log.Bytes);
                     writer.WriteNumber("files_damaged", log.Damaged);
-                    writer.WriteEndObject();
-                }
-
-                writer.WriteEndArray();
+                });
             });
         }
         else if (_run.Screen.Verbosity > Verbosity.Quiet)

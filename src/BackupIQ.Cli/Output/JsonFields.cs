@@ -45,6 +45,20 @@ internal static class JsonFields
         writer.WriteEndArray();
     }
 
+    /// <summary>An array of objects, whose fields <paramref name="fields"/> writes.</summary>
+    public static void WriteObjects<T>(Utf8JsonWriter writer, string name, IEnumerable<T> items, Action<Utf8JsonWriter, T> fields)
+    {
+        writer.WriteStartArray(name);
+        foreach (T item in items)
+        {
+            writer.WriteStartObject();
+            fields(writer, item);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    }
+
     /// <summary>A snapshot, as an object.</summary>
     public static void WriteSnapshot(Utf8JsonWriter writer, SnapshotInfo snapshot)
     {

@@ -141,20 +141,15 @@ internal static class VerifyOutput
         WriteTime("recovery_seconds", report.RecoveryDuration);
         WriteTime("rto_seconds", report.Rto);
         writer.WriteString("note_problem", report.NoteProblem);
-        writer.WriteStartArray("checks");
-        foreach (VerifyCheck check in report.Checks)
+        JsonFields.WriteObjects(writer, "checks", report.Checks, (writer, check) =>
         {
-            writer.WriteStartObject();
             writer.WriteString("id", check.Id);
             writer.WriteString("name", check.Name);
             writer.WriteString("status", Word(check.Status));
             writer.WriteString("detail", check.Detail);
             JsonFields.WriteStrings(writer, "items", check.Items);
             writer.WriteNumber("seconds", Math.Round(check.Duration.TotalSeconds, 3));
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
+        });
 
         void WriteTime(string name, TimeSpan? time)
         {

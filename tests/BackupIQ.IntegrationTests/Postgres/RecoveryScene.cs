@@ -8,6 +8,9 @@ namespace BackupIQ.IntegrationTests.Postgres;
 /// <summary>A server that archives into a repository, its backups, and what is brought back from both.</summary>
 internal sealed class RecoveryScene : IDisposable
 {
+    /// <summary>The rows of <c>t</c> that tests look at, in one line.</summary>
+    public const string Rows = "select string_agg(a::text, ',' order by a) from t where a < 200";
+
     private readonly string? _binaries;
     private readonly HashSet<string> _restored = [];
     private int _count;

@@ -9,8 +9,6 @@ namespace BackupIQ.IntegrationTests.Postgres;
 /// <summary>Any moment of a server's life: what is reached, and what is refused before anything is touched.</summary>
 public sealed class RecoveryTargetTests
 {
-    private const string Rows = "select string_agg(a::text, ',' order by a) from t where a < 200";
-
     [Fact]
     public void EveryKindOfTargetIsReachedToTheCommitAndNoFurther()
     {
@@ -44,11 +42,11 @@ public sealed class RecoveryTargetTests
         plan.GetProperty("last_commit_before").GetProperty("xid").ToString().ShouldBe(rows[2].Xid);
         plan.GetProperty("first_commit_after").GetProperty("xid").ToString().ShouldBe(rows[3].Xid);
         plan.GetProperty("timeline").GetInt32().ShouldBe(1);
-        scene.Ask(Rows, "--target-time", rows[2].After).ShouldBe("0,1,2,3");
+        scene.Ask(RecoveryScene.Rows, "--target-time", rows[2].After).ShouldBe("0,1,2,3");
         scene.Plan("--target-xid", rows[1].Xid).GetProperty("last_commit_before").GetProperty("xid").ToString().ShouldBe(rows[1].Xid);
-        scene.Ask(Rows, "--target-xid", rows[1].Xid, "--exclusive").ShouldBe("0,1");
-        scene.Ask(Rows, "--target-name", "after two").ShouldBe("0,1,2");
-        scene.Ask(Rows, "--target-lsn", rows[0].Place, "--exclusive").ShouldBe("0,1");
+        scene.Ask(RecoveryScene.Rows, "--target-xid", rows[1].Xid, "--exclusive").ShouldBe("0,1");
+        scene.Ask(RecoveryScene.Rows, "--target-name", "after two").ShouldBe("0,1,2");
+        scene.Ask(RecoveryScene.Rows, "--target-lsn", rows[0].Place, "--exclusive").ShouldBe("0,1");
         scene.Plan("--target", "immediate").GetProperty("target_lsn").ValueKind.ShouldBe(JsonValueKind.Null);
 
         // One second before the mistake all of the table is there, and the plan tells when it was made.
@@ -60,7 +58,7 @@ public sealed class RecoveryTargetTests
         scene.Query(folder, "select pg_is_in_recovery(), pg_is_wal_replay_paused()").ShouldBe(["t\tt"]);
         summary.GetProperty("plan").GetProperty("end_lsn").GetString().ShouldBe(scene.Query(folder, "select pg_last_wal_replay_lsn()")[0]);
         scene.Discard(folder);
-        scene.Ask(Rows + " and to_regclass('victim') is null").ShouldBe("0,1,2,3,4,5");
+        scene.Ask(RecoveryScene.Rows + " and to_regclass('victim') is null").ShouldBe("0,1,2,3,4,5");
     }
 
     [Fact]
@@ -84,7 +82,7 @@ public sealed class RecoveryTargetTests
         JsonElement plan = scene.Plan("--target-time", RecoveryScene.Later(second, 1));
         plan.GetProperty("end_of_log").GetBoolean().ShouldBeTrue();
         plan.GetProperty("notes")[0].GetString()!.ShouldContain("No commit after");
-        scene.Ask(Rows, "--target-time", RecoveryScene.Later(second, 1)).ShouldBe("0,1,2");
+        scene.Ask(RecoveryScene.Rows, "--target-time", RecoveryScene.Later(second, 1)).ShouldBe("0,1,2");
         JsonElement error = scene.Refuse("--target-time", RecoveryScene.Later(second, 3600));
         error.GetProperty("message").GetString()!.ShouldContain("nothing later is archived");
 
@@ -105,8 +103,8 @@ public sealed class RecoveryTargetTests
             error.GetProperty("details").GetProperty("file").GetString().ShouldBe(gone);
             string nearest = error.GetProperty("details").GetProperty("nearest_lsn").GetString()!;
             scene.Refuse().GetProperty("message").GetString()!.ShouldContain(gone);
-            scene.Ask(Rows, "--target-time", first).ShouldBe("0,1");
-            scene.Ask(Rows, "--target-lsn", nearest).ShouldBe("0,1");
+            scene.Ask(RecoveryScene.Rows, "--target-time", first).ShouldBe("0,1");
+            scene.Ask(RecoveryScene.Rows, "--target-lsn", nearest).ShouldBe("0,1");
         }
 
         // Two bytes of a record are turned over in the archive, and the segment sealed anew, as if the disk under pg_wal had done it: named by place, never promoted over.
@@ -121,7 +119,7 @@ public sealed class RecoveryTargetTests
         error = scene.Refuse("--target-time", second);
         error.GetProperty("message").GetString()!.ShouldContain($"{gone} is damaged at 0/");
         scene.Refuse("--target", "latest").GetProperty("message").GetString()!.ShouldContain("damaged");
-        scene.Ask(Rows, "--target-time", first).ShouldBe("0,1");
+        scene.Ask(RecoveryScene.Rows, "--target-time", first).ShouldBe("0,1");
 
         // The same in the sealed object: the checksums of the repository find it, before anything is written.
         File.Delete(stored);
@@ -133,7 +131,7 @@ public sealed class RecoveryTargetTests
 
         // A backup that is named and does not fit; one that is another server's is no better.
         scene.Refuse("--base", backup[..8], "--target-time", earlier).GetProperty("message").GetString()!.ShouldContain("nothing was written");
-        scene.Ask(Rows, "--base", backup[..8], "--target", "immediate").ShouldBe("0");
+        scene.Ask(RecoveryScene.Rows, "--base", backup[..8], "--target", "immediate").ShouldBe("0");
     }
 
     [Fact]
@@ -154,8 +152,8 @@ public sealed class RecoveryTargetTests
         server.SqlAt(folder, "insert into t values(100)", "select pg_switch_wal()", "insert into t values(101)");
         string switched = server.SqlAt(folder, "select pg_walfile_name(pg_switch_wal())")[0];
         PostgresServer.Wait(() => string.CompareOrdinal(server.SqlAt(folder, "select coalesce(last_archived_wal, '') from pg_stat_archiver").FirstOrDefault() ?? "", switched) >= 0, "the new timeline is archived");
-        scene.Ask(Rows).ShouldBe("0,1,100,101");
-        scene.Ask(Rows, "--timeline", "1").ShouldBe("0,1,2,3");
+        scene.Ask(RecoveryScene.Rows).ShouldBe("0,1,100,101");
+        scene.Ask(RecoveryScene.Rows, "--timeline", "1").ShouldBe("0,1,2,3");
         scene.Plan("--target-time", fork).GetProperty("timeline").GetInt32().ShouldBe(2);
         scene.Plan("--target-time", fork, "--timeline", "1").GetProperty("timeline").GetInt32().ShouldBe(1);
 

@@ -7,8 +7,6 @@ namespace BackupIQ.IntegrationTests.Postgres;
 /// <summary>Targets and branches with the other versions of PostgreSQL; beside <see cref="RecoveryTargetTests"/>, so that both run at once.</summary>
 public sealed class RecoveryVersionsTests
 {
-    private const string Rows = "select string_agg(a::text, ',' order by a) from t where a < 200";
-
     [Theory]
     [InlineData(13)]
     [InlineData(14)]
@@ -28,8 +26,8 @@ public sealed class RecoveryVersionsTests
         server.Sql("insert into t select generate_series(1000, 30000)", "insert into t values(3)");
         string end = scene.Now();
         string[] segments = server.ArchiveAll();
-        scene.Ask(Rows, "--target-time", fork).ShouldBe("0,1");
-        scene.Ask(Rows, "--target-lsn", place).ShouldBe("0,1,2");
+        scene.Ask(RecoveryScene.Rows, "--target-time", fork).ShouldBe("0,1");
+        scene.Ask(RecoveryScene.Rows, "--target-lsn", place).ShouldBe("0,1,2");
         using (scene.Without(Path.GetFileName(segments[^1])))
         {
             scene.Refuse("--target-time", end).GetProperty("code").GetInt32().ShouldBe(6);
@@ -39,9 +37,9 @@ public sealed class RecoveryVersionsTests
         server.SqlAt(folder, "insert into t values(100)");
         string switched = server.SqlAt(folder, "select pg_walfile_name(pg_switch_wal())")[0];
         PostgresServer.Wait(() => string.CompareOrdinal(server.SqlAt(folder, "select coalesce(last_archived_wal, '') from pg_stat_archiver").FirstOrDefault() ?? "", switched) >= 0, "the new timeline is archived");
-        scene.Ask(Rows).ShouldBe("0,1,100");
-        scene.Ask(Rows, "--timeline", "1").ShouldBe("0,1,2,3");
-        scene.Ask(Rows, "--target", "immediate", "--action", "pause").ShouldBe("0");
+        scene.Ask(RecoveryScene.Rows).ShouldBe("0,1,100");
+        scene.Ask(RecoveryScene.Rows, "--timeline", "1").ShouldBe("0,1,2,3");
+        scene.Ask(RecoveryScene.Rows, "--target", "immediate", "--action", "pause").ShouldBe("0");
         using (scene.Without("00000002.history"))
         {
             scene.Refuse();

@@ -59,7 +59,7 @@ internal sealed class PgBackupCommand : Verb
                 : throw Misuse($"--throttle: '{DisplayText.Of(rate)}' is no rate; write it as 10M, or as 08:00-18:00=2M,else=unlimited"),
             Spool = run.Arguments.Value("--spool") ?? (server.IsStreamed ? run.CacheFolder : null),
             Host = run.Settings.Text("backup.host"),
-            Tags = [.. run.Settings.List("backup.tags").SelectMany(static tags => tags.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()],
+            Tags = run.Settings.Words("backup.tags"),
             Compression = run.Settings.Text("backup.compression")!,
             CheckpointInterval = run.Settings.Duration("backup.checkpoint-interval"),
             ReadConcurrency = run.Settings.Number("backup.read-concurrency"),

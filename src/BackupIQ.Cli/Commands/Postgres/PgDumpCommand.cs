@@ -38,7 +38,7 @@ internal sealed class PgDumpCommand : Verb
             WorkFolder = run.Arguments.Value("--work"),
             Programs = run.Arguments.Value("--pg-bin"),
             Host = run.Settings.Text("backup.host"),
-            Tags = [.. run.Settings.List("backup.tags").SelectMany(static tags => tags.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()],
+            Tags = run.Settings.Words("backup.tags"),
             Compression = run.Settings.Text("backup.compression")!,
         };
         await using BackupIqRepository repository = await run.OpenRepositoryAsync(cancellationToken).ConfigureAwait(false);
@@ -62,20 +62,15 @@ internal sealed class PgDumpCommand : Verb
         writer.WriteString("system_identifier", dump.SystemIdentifier);
         writer.WriteString("server_version", dump.ServerVersion);
         writer.WriteString("dump_version", dump.DumpVersion);
-        writer.WriteStartArray("databases");
-        foreach (PostgresDumpedDatabaseInfo database in dump.Databases)
+        JsonFields.WriteObjects(writer, "databases", dump.Databases, (writer, database) =>
         {
-            writer.WriteStartObject();
             writer.WriteString("name", database.Name);
             writer.WriteString("lsn", database.Lsn);
             writer.WriteString("time", database.Time);
             writer.WriteNumber("tables", database.Tables);
             writer.WriteNumber("rows", database.Rows);
             writer.WriteNumber("large_objects", database.LargeObjects);
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
+        });
         writer.WriteEndObject();
     }
 

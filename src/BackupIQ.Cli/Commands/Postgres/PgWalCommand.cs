@@ -317,18 +317,13 @@ internal sealed class PgWalVerifyCommand : Verb
                 writer.WriteNumber("bytes", report.Bytes);
                 writer.WriteNumber("records", report.Records);
                 writer.WriteNumber("transactions", report.Transactions);
-                writer.WriteStartArray("problems");
-                foreach (WalProblem problem in report.Problems)
+                JsonFields.WriteObjects(writer, "problems", report.Problems, (writer, problem) =>
                 {
-                    writer.WriteStartObject();
                     writer.WriteString("kind", problem.Kind);
                     writer.WriteString("file", problem.File);
                     writer.WriteString("lsn", problem.Lsn);
                     writer.WriteString("message", problem.Message);
-                    writer.WriteEndObject();
-                }
-
-                writer.WriteEndArray();
+                });
                 writer.WriteEndObject();
             });
         }

@@ -37,10 +37,8 @@ internal sealed class PgWindowCommand : Verb
         writer.WriteStartObject();
         writer.WriteString("server", name);
         writer.WriteString("system_identifier", window.SystemIdentifier);
-        writer.WriteStartArray("intervals");
-        foreach (WalIntervalInfo interval in window.Intervals)
+        JsonFields.WriteObjects(writer, "intervals", window.Intervals, (writer, interval) =>
         {
-            writer.WriteStartObject();
             writer.WriteNumber("timeline", interval.Timeline);
             writer.WriteString("from_time", PgWalCommand.Iso(interval.FromTime));
             writer.WriteString("from_lsn", interval.FromLsn);
@@ -52,42 +50,23 @@ internal sealed class PgWindowCommand : Verb
             writer.WriteNumber("segments", interval.Segments);
             writer.WriteString("reachable_from_lsn", interval.Bases.Count == 0 ? null : interval.Bases[0].StopLsn);
             writer.WriteString("reachable_from_time", interval.Bases.Count == 0 ? null : PgWalCommand.Iso(interval.Bases[0].StopTime));
-            writer.WriteStartArray("bases");
-            foreach (WalBaseInfo one in interval.Bases)
-            {
-                writer.WriteStringValue(one.Snapshot);
-            }
-
-            writer.WriteEndArray();
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
-        writer.WriteStartArray("bases");
-        foreach (WalBaseInfo one in window.Bases)
+            JsonFields.WriteStrings(writer, "bases", interval.Bases.Select(static one => one.Snapshot));
+        });
+        JsonFields.WriteObjects(writer, "bases", window.Bases, (writer, one) =>
         {
-            writer.WriteStartObject();
             writer.WriteString("snapshot", one.Snapshot);
             writer.WriteNumber("timeline", one.Timeline);
             writer.WriteString("start_lsn", one.StartLsn);
             writer.WriteString("stop_lsn", one.StopLsn);
             writer.WriteString("stop_time", PgWalCommand.Iso(one.StopTime));
             writer.WriteBoolean("island", window.Islands.Contains(one));
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
-        writer.WriteStartArray("gaps");
-        foreach (WalGapInfo gap in window.Gaps)
+        });
+        JsonFields.WriteObjects(writer, "gaps", window.Gaps, (writer, gap) =>
         {
-            writer.WriteStartObject();
             writer.WriteNumber("timeline", gap.Timeline);
             PgWalCommand.Write(writer, gap);
             writer.WriteString("recorded_at", PgWalCommand.Iso(gap.RecordedAt));
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
+        });
         if (window.Unfinished is { } unfinished)
         {
             writer.WriteStartObject("unfinished");
