@@ -24,17 +24,17 @@ internal static class PostgresCatalog
     {
         // Names in definitions are then written with their schemas, whoever asks.
         await RowsAsync(connection, "SET search_path = pg_catalog", cancellationToken);
-        Dictionary<uint, (string Name, string Sql, string Kind, bool Persists, List<string> Columns, SortedDictionary<string, string> Indexes, SortedDictionary<string, string> Constraints)> found = [];
+        Dictionary<uint, (string Name, string Sql, string Kind, bool Persists, List<string> Columns, SortedDictionary<string, string> Indexes, SortedDictionary<string, string> Constraints, List<long> Marks)> found = [];
         foreach (object?[] row in await RowsAsync(
             connection,
             $"""
-            SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence = 'p', CASE WHEN c.relkind IN ('v', 'm') THEN md5(pg_get_viewdef(c.oid)) END, format('%I.%I', n.nspname, c.relname)
+            SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence = 'p', CASE WHEN c.relkind IN ('v', 'm') THEN md5(pg_get_viewdef(c.oid)) END, format('%I.%I', n.nspname, c.relname), c.relnatts
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {Own} LIMIT {most + 1}
             """,
             cancellationToken))
         {
             List<string> columns = row[5] is string definition ? [$"definition {definition}"] : [];
-            found[(uint)row[0]!] = ($"{row[1]}.{row[2]}", (string)row[6]!, Kinds[(string)row[3]!], (bool)row[4]!, columns, new(StringComparer.Ordinal), new(StringComparer.Ordinal));
+            found[(uint)row[0]!] = ($"{row[1]}.{row[2]}", (string)row[6]!, Kinds[(string)row[3]!], (bool)row[4]!, columns, new(StringComparer.Ordinal), new(StringComparer.Ordinal), [(uint)row[0]!, (short)row[7]!]);
         }
 
         if (found.Count > most)
@@ -61,7 +61,7 @@ internal static class PostgresCatalog
         foreach (object?[] row in await RowsAsync(
             connection,
             $"""
-            SELECT i.indrelid, x.relname::text, pg_get_indexdef(i.indexrelid), i.indisvalid
+            SELECT i.indrelid, x.relname::text, pg_get_indexdef(i.indexrelid), i.indisvalid, i.indexrelid
             FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {Own}
             """,
             cancellationToken))
@@ -69,6 +69,7 @@ internal static class PostgresCatalog
             if (found.TryGetValue((uint)row[0]!, out var relation))
             {
                 relation.Indexes[(string)row[1]!] = $"{row[2]}{((bool)row[3]! ? "" : " INVALID")}";
+                relation.Marks.Add((uint)row[4]!);
             }
         }
 
@@ -76,7 +77,7 @@ internal static class PostgresCatalog
         foreach (object?[] row in await RowsAsync(
             connection,
             $"""
-            SELECT k.conrelid, k.conname::text, pg_get_constraintdef(k.oid)
+            SELECT k.conrelid, k.conname::text, pg_get_constraintdef(k.oid), k.oid
             FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE k.contype <> 'n' AND {Own}
             """,
             cancellationToken))
@@ -84,11 +85,13 @@ internal static class PostgresCatalog
             if (found.TryGetValue((uint)row[0]!, out var relation))
             {
                 relation.Constraints[(string)row[1]!] = (string)row[2]!;
+                relation.Marks.Add((uint)row[3]!);
             }
         }
 
         return new PostgresSchema(found.Values.ToDictionary(
-            static one => one.Name, static one => new PostgresRelation(one.Sql, one.Kind, one.Persists, one.Columns, one.Indexes, one.Constraints), StringComparer.Ordinal));
+            static one => one.Name, static one => new PostgresRelation(one.Sql, one.Kind, one.Persists, one.Columns, one.Indexes, one.Constraints) { Marks = string.Join(' ', one.Marks.Order()) },
+            StringComparer.Ordinal));
     }
 
     /// <summary>Rows of a query, null for NULL.</summary>

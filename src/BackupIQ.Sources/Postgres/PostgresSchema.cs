@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json.Serialization;
 
 namespace BackupIQ.Sources.Postgres;
 
@@ -17,7 +18,13 @@ public sealed record PostgresRelation(
     /// <summary>Whether it has rows of its own that a backup brings back.</summary>
     public bool HasRows => Persists && Kind is "table" or "materialized view";
 
-    /// <summary>Sixteen hex digits that are the same where all of it is.</summary>
+    /// <summary>
+    /// Numbers that this cluster gives once: of the relation, its indexes and constraints, and how many columns it ever had. What was dropped and made again looks the
+    /// same and has others.
+    /// </summary>
+    public string Marks { get; init; } = "";
+
+    /// <summary>Sixteen hex digits that are the same where all of it is, on any server.</summary>
     public string Digest()
     {
         StringBuilder text = new();
@@ -56,6 +63,7 @@ public sealed record PostgresSchema(IReadOnlyDictionary<string, PostgresRelation
         Indexes = Indexes,
         Constraints = Constraints,
         Relations = Relations.ToDictionary(static one => one.Key, static one => one.Value.Digest(), StringComparer.Ordinal),
+        Marks = Relations.ToDictionary(static one => one.Key, static one => one.Value.Marks, StringComparer.Ordinal),
     };
 
     internal static string Digest(string text) => BinaryPrimitives.ReadUInt64BigEndian(SHA256.HashData(Encoding.UTF8.GetBytes(text))).ToString("x16", System.Globalization.CultureInfo.InvariantCulture);
@@ -80,13 +88,17 @@ public sealed record PostgresSchemaRecord
     /// </summary>
     public required IReadOnlyDictionary<string, string> Relations { get; init; }
 
+    /// <summary>Of each its <see cref="PostgresRelation.Marks"/>; not recorded.</summary>
+    [JsonIgnore]
+    public IReadOnlyDictionary<string, string> Marks { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
     /// <summary>Something was changed while the backup was made: the numbers are those of its end, and what changed is not among <see cref="Relations"/>.</summary>
     public bool Changed { get; init; }
 
     /// <summary>What held at the beginning and at the end, and so in between.</summary>
     public PostgresSchemaRecord And(PostgresSchemaRecord later)
     {
-        Dictionary<string, string> same = later.Relations.Where(one => Relations.TryGetValue(one.Key, out string? digest) && digest == one.Value)
+        Dictionary<string, string> same = later.Relations.Where(one => Relations.TryGetValue(one.Key, out string? digest) && digest == one.Value && Marks.GetValueOrDefault(one.Key) == later.Marks.GetValueOrDefault(one.Key))
             .ToDictionary(static one => one.Key, static one => one.Value, StringComparer.Ordinal);
         return later with { Relations = same, Changed = same.Count != Relations.Count || same.Count != later.Relations.Count };
     }

@@ -76,8 +76,8 @@ public sealed class PostgresCluster : IDisposable
         ScratchFolder.Run(Program("pgbench"), "-h", Folder, "-U", "ci", "-i", "-q", "-s", scale.ToString(CultureInfo.InvariantCulture), "postgres");
 
     /// <summary>Lets clients write until the process is ended, or the time is over.</summary>
-    public Process StartLoad(int seconds, int clients = 2) => Process.Start(new ProcessStartInfo(
-        Program("pgbench"), ["-h", Folder, "-U", "ci", "-c", clients.ToString(CultureInfo.InvariantCulture), "-T", seconds.ToString(CultureInfo.InvariantCulture), "-n", "postgres"])
+    public Process StartLoad(int seconds, int clients = 2, int rate = 0) => Process.Start(new ProcessStartInfo(
+        Program("pgbench"), ["-h", Folder, "-U", "ci", "-c", clients.ToString(CultureInfo.InvariantCulture), "-T", seconds.ToString(CultureInfo.InvariantCulture), .. rate > 0 ? (string[])["-R", rate.ToString(CultureInfo.InvariantCulture)] : [], "-n", "postgres"])
     {
         RedirectStandardOutput = true,
         RedirectStandardError = true,
